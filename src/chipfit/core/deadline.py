@@ -1,0 +1,76 @@
+"""Time that is left: handed to training, timing and solvers alike, so that `--time` is obeyed."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chipfit.core.errors import BadInput
+
+Clock = Callable[[], float]
+"""Seconds from any fixed moment; tests pass a simulated one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on a clock. `Deadline.never()` has infinite time left.
+
+    >>> now = [0.0]
+    >>> d = Deadline.after(10.0, clock=lambda: now[0])
+    >>> now[0] = 4.0
+    >>> d.left(), d.share(0.5).left(), d.passed()
+    (6.0, 3.0, False)
+    """
+
+    at: float
+    clock: Clock = field(default=time.monotonic, compare=False)
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = time.monotonic) -> Deadline:
+        """The moment `seconds` from now."""
+        return cls(clock() + seconds, clock)
+
+    @classmethod
+    def never(cls) -> Deadline:
+        """A deadline that does not come."""
+        return cls(math.inf)
+
+    def left(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.at - self.clock())
+
+    def passed(self) -> bool:
+        """True when no time is left."""
+        return self.clock() >= self.at
+
+    def share(self, fraction: float) -> Deadline:
+        """The moment at which `fraction` (0..1) of the time that is left now will have gone."""
+        return self if math.isinf(self.at) else Deadline(self.clock() + fraction * self.left(), self.clock)
+
+    def sooner(self, seconds: float) -> Deadline:
+        """The earlier of this deadline and `seconds` from now."""
+        return Deadline(min(self.at, self.clock() + seconds), self.clock)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "90s", "10m", "1.5h" or "1h30m".
+
+    >>> parse_duration("1h30m")
+    5400.0
+
+    Raises:
+        BadInput: not a positive duration.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not parts or "".join(n + u for n, u in parts) != text.strip():
+        raise BadInput(f"time {text!r} is not a duration; write it like 90s, 10m or 1h30m")
+    seconds = sum(float(n) * _UNITS[u] for n, u in parts)
+    if seconds <= 0:
+        raise BadInput(f"time {text!r} is not above zero; write it like 90s, 10m or 1h30m")
+    return seconds

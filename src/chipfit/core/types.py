@@ -1,0 +1,197 @@
+"""The words: plain, frozen data that every stage speaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.graph import Graph
+
+Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
+Provenance = Literal["measured", "simulated", "predicted", "counted"]
+Fidelity = Literal["quick", "final"]
+
+METRICS: Mapping[str, tuple[str, bool]] = {
+    "accuracy": ("share of right answers, 0..1", True),
+    "latency_ms": ("milliseconds for one input", False),
+    "size_mb": ("megabytes of the file", False),
+    "peak_memory_mb": ("megabytes of live activations at the worst moment", False),
+    "macs": ("multiply-accumulates for one input", False),
+    "params": ("learnt values", False),
+    "bops": ("MACs times weight bits times activation bits", False),
+    "damage": ("KL divergence from the original's answers, nats", False),
+}
+"""Metric name to (meaning, larger is better)."""
+
+
+def metric(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        BadInput: not a metric; proposes the closest.
+    """
+    if name not in METRICS:
+        raise BadInput(f"metric {name!r} is unknown{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A number with its unit (in the metric's name), where it comes from and how sure it is.
+
+    `spread` is the standard error of `value`; `n` the blocks, runs or samples behind it; `where` names the device
+    (fingerprint) or split; `protocol` how it was taken.
+    """
+
+    metric: str
+    value: float
+    provenance: Provenance
+    where: str = ""
+    protocol: str = ""
+    spread: float = 0.0
+    n: int = 1
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One full design decision in plain values; equal decisions have equal keys everywhere."""
+
+    values: Mapping[str, Plain]
+
+    @property
+    def key(self) -> str:
+        """Hash of the canonical JSON of the values (16 hex digits)."""
+        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One row of the store: what was tried, what was measured, or why it failed. Never mutated."""
+
+    candidate: Candidate
+    measurements: tuple[Measurement, ...] = ()
+    error: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> float:
+        """The value of a metric.
+
+        Raises:
+            KeyError: the trial does not have it; names those it has.
+        """
+        for m in self.measurements:
+            if m.metric == name:
+                return m.value
+        have = ", ".join(m.metric for m in self.measurements) or "none"
+        raise KeyError(f"trial {self.candidate.key} has no {name!r}; it has {have}")
+
+    def has(self, name: str) -> bool:
+        """True when the metric was measured."""
+        return any(m.metric == name for m in self.measurements)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget: `metric` at most (or, with `at_least`, at least) `value`; a `relative` one is a share of the reference.
+
+    >>> Limit.parse("latency_ms=60%")
+    Limit(metric='latency_ms', value=0.6, relative=True, at_least=False)
+    """
+
+    metric: str
+    value: float
+    relative: bool = False
+    at_least: bool = False
+
+    @classmethod
+    def parse(cls, text: str, at_least: bool = False) -> Limit:
+        """Reads "latency_ms=5" or "latency_ms=60%".
+
+        Raises:
+            BadInput: no such metric, or a number that is not above zero.
+        """
+        name, equals, number = text.partition("=")
+        if not equals:
+            raise BadInput(f"limit {text!r} has no value; write it like latency_ms=5 or latency_ms=60%")
+        metric(name.strip())
+        match = re.fullmatch(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(%?)\s*", number, re.IGNORECASE)
+        try:
+            value = float(match.group(1)) if match else math.nan
+        except ValueError:
+            value = math.nan
+        if match is None or not math.isfinite(value):
+            raise BadInput(f"limit {text!r} is not a number; write it like latency_ms=5 or latency_ms=60%")
+        if value <= 0:
+            raise BadInput(f"limit {text!r} is not above zero; give a budget such as latency_ms=5 or latency_ms=60%")
+        relative = match.group(2) == "%"
+        return cls(name.strip(), value / 100 if relative else value, relative, at_least)
+
+    def against(self, reference: float) -> Limit:
+        """The absolute limit, given the reference's value of this metric."""
+        return Limit(self.metric, self.value * reference, False, self.at_least) if self.relative else self
+
+    def met(self, value: float, tolerance: float = 0.0) -> bool:
+        """True when `value` is within the limit, `tolerance` being a share of it."""
+        if self.at_least:
+            return value >= self.value * (1 - tolerance)
+        return value <= self.value * (1 + tolerance)
+
+    def __str__(self) -> str:
+        number = f"{self.value:.4g}" if not self.relative else f"{100 * self.value:g}%"
+        return f"{self.metric} {'>=' if self.at_least else '<='} {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A network as bytes of one format, with the Graph it came from. Format "graph" has no bytes."""
+
+    format: str
+    data: bytes
+    graph: Graph
+
+    @property
+    def size_mb(self) -> float:
+        """Megabytes (10^6 bytes) of the file."""
+        return len(self.data) / 1e6
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the bytes (16 hex digits)."""
+        return hashlib.sha256(self.data).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What was probed of a device once: `fingerprint` names processor, runtime and version.
+
+    `channel_block` maps bits to the step at which wider layers begin to cost more: widths off it are not offered.
+    `reduce_range` is true where int8 kernels saturate (x86 without VNNI), so that weights use 7 bits.
+    """
+
+    name: str
+    fingerprint: str
+    isa: tuple[str, ...]
+    channel_block: Mapping[int, int]
+    reduce_range: bool
+    overhead_ms: float
+    runtime: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpTime:
+    """One operator's share of a profile; `bottleneck` is "compute", "memory" or "launch"."""
+
+    op: str
+    kind: str
+    ms: float
+    macs: int
+    bytes: int
+    bottleneck: str

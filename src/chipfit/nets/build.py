@@ -1,0 +1,153 @@
+"""A Graph becomes a torch module again: what is trained, scored and captured is exactly what is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from chipfit.core.graph import Graph, Network, Op, Weights
+
+Function = Callable[..., Tensor]
+
+
+class GraphModule(nn.Module):
+    """Runs a graph operator by operator. Layers with weights are ordinary torch layers, shared where the graph says so."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.layers = nn.ModuleDict()
+        place = {o.name: n for n, o in enumerate(graph)}
+        self._plan: list[tuple[Function, tuple[int, ...]]] = []
+        for o in graph.ops[1:]:
+            if o.weights and (key := _key(o)) not in self.layers:
+                self.layers[key] = _layer(graph, o)
+            function = self.layers[_key(o)] if o.weights else _FUNCTIONS[o.kind](o)
+            self._plan.append((function, tuple(place[i] for i in o.inputs)))
+        self._out = place[graph.output]
+        last = {i: n for n, (_, inputs) in enumerate(self._plan) for i in inputs}
+        self._free: list[list[int]] = [[] for _ in self._plan]
+        for i, n in last.items():
+            if i != self._out:
+                self._free[n].append(i)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, C, H, W)."""
+        values: list[Tensor | None] = [x]
+        for (function, inputs), free in zip(self._plan, self._free, strict=True):
+            values.append(function(*(values[i] for i in inputs)))
+            for i in free:
+                values[i] = None
+        out = values[self._out]
+        assert out is not None
+        return out
+
+    def capture(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """The outputs of the named operators for inputs (n, C, H, W)."""
+        wanted, values = set(names), {self.graph.ops[0].name: x}
+        for o, (function, _) in zip(self.graph.ops[1:], self._plan, strict=True):
+            values[o.name] = function(*(values[i] for i in o.inputs))
+        return {n: values[n] for n in wanted}
+
+    def layer(self, o: Op) -> nn.Module:
+        """The torch layer of an operator with weights."""
+        return self.layers[_key(o)]
+
+    def network(self) -> Network:
+        """The graph with the weights as they are now."""
+        weights: Weights = {}
+        for o in self.graph:
+            if o.weights:
+                state = self.layers[_key(o)].state_dict()
+                weights |= {
+                    name: state[name.removeprefix(f"{o.weights}.")].detach().float().cpu().contiguous().numpy().copy()
+                    for name in self.graph.weight_shapes(o)
+                }
+        return Network(self.graph, weights)
+
+
+def build(network: Network) -> GraphModule:
+    """A torch module in evaluation mode that computes the network, channels_last.
+
+    Raises:
+        ValueError: a weight is missing or has another shape than the graph says.
+    """
+    module = GraphModule(network.graph)
+    with torch.no_grad():
+        for o in network.graph:
+            for name, shape in network.graph.weight_shapes(o).items():
+                array = network.weights.get(name)
+                if array is None or array.shape != shape:
+                    have = "missing" if array is None else f"of shape {array.shape}"
+                    raise ValueError(f"weight {name!r} is {have}; the graph says {shape}")
+                target = getattr(module.layer(o), name.removeprefix(f"{o.weights}."))
+                target.copy_(torch.from_numpy(array))
+    return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _key(o: Op) -> str:
+    return o.weights.replace(".", "/")
+
+
+def _layer(graph: Graph, o: Op) -> nn.Module:
+    if o.kind == "conv":
+        return nn.Conv2d(
+            graph.in_shape(o)[0], o.shape[0], o["kernel"], o["stride"], o["padding"], o["dilation"], o["groups"],
+            bool(o["bias"]),
+        )  # fmt: skip
+    if o.kind == "linear":
+        return nn.Linear(graph.in_shape(o)[-1], o.shape[-1], bool(o["bias"]))
+    norm = nn.BatchNorm2d if len(o.shape) == 3 else nn.BatchNorm1d
+    return norm(o.shape[0], eps=o["eps"])
+
+
+def _max_pool(o: Op) -> Function:
+    return partial(F.max_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"]))  # fmt: skip
+
+
+def _avg_pool(o: Op) -> Function:
+    return partial(
+        F.avg_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"]),
+        count_include_pad=bool(o["count_include_pad"]),
+    )  # fmt: skip
+
+
+def _slice(o: Op) -> Function:
+    index = (slice(None),) * (o["axis"] + 1) + (slice(o["start"], o["stop"], o["step"]),)
+    return lambda x: x[index]
+
+
+def _pad(o: Op) -> Function:
+    pads = o["pads"]
+    reverse = [v for i in range(len(pads) // 2 - 1, -1, -1) for v in pads[2 * i : 2 * i + 2]]
+    return lambda x: F.pad(x, reverse)
+
+
+_FUNCTIONS: dict[str, Callable[[Op], Function]] = {
+    "relu": lambda o: torch.relu,
+    "relu6": lambda o: F.relu6,
+    "sigmoid": lambda o: torch.sigmoid,
+    "hard_sigmoid": lambda o: F.hardsigmoid,
+    "silu": lambda o: F.silu,
+    "hard_swish": lambda o: F.hardswish,
+    "tanh": lambda o: torch.tanh,
+    "gelu": lambda o: F.gelu,
+    "leaky_relu": lambda o: partial(F.leaky_relu, negative_slope=o["slope"]),
+    "add": lambda o: torch.add,
+    "sub": lambda o: torch.sub,
+    "mul": lambda o: torch.mul,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "global_pool": lambda o: lambda x: x.mean((2, 3), keepdim=bool(o["keep"])),
+    "concat": lambda o: lambda *xs: torch.cat(xs, o["axis"] + 1),
+    "flatten": lambda o: lambda x: x.flatten(1),
+    "reshape": lambda o: lambda x: x.reshape(x.shape[0], *o["to"]),
+    "transpose": lambda o: lambda x: x.permute(0, *(p + 1 for p in o["perm"])),
+    "slice": _slice,
+    "pad": _pad,
+    "softmax": lambda o: lambda x: torch.softmax(x, o["axis"] + 1),
+}

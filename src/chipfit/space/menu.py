@@ -1,0 +1,133 @@
+"""The menu: coupled decisions with options, and what each choice costs as small tables over one to three of them.
+
+A convolution's cost is a table over its input width, its output width and its precision, because cost goes as
+w_in · w_out: a menu with one independent cost per site is wrong for widths. Damage is a metric like the others,
+whose terms usually depend on one group, and on two or three where dropping neighbours together is worse than the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.edits import Edit
+
+Assignment = tuple[int, ...]
+"""One option index per group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to a decision. `value` is its width, bits, or 0 for a skipped block; `edits` carry it out."""
+
+    label: str
+    value: int
+    edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One coupled decision (a group). Its first option leaves the network as it is."""
+
+    name: str
+    kind: Literal["width", "precision", "depth"]
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A cost: `table[o_1, ..., o_k]` of the metric for the options of decisions `on` (k = 0 to 3)."""
+
+    metric: str
+    on: tuple[int, ...]
+    table: NDArray[np.float64]
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.table.ndim != len(self.on) or len(self.on) > 3:
+            raise ValueError(f"term {self.label!r} is on {len(self.on)} decisions but its table has {self.table.ndim} axes")
+
+
+Choice = tuple[int, int]
+"""(decision, option)."""
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Decisions, priced by terms, for one graph (`graph_key`).
+
+    Each pair in `ties` is taken together or not at all.
+    """
+
+    graph_key: str
+    decisions: tuple[Decision, ...]
+    terms: tuple[Term, ...] = ()
+    ties: tuple[tuple[Choice, Choice], ...] = ()
+
+    def __post_init__(self) -> None:
+        for t in self.terms:
+            want = tuple(len(self.decisions[d].options) for d in t.on)
+            if t.table.shape != want:
+                raise ValueError(f"term {t.label!r} has a table of shape {t.table.shape}; its decisions have {want} options")
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(decisions,) number of options of each."""
+        return np.array([len(d.options) for d in self.decisions], np.int64)
+
+    @property
+    def as_is(self) -> Assignment:
+        """The assignment that changes nothing."""
+        return (0,) * len(self.decisions)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that have terms, in order of appearance."""
+        return tuple(dict.fromkeys(t.metric for t in self.terms))
+
+    def priced(self, terms: Iterable[Term]) -> Menu:
+        """The menu with these terms in place of those of the same metrics."""
+        new = tuple(terms)
+        given = {t.metric for t in new}
+        return replace(self, terms=tuple(t for t in self.terms if t.metric not in given) + new)
+
+    def valid(self, assignment: Assignment) -> bool:
+        """True when every tie holds and every index exists."""
+        if len(assignment) != len(self.decisions) or any(not 0 <= o < n for o, n in zip(assignment, self.sizes, strict=True)):
+            return False
+        return all((assignment[a] == i) == (assignment[b] == j) for (a, i), (b, j) in self.ties)
+
+    def total(self, metric: str, assignment: Assignment) -> float:
+        """The sum of the metric's terms.
+
+        Raises:
+            KeyError: the menu has no terms of this metric.
+        """
+        if metric not in self.metrics:
+            raise KeyError(f"menu has no terms for {metric!r}; it has {', '.join(self.metrics) or 'none'}")
+        return float(sum(t.table[tuple(assignment[d] for d in t.on)] for t in self.terms if t.metric == metric))
+
+    def totals(self, metric: str, assignments: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n,) totals of assignments (n, decisions)."""
+        sums = np.zeros(len(assignments))
+        for t in self.terms:
+            if t.metric == metric:
+                sums += t.table[tuple(assignments[:, d] for d in t.on)] if t.on else float(t.table)
+        return sums
+
+    def edits(self, assignment: Assignment) -> tuple[Edit, ...]:
+        """The edits of every chosen option, in order."""
+        return tuple(e for d, o in zip(self.decisions, assignment, strict=True) for e in d.options[o].edits)
+
+    def find(self, name: str) -> int:
+        """Index of the decision of this name."""
+        return next(i for i, d in enumerate(self.decisions) if d.name == name)
+
+    def labels(self, assignment: Sequence[int]) -> dict[str, str]:
+        """Decision name to the label of its chosen option."""
+        return {d.name: d.options[o].label for d, o in zip(self.decisions, assignment, strict=True)}
