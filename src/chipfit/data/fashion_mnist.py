@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,14 +36,19 @@ def folders() -> Iterator[Path]:
 
 def find() -> Path | None:
     """The first folder that holds all four files, or None."""
-    return next((f for f in folders() if all((f / name).is_file() for name in _FILES)), None)
+    return next((f for f in folders() if complete(f)), None)
+
+
+def complete(folder: Path) -> bool:
+    """True when the folder holds all four files."""
+    return all((folder / name).is_file() for name in _FILES)
 
 
 def load(folder: Path | None = None) -> Dataset:
     """The data set; pictures are uint8 (n, 1, 28, 28), labels int64.
 
     Raises:
-        BadInput: the files are nowhere.
+        BadInput: the files are nowhere, or damaged.
     """
     at = folder or find()
     if at is None:
@@ -66,8 +72,29 @@ def load(folder: Path | None = None) -> Dataset:
 
 
 def _pictures(path: Path) -> NDArray[np.uint8]:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    pixels = _bytes(path, 16)
+    if len(pixels) % (28 * 28):
+        raise _damaged(path, f"{len(pixels)} bytes are no whole number of 28x28 pictures")
+    return pixels.reshape(-1, 1, 28, 28)
 
 
 def _labels(path: Path) -> NDArray[np.int64]:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=8).astype(np.int64)
+    labels = _bytes(path, 8).astype(np.int64)
+    if labels.max() >= len(CLASSES):
+        raise _damaged(path, f"label {labels.max()} is outside 0..{len(CLASSES) - 1}")
+    return labels
+
+
+def _bytes(path: Path, header: int) -> NDArray[np.uint8]:
+    """What follows the header of a gzipped IDX file; its first four bytes say 08 for uint8 and the number of axes."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as e:
+        raise _damaged(path, str(e)) from e
+    if content[:3] != b"\0\0\x08" or len(content) <= header:
+        raise _damaged(path, "not an IDX file of bytes")
+    return np.frombuffer(content, np.uint8, offset=header)
+
+
+def _damaged(path: Path, reason: str) -> BadInput:
+    return BadInput(f"{str(path)!r} is damaged ({reason}); fetch it again")

@@ -151,3 +151,8 @@ _FUNCTIONS: dict[str, Callable[[Op], Function]] = {
     "pad": _pad,
     "softmax": lambda o: lambda x: torch.softmax(x, o["axis"] + 1),
 }
+
+
+def function(o: Op) -> Function:
+    """What an operator without weights computes, as a function of its inputs (each with a batch axis)."""
+    return _FUNCTIONS[o.kind](o)

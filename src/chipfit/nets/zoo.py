@@ -5,17 +5,26 @@ Every convolution is followed by batch norm and has no bias, LeNet5's excepted.
 
 from __future__ import annotations
 
-
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.graph import Network
+from chipfit.nets.checkpoint import load_into
+from chipfit.nets.trace import trace
+
+WEIGHTS = Path(__file__).with_name("weights")
+"""Where the trained weights lie: `<name>.safetensors` for each record of `manifest.json`."""
+INPUT_SHAPE = (1, 28, 28)
+"""What every entry takes."""
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -117,3 +126,76 @@ BUILDERS: dict[str, Callable[..., nn.Sequential]] = {
     "resnet8": partial(resnet, 1),
     "resnet20": partial(resnet, 3),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What `manifest.json`, a list of objects with these keys, says of one entry; accuracies as shares, 0..1."""
+
+    name: str
+    dataset: str
+    validation_accuracy: float
+    test_accuracy: float
+    parameters: int
+    macs: int
+    seed: int
+    epochs: int
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A trained network to start from: its name, where it comes from and under which licence."""
+
+    name: str
+    network: Network
+    licence: str
+    source: str
+
+
+def manifest() -> tuple[Record, ...]:
+    """What the zoo holds, without loading it; empty where the package was built without weights."""
+    path = WEIGHTS / "manifest.json"
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    return tuple(Record(**{f.name: row[f.name] for f in fields(Record)}) for row in rows)
+
+
+def find(name: str) -> tuple[Record, ...]:
+    """The records of "fashion-mnist" (all trained on it) or "fashion-mnist/resnet8" (one).
+
+    Raises:
+        BadInput: no such data set or entry; proposes the closest.
+    """
+    known = manifest()
+    if not known:
+        raise BadInput("this installation of chipfit has no zoo weights; install it again, or give FILE.py:FUNCTION")
+    dataset, _, entry = name.partition("/")
+    of_set = [r for r in known if r.dataset == dataset]
+    if not of_set:
+        sets = sorted({r.dataset for r in known})
+        raise BadInput(f"zoo {name!r} is unknown{did_you_mean(dataset, sets)}; known: {', '.join(sets)}")
+    found = tuple(r for r in of_set if entry in ("", r.name))
+    if not found:
+        names = [r.name for r in of_set]
+        raise BadInput(f"zoo entry {entry!r} is unknown{did_you_mean(entry, names)}; known: {', '.join(names)}")
+    return found
+
+
+def load_zoo(name: str) -> Entry:
+    """The trained network named like "fashion-mnist/resnet8".
+
+    Raises:
+        BadInput: no such entry, or its weights are missing or not those that were recorded.
+    """
+    record, *more = find(name)
+    if more:
+        raise BadInput(f"zoo {name!r} has {1 + len(more)} entries; name one, like {name}/{record.name}")
+    path = WEIGHTS / f"{record.name}.safetensors"
+    if record.name not in BUILDERS or not path.is_file():
+        raise BadInput(f"zoo entry {record.name!r} has no weights at {str(path)!r}; install chipfit again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record.sha256:
+        raise BadInput(f"weights {str(path)!r} are not those of the manifest; install chipfit again")
+    module = BUILDERS[record.name]()
+    load_into(module, path)
+    return Entry(record.name, trace(module, INPUT_SHAPE), record.licence, f"zoo:{record.dataset}/{record.name}")

@@ -1,0 +1,90 @@
+"""Runs a graph one operator at a time, on tensors, so that weights may be solved for on the way.
+
+`nets.build` makes a module that is trained; here a network is a graph and a dict of tensors, nothing is copied, and
+the caller decides what happens between two operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from chipfit.core.graph import Graph, Op, Weights
+from chipfit.nets.build import function
+
+Tensors = dict[str, Tensor]
+
+
+def tensors(weights: Weights) -> Tensors:
+    """The arrays as tensors that share their memory."""
+    return {name: torch.from_numpy(array) for name, array in weights.items()}
+
+
+def batch(inputs: NDArray[np.float32]) -> Tensor:
+    """Inputs (n, C, H, W) as a channels_last tensor; (n, features) as they are."""
+    x = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def evaluate(o: Op, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+    """The output of one operator (batch norm in evaluation)."""
+    if o.kind not in ("conv", "linear", "batch_norm"):
+        result: Tensor = function(o)(*inputs)
+        return result
+    (x,) = inputs
+    weight, bias = weights[f"{o.weights}.weight"], weights.get(f"{o.weights}.bias")
+    if o.kind == "conv":
+        return F.conv2d(x, weight, bias if o["bias"] else None, o["stride"], o["padding"], o["dilation"], o["groups"])
+    if o.kind == "linear":
+        return F.linear(x, weight, bias if o["bias"] else None)
+    mean, var = weights[f"{o.weights}.running_mean"], weights[f"{o.weights}.running_var"]
+    return F.batch_norm(x, mean, var, weight, bias, False, 0.0, o["eps"])
+
+
+@dataclass(slots=True)
+class Walk:
+    """Values of a graph's operators for one batch, computed in order; what nobody needs any more is freed.
+
+    `keep` names values that stay to the end.
+    """
+
+    graph: Graph
+    weights: Mapping[str, Tensor]
+    values: Tensors
+    keep: Collection[str] = ()
+    _uses: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._uses = {name: len(users) for name, users in self.graph.users.items()}
+
+    def inputs(self, o: Op) -> tuple[Tensor, ...]:
+        """The operator's inputs."""
+        return tuple(self.values[i] for i in o.inputs)
+
+    def step(self, o: Op) -> Tensor:
+        """Computes the operator from its inputs and keeps its value while it has readers."""
+        return self.put(o, evaluate(o, self.weights, *self.inputs(o)))
+
+    def put(self, o: Op, value: Tensor) -> Tensor:
+        """Takes `value` for the operator's output."""
+        self.values[o.name] = value
+        for i in o.inputs:
+            self._uses[i] -= 1
+            if not self._uses[i] and i not in self.keep and i != self.graph.output:
+                self.values.pop(i, None)
+        return value
+
+
+def run(graph: Graph, weights: Mapping[str, Tensor], x: Tensor, keep: Collection[str] = ()) -> Tensors:
+    """The named outputs and the graph's own, for inputs (n, C, H, W)."""
+    walk = Walk(graph, weights, {graph.ops[0].name: x}, frozenset(keep))
+    with torch.inference_mode():
+        for o in graph.ops[1:]:
+            walk.step(o)
+    return {name: walk.values[name] for name in {*keep, graph.output}}

@@ -1,0 +1,68 @@
+"""What `--resize` and `--normalize` say, read once."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from chipfit.core.errors import BadInput
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""(means, standard deviations), one value a channel, or one for all."""
+
+
+def parse_resize(text: str) -> tuple[int, int]:
+    """(height, width) of "32" or "32x48".
+
+    >>> parse_resize("32x48")
+    (32, 48)
+
+    Raises:
+        BadInput: not one or two whole numbers from 1 to 4096.
+    """
+    match = re.fullmatch(r"\s*(\d+)(?:\s*[x,]\s*(\d+))?\s*", text)
+    size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not all(1 <= s <= 4096 for s in size):
+        raise BadInput(f"--resize {text!r} is not a size; write HEIGHTxWIDTH like 32x32, each from 1 to 4096")
+    return size
+
+
+def parse_normalize(text: str) -> Normalisation:
+    """Means and standard deviations of "0.5,0.25" or "0.485/0.456/0.406,0.229/0.224/0.225" (pixels scaled to 0..1).
+
+    >>> parse_normalize("0.5/0.4,0.25/0.2")
+    ((0.5, 0.4), (0.25, 0.2))
+
+    Raises:
+        BadInput: not two lists of one length, or a deviation that is not above zero.
+    """
+    how = "write MEAN,STD like 0.5,0.25 or, by channel, 0.485/0.456/0.406,0.229/0.224/0.225"
+    try:
+        lists = [tuple(float(v) for v in part.split("/")) for part in text.split(",")]
+    except ValueError:
+        lists = []
+    if len(lists) != 2 or not all(math.isfinite(v) for part in lists for v in part):
+        raise BadInput(f"--normalize {text!r} is not a mean and a deviation; {how}")
+    mean, std = lists
+    if len(mean) != len(std):
+        raise BadInput(f"--normalize {text!r} has {len(mean)} means and {len(std)} deviations; {how}")
+    if min(std) <= 0:
+        raise BadInput(f"--normalize {text!r} has a deviation of {min(std):g}; it must be above zero")
+    return mean, std
+
+
+def for_channels(normalisation: Normalisation, channels: int) -> Normalisation:
+    """One mean and one deviation a channel.
+
+    Raises:
+        BadInput: neither one value nor one a channel.
+    """
+    mean, std = normalisation
+    if len(mean) == 1:
+        return mean * channels, std * channels
+    if len(mean) != channels:
+        raise BadInput(
+            f"--normalize has {len(mean)} means but the data have {channels} channel{'s' * (channels > 1)}; "
+            f"give 1 or {channels}"
+        )
+    return mean, std

@@ -1,0 +1,52 @@
+"""Mean and deviation of each channel: what inputs are normalised with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.data import Inputs
+from chipfit.data.options import Normalisation, for_channels
+
+
+def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisation, tuple[str, ...]]:
+    """What the user gave, else what fits the training inputs, and a note that says so.
+
+    Pixels (uint8) get their own statistics. Floats are taken as they come (mean 0, deviation 1): the code that made
+    them has prepared them for the model. Rows of features (n, features) count as one channel.
+
+    Raises:
+        BadInput: neither one value nor one a channel was given.
+    """
+    channels = channels_of(train)
+    if given is not None:
+        return for_channels(given, channels), ()
+    if train.dtype == np.uint8:
+        note = "mean and deviation of the pixels computed from train; if the model was trained with others, --normalize"
+        return pixel_statistics(train.astype(np.uint8, copy=False)), (note,)
+    return ((0.0,) * channels, (1.0,) * channels), ("float inputs are taken as they come, without normalisation",)
+
+
+def channels_of(inputs: Inputs) -> int:
+    """Channels of pictures (n, C, H, W); 1 for rows of features."""
+    return inputs.shape[1] if inputs.ndim == 4 else 1
+
+
+def pixel_statistics(pictures: NDArray[np.uint8]) -> Normalisation:
+    """Means and standard deviations of the channels of (n, C, H, W), pixels scaled to 0..1; exact, from histograms.
+
+    A channel that never changes gets the deviation 1.
+    """
+    levels = np.arange(256) / 255.0
+    means, deviations = [], []
+    pictures = pictures.reshape(len(pictures), channels_of(pictures), -1)
+    for channel in range(pictures.shape[1]):
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(pictures), 1000):  # by parts: bincount makes 64-bit integers of its input
+            counts += np.bincount(pictures[start : start + 1000, channel].ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        deviation = float(np.sqrt(share @ (levels - mean) ** 2))
+        means.append(round(mean, 4))
+        deviations.append(round(deviation, 4) if deviation >= 5e-5 else 1.0)
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,146 @@
+"""The parent's end of a worker process: starts it, asks it, and ends it when it dies, hangs or talks nonsense."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from chipfit.core.errors import ChipfitError
+from chipfit.device.wire import Blob, Header, receive, send
+
+START_S = 60.0
+"""Time a worker has to import its runtime, on a busy machine."""
+
+KEEP, KEEP_BYTES = 64, 1 << 29
+"""Sessions (and bytes of model files behind them) that a worker keeps loaded."""
+
+
+class DeviceFailed(ChipfitError):
+    """The runtime refused, crashed on or hung on one artifact. `died` is true where the process ended by itself."""
+
+    def __init__(self, reason: str, died: bool = False) -> None:
+        super().__init__(reason)
+        self.died = died
+
+
+class Child:
+    """One worker process at a time, started when it is first asked and again after it was lost.
+
+    Args:
+        cores: where it may run; the system's choice where pinning is not possible.
+        threads: of one inference.
+    """
+
+    def __init__(self, cores: Sequence[int], threads: int) -> None:
+        self._hello = {"cores": list(cores), "threads": threads, "keep": KEEP, "keep_bytes": KEEP_BYTES}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+        self._end: weakref.finalize[[subprocess.Popen[bytes], int], Child] | None = None
+        self.loaded: set[str] = set()
+        self.about: Header = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker, None when there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> Header:
+        """What the worker says of itself ("version", "clock", "real_time", ...), starting it if there is none.
+
+        Raises:
+            DeviceFailed: it does not come up.
+        """
+        if self._owner != os.getpid():  # a forked copy of the parent must not speak on the parent's pipes
+            self._process, self._owner, self._end = None, os.getpid(), None
+        if self._process is None:
+            root = str(Path(__file__).parents[2])
+            path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+            self._process = subprocess.Popen(
+                # -P: a user's folder may hold an onnxruntime.py
+                [sys.executable, "-P", "-m", "chipfit.device.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is the parent's; the worker ends with its stdin
+            )
+            self._end = weakref.finalize(self, _stop, self._process, self._owner)
+            self.loaded = set()
+            self.about, _ = self._exchange(self._hello, (), START_S)
+        return self.about
+
+    def ask(
+        self, header: Header, blobs: Sequence[Blob] = (), timeout_s: float = 60.0
+    ) -> tuple[Header, list[bytearray]]:
+        """The worker's reply.
+
+        Raises:
+            DeviceFailed: an error in one line; after a crash or a hang the process is gone, and the next request
+                starts another.
+        """
+        with self._lock:
+            self.start()
+            reply, data = self._exchange(header, blobs, timeout_s)
+        if "error" in reply:
+            raise DeviceFailed(reply["error"])
+        self.loaded.difference_update(reply.get("evicted", ()))
+        return reply, data
+
+    def _exchange(self, header: Header, blobs: Sequence[Blob], timeout_s: float) -> tuple[Header, list[bytearray]]:
+        """Sends and receives one message; kills the worker when that takes longer than `timeout_s`."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            process.kill()
+
+        # Killing closes the pipe, which ends a blocked read or write on every system; select() would not do so.
+        timer = threading.Timer(timeout_s, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(process.stdin, header, blobs)
+            return receive(process.stdout)
+        except (EOFError, OSError, ValueError) as e:
+            with suppress(subprocess.TimeoutExpired):  # its own exit code, if it has one, says more than our kill
+                process.wait(1.0)
+            code = process.returncode
+            self.close()
+            if late.is_set():
+                raise DeviceFailed(f"no answer within {timeout_s:g} s") from e
+            how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+            raise DeviceFailed(f"the runtime's process ended ({how})", died=True) from e
+        except BaseException:  # Ctrl-C between request and reply: the pipe is out of step, so the worker goes
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Ends the worker; the next request starts another."""
+        if self._end is not None:
+            self._end()
+        self._process, self._end, self.loaded = None, None, set()
+
+
+def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
+    """Kills, if this is the process that started it: a worker holds nothing that is worth a farewell."""
+    if os.getpid() != owner:
+        return
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # what was still unsent has nowhere to go
+                stream.close()

@@ -1,0 +1,105 @@
+"""A profile's rows for a user: operators of the Graph, in ms, with what holds each one back.
+
+Rule: three times are set side by side, from figures probed once on the device: MACs / peak MACs per second of that
+precision ("compute"), bytes read and written / bytes per second ("memory"), and what starting an operator costs
+("launch"). The largest names the bottleneck. It says which bound is nearest, not that the bound is reached: a
+depth-wise convolution is mostly "memory", a 1x1 on a 4x4 map "launch".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from chipfit.core.graph import Graph, Op
+from chipfit.core.types import OpTime
+from chipfit.device.canary import adds, chain, trivial
+from chipfit.device.facts import Latency
+
+_CHANNELS, _DEPTH, _SIZE = 128, 2, 28
+_ADDS, _VALUES = 8, 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """Peak MACs per ms in fp32 and int8, bytes per ms, and ms to start one operator."""
+
+    macs_per_ms: float
+    macs8_per_ms: float
+    bytes_per_ms: float
+    launch_ms: float
+
+    def bottleneck(self, macs: int, bytes: int, bits: int = 32) -> str:
+        """One of "compute", "memory", "launch"."""
+        peak = self.macs8_per_ms if bits == 8 else self.macs_per_ms
+        bounds = {"compute": macs / peak, "memory": bytes / self.bytes_per_ms, "launch": self.launch_ms}
+        return max(bounds, key=lambda k: bounds[k])
+
+    def plain(self) -> dict[str, float]:
+        """As JSON-ready values, for the cache."""
+        return asdict(self)
+
+
+def probe(latency: Latency) -> Roofline:
+    """Times two big convolutions (fp32, int8), additions over 1 MB, and chains of 1 and 33 one-value operators."""
+    shapes = (chain(_CHANNELS, _DEPTH, _SIZE), chain(_CHANNELS, _DEPTH, _SIZE, 8), adds(_ADDS, _VALUES))
+    f32, int8, moved, one, many = latency([*shapes, trivial(), adds(33, 1)])
+    macs = _DEPTH * (_CHANNELS * 3 * _SIZE) ** 2
+    launch = max((many - one) / 32, 1e-6)
+    return Roofline(macs / f32, macs / int8, _ADDS * _VALUES * 8 / moved, launch)
+
+
+def traffic(graph: Graph, o: Op) -> int:
+    """Bytes an operator reads and writes at its precision: inputs, weights, output, each once."""
+    values = o.size + sum(math.prod(graph[i].shape) for i in o.inputs)
+    values += sum(math.prod(s) for s in graph.weight_shapes(o).values())
+    return values * o.bits // 8
+
+
+def owner(node: str, graph: Graph) -> str | None:
+    """The Graph operator that a runtime's node belongs to, None where there is none.
+
+    Runtimes join and decorate names: the longest operator name is taken that the node's begins with, else that it
+    holds, in both cases as a whole word.
+    """
+    if node in graph.by_name:
+        return node
+    best: tuple[bool, int, str] | None = None
+    for o in graph:
+        at = node.find(o.name)
+        end = at + len(o.name)
+        whole = at >= 0 and (end == len(node) or not node[end].isalnum()) and (at == 0 or not node[at - 1].isalnum())
+        if whole and (best is None or (at == 0, len(o.name)) > best[:2]):
+            best = (at == 0, len(o.name), o.name)
+    return best[2] if best else None
+
+
+def op_times(nodes: Sequence[tuple[str, str, float]], graph: Graph, total_ms: float, roof: Roofline) -> list[OpTime]:
+    """Operators, slowest first, their times scaled to sum up to `total_ms`.
+
+    Nodes of one operator (its convolution, its requantisation) are added up. What the runtime added by itself, such
+    as a change of layout, keeps the runtime's name and type, with no MACs and "memory" as its bottleneck. An operator
+    that was fused into another has no row.
+    """
+    times: dict[tuple[str, str], float] = {}
+    for node, kind, us in nodes:
+        name = owner(node, graph)
+        key = (name, graph[name].kind) if name else (node or kind, kind)
+        times[key] = times.get(key, 0.0) + us
+    scale = total_ms / (sum(times.values()) or 1.0)
+    rows = [_row(graph, name, kind, us * scale, roof) for (name, kind), us in times.items()]
+    return sorted(rows, key=lambda r: -r.ms)
+
+
+def _row(graph: Graph, name: str, kind: str, ms: float, roof: Roofline) -> OpTime:
+    if name not in graph.by_name:
+        return OpTime(name, kind, ms, 0, 0, "memory")
+    o = graph[name]
+    macs, moved = graph.macs(o), traffic(graph, o)
+    return OpTime(name, kind, ms, macs, moved, roof.bottleneck(macs, moved, o.bits))
+
+
+def from_plain(values: Mapping[str, float]) -> Roofline:
+    """The roofline that `plain` wrote."""
+    return Roofline(**values)

@@ -1,0 +1,320 @@
+"""The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
+
+`python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (cores, threads), then "load", "time",
+"run" and "profile". It imports numpy, onnxruntime and the standard library only, lives as long as its parent, and
+times one block per request; what a block means is `protocol`'s business.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from chipfit.device.wire import Blob, Header, receive, send
+
+WARM_UP = 5
+"""First runs that are thrown away: they are 1.1 to 8 times slow."""
+
+SAMPLE_NS = 60_000
+"""A sample shorter than this is made of several runs, so that reading the clock does not count."""
+
+BURST_NS = 200_000_000
+"""Longest real-time stretch: the kernel takes the core away from those who hold it for .95 s."""
+
+Run = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A session with its input bound. `run` does one inference; `ns` is what one took right after loading."""
+
+    session: Any
+    binding: Any
+    feed: dict[str, NDArray[Any]]
+    size: int
+    pinned: bool
+    ns: float = 0.0
+
+    def run(self) -> None:
+        """One inference; outputs stay in the binding."""
+        self.session.run_with_iobinding(self.binding)
+
+
+class Worker:
+    """Sessions by digest, dropped least recently used, and the four requests on them."""
+
+    def __init__(self, cores: list[int], threads: int, keep: int, keep_bytes: int) -> None:
+        self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
+        self.loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self.pinned_to = _pin(cores)
+        self.real_time = _scheduled(True)
+        _scheduled(False)
+        # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of
+        # 4 ms on a busy core were measured with 50 % spread by wall and 1.4 % by CPU time. CPU time counts this
+        # thread only, and some systems count it in steps of 16 ms.
+        self.fine = time.get_clock_info("thread_time").resolution <= 1e-6
+        self.clock_name = "wall" if self.real_time or threads > 1 or not self.fine else "cpu"
+        self.clock = time.perf_counter_ns if self.clock_name == "wall" else time.thread_time_ns
+
+    def hello(self) -> Header:
+        """What the parent should know of this process."""
+        return {
+            "version": ort.__version__,
+            "clock": self.clock_name,
+            "real_time": self.real_time,
+            "pinned_to": self.pinned_to,
+            "pid": os.getpid(),
+        }
+
+    def load(self, digest: str, pinned: bool, data: bytearray) -> Header:
+        """Makes a session, warms it up, checks that its outputs are finite, and says what one run takes."""
+        loaded = _load(bytes(data), _options(self.threads), pinned)
+        for _ in range(WARM_UP):
+            loaded.run()
+        for output in loaded.binding.copy_outputs_to_cpu():
+            if output.dtype.kind == "f" and not np.isfinite(output).all():
+                raise ArithmeticError("an output is not finite for a standard normal input")
+        times, clock = [], time.thread_time_ns if self.threads == 1 and self.fine else time.perf_counter_ns
+        for _ in range(3):
+            start = clock()
+            loaded.run()
+            times.append(clock() - start)
+        loaded.ns = max(1.0, float(np.median(times)))
+        self.loaded[digest] = loaded
+        return {"ns": loaded.ns, "evicted": self._evict(digest)}
+
+    def _evict(self, newest: str) -> list[str]:
+        """Drops the least recently used sessions beyond the limits; the pinned (canaries) and the newest stay."""
+        gone = []
+        free = [d for d, s in self.loaded.items() if not s.pinned]
+        size = sum(self.loaded[d].size for d in free)
+        for n, digest in enumerate(free[:-1]):
+            if len(free) - n <= self.keep and size <= self.keep_bytes:
+                break
+            if digest != newest:
+                size -= self.loaded.pop(digest).size
+                gone.append(digest)
+        return gone
+
+    def time(self, target: str, canary: str, seconds: float, pairs: int) -> tuple[Header, list[Blob]]:
+        """One block: canary and target by turns, for `seconds` and at least `pairs` pairs.
+
+        Returns the ns per run of both, two float64 arrays of one length. The first pair is thrown away: it finds
+        the caches as another network left them.
+        """
+        a, b = self._session(canary), self._session(target)
+        times: list[tuple[int, int]] = []
+        repeats = [max(1, round(SAMPLE_NS / s.ns)) if s.ns < SAMPLE_NS / 2 else 1 for s in (a, b)]
+        first, second, clock = range(repeats[0]), range(repeats[1]), self.clock
+        end = time.perf_counter_ns() + round(1e9 * seconds)
+        while len(times) <= pairs or time.perf_counter_ns() < end:
+            with self._burst(a.ns + b.ns):
+                stop = min(end, time.perf_counter_ns() + BURST_NS)
+                while True:
+                    start = clock()
+                    for _ in first:
+                        a.run()
+                    middle = clock()
+                    for _ in second:
+                        b.run()
+                    times.append((middle - start, clock() - middle))
+                    if time.perf_counter_ns() >= stop:
+                        break
+        columns = np.array(times[1:], np.float64).T / np.array(repeats)[:, None]
+        return {}, [np.ascontiguousarray(c).tobytes() for c in columns]
+
+    @contextmanager
+    def _burst(self, pair_ns: float) -> Iterator[None]:
+        """Real-time priority within, where permitted and where a pair is short enough for it."""
+        use = self.real_time and pair_ns < BURST_NS
+        if use:
+            _scheduled(True)
+        try:
+            yield
+        finally:
+            if use:
+                _scheduled(False)
+
+    def run(self, target: str, shape: list[int], batch: int, data: bytearray) -> tuple[Header, list[Blob]]:
+        """First output for all rows of a float32 input, `batch` at a time where the network leaves that open."""
+        loaded = self._session(target)
+        given = loaded.session.get_inputs()
+        if len(given) != 1:
+            raise ValueError(f"the network has {len(given)} inputs; only those with one can be run")
+        name, dtype = given[0].name, _dtype(given[0].type)
+        rows = np.frombuffer(data, np.float32).reshape(shape).astype(dtype, copy=False)
+        if given[0].shape and isinstance(given[0].shape[0], int):
+            batch = given[0].shape[0]
+        fixed = given[0].shape[:1] == [batch]
+        made = []
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            missing = batch - len(part) if fixed else 0
+            if missing:  # a fixed batch above one: the last is filled up, and the filling cut off
+                part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+            output = loaded.session.run(None, {name: part})[0]
+            made.append(output[: batch - missing] if missing else output)
+        result = np.ascontiguousarray(np.concatenate(made), dtype=np.float32)
+        return {"shape": list(result.shape)}, [result.tobytes()]
+
+    def profile(self, runs: int, data: bytearray) -> Header:
+        """Mean us of each node over `runs` runs (the middle 80 % of each), as [name, type, us] in running order."""
+        with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
+            options = _options(self.threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            loaded = _load(bytes(data), options)
+            for _ in range(WARM_UP + runs):
+                with self._burst(0.0):
+                    loaded.run()
+            events = json.loads(Path(loaded.session.end_profiling()).read_text())
+        return {"nodes": node_times(events, WARM_UP)}
+
+    def _session(self, digest: str) -> Loaded:
+        """The session of a digest, now the most recently used."""
+        self.loaded.move_to_end(digest)
+        return self.loaded[digest]
+
+
+def node_times(events: list[dict[str, Any]], warm_up: int) -> list[list[Any]]:
+    """[name, type, us] of each node in ONNX Runtime's JSON profile, in running order, without the first runs.
+
+    The profile counts whole microseconds, rounded down, so half of one is added: the mean over many runs then has a
+    finer grain than one microsecond, as long as the times vary by about as much.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    for e in events:
+        if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"):
+            key = (e["name"].removesuffix("_kernel_time"), e.get("args", {}).get("op_name", ""))
+            found.setdefault(key, []).append(float(e["dur"]))
+    rows: list[list[Any]] = []
+    for (name, kind), times in found.items():
+        middle = np.sort(times[warm_up:])
+        cut = len(middle) // 10
+        rows.append([name, kind, float(np.mean(middle[cut : len(middle) - cut])) + 0.5])
+    return rows
+
+
+def _options(threads: int) -> Any:
+    """Session options: a fixed number of threads that sleep while they wait, and no warnings on stderr."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning pools collapse on a busy core
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    return options
+
+
+def _load(data: bytes, options: Any, pinned: bool = False) -> Loaded:
+    """A session for one input of batch 1, seeded and bound: binding saves 3-5 us a run of Python's share."""
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    rng, binding, feed = np.random.default_rng(0), session.io_binding(), {}
+    for given in session.get_inputs():
+        shape, dtype = [d if isinstance(d, int) else 1 for d in given.shape], _dtype(given.type)
+        normal = rng.standard_normal(shape, np.float32)
+        feed[given.name] = normal.astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+        binding.bind_cpu_input(given.name, feed[given.name])
+    for output in session.get_outputs():
+        binding.bind_output(output.name, "cpu")
+    return Loaded(session, binding, feed, len(data), pinned)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Numpy's type for ONNX Runtime's "tensor(float)"."""
+    inner = name.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64"}.get(inner, inner))
+
+
+def _pin(cores: list[int]) -> list[int]:
+    """Keeps this process on the given cores where the system can; returns where it may now run."""
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    with suppress(OSError, ValueError):  # a core that is not ours (a container's limit): stay where we may run
+        os.sched_setaffinity(0, cores)
+    return sorted(os.sched_getaffinity(0))
+
+
+def _scheduled(real_time: bool) -> bool:
+    """Asks for FIFO or ordinary scheduling; False where FIFO is not permitted (it takes CAP_SYS_NICE)."""
+    try:
+        policy, priority = (os.SCHED_FIFO, 20) if real_time else (os.SCHED_OTHER, 0)
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _leave_with_parent() -> None:
+    """Ends this process within seconds of its parent's death, even in the middle of a long run.
+
+    The end of stdin is seen between requests only, and Linux's parent-death signal follows the parent's *thread*.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2.0)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _channel() -> tuple[BinaryIO, BinaryIO]:
+    """(in, out) of the messages. What a runtime prints to stdout goes to stderr, or it would be read as a message."""
+    into, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return into, out
+
+
+def _answer(worker: Worker, header: Header, blobs: list[bytearray]) -> tuple[Header, list[Blob]]:
+    """The reply to one request; what the runtime raises becomes {"error": one line}."""
+    verb = header.pop("verb")
+    try:
+        if verb == "load":
+            return worker.load(**header, data=blobs[0]), []
+        if verb == "time":
+            return worker.time(**header)
+        if verb == "run":
+            return worker.run(**header, data=blobs[0])
+        return worker.profile(**header, data=blobs[0]), []
+    except Exception as e:  # ONNX Runtime's own errors share no base class, and all are the artifact's fault here
+        line = " ".join(str(e).split()) or type(e).__name__
+        return {"error": line[:300]}, []
+
+
+def main() -> None:
+    """Serves requests until stdin ends."""
+    into, out = _channel()
+    _leave_with_parent()
+    gc.disable()
+    try:
+        header, _ = receive(into)
+        worker = Worker(**header)
+        send(out, worker.hello())
+        for n in itertools.count():
+            header, blobs = receive(into)
+            send(out, *_answer(worker, header, blobs))
+            if n % 500 == 499:
+                gc.collect()
+    except (EOFError, BrokenPipeError):
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

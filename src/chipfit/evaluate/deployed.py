@@ -1,0 +1,99 @@
+"""The one true evaluator: a network becomes the file that would ship; the file is verified, timed and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chipfit.compress.quantise import fake_quantised, ranges
+from chipfit.core.data import Dataset, Split
+from chipfit.core.errors import ChipfitError
+from chipfit.core.graph import Network
+from chipfit.core.types import Artifact, Fidelity, Measurement
+from chipfit.evaluate.counts import counted
+from chipfit.evaluate.timing import Timing
+from chipfit.export import onnx
+from chipfit.nets.build import build
+
+CHECKED = 32
+"""Inputs on which a file's answers are compared with the network's."""
+
+FLOAT_TOLERANCE = 1e-3
+"""Largest difference from torch that a float32 file may show, as a share of the largest logit."""
+
+
+@dataclass(frozen=True)
+class Deployer:
+    """Exports, verifies, times and scores networks for one data set on one device."""
+
+    timing: Timing
+    dataset: Dataset
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def export(self, network: Network) -> Artifact:
+        """The file; int8 ranges come from calibration inputs (train).
+
+        Raises:
+            ChipfitError: the file's answers are not the network's.
+        """
+        inputs = self.dataset.normalise(self.dataset.calibration(256).inputs)
+        low = any(o.bits == 8 for o in network.graph)
+        known = ranges(network, inputs) if low else None
+        reduce_range = self.timing.facts.reduce_range
+        artifact = onnx.write(network, ranges=known, metadata=self._notes(), reduce_range=reduce_range)
+        self._verify(artifact, network, inputs[:CHECKED], known)
+        return artifact
+
+    def _notes(self) -> dict[str, str]:
+        d = self.dataset
+        scale = "pixels / 255, then " if d.train.inputs.dtype == np.uint8 else ""
+        return {
+            "input": f"{scale}(x - mean) / std",
+            "mean": ", ".join(map(str, d.mean)),
+            "std": ", ".join(map(str, d.std)),
+            "classes": ", ".join(d.classes),
+            **self.metadata,
+        }
+
+    def _verify(
+        self,
+        artifact: Artifact,
+        network: Network,
+        inputs: NDArray[np.float32],
+        known: Mapping[str, tuple[float, float]] | None,
+    ) -> None:
+        got = self.timing.device.run(artifact, inputs)
+        if known is None:
+            with torch.inference_mode():
+                want = build(network)(torch.from_numpy(inputs)).numpy()
+            error, allowed = float(np.abs(got - want).max()), FLOAT_TOLERANCE
+        else:
+            want = fake_quantised(network, known, inputs, reduce_range=self.timing.facts.reduce_range)
+            # rounding ties and fused requantisation move single codes: the mean error tells a wrong file from those
+            error, allowed = float(np.abs(got - want).mean()), 0.05
+        scale = max(1.0, float(np.abs(want).max()))
+        if not np.isfinite(error) or error > allowed * scale:
+            raise ChipfitError(
+                f"the exported file answers differently from the network (error {error / scale:.2g} of the largest "
+                f"logit, allowed {allowed:g}); this is a fault of the exporter or of the runtime"
+            )
+
+    def latency(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+        """Milliseconds of each file, in one sitting."""
+        return self.timing.artifacts(artifacts, fidelity)
+
+    def accuracy(self, artifact: Artifact, split: Split, where: str) -> Measurement:
+        """Share of right answers of the file itself; the spread is the standard error."""
+        if split.targets is None:
+            raise ValueError("accuracy needs labels")
+        logits = self.timing.device.run(artifact, self.dataset.normalise(split.inputs))
+        p, n = float((logits.argmax(1) == split.targets).mean()), len(split)
+        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", (p * (1 - p) / n) ** 0.5, n)
+
+    def sizes(self, artifact: Artifact) -> tuple[Measurement, ...]:
+        """Megabytes of the file, and the counts of its graph."""
+        return (Measurement("size_mb", artifact.size_mb, "measured"), *counted(artifact.graph))

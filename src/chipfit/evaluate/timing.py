@@ -1,0 +1,58 @@
+"""Graphs and files become milliseconds, each timed once: what the memory knows is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chipfit.core.graph import Graph, Network
+from chipfit.core.protocols import Device
+from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
+from chipfit.export import onnx
+from chipfit.store.memory import MeasurementMemory, measurement_key
+
+
+class Timing:
+    """A device and what is remembered of it. Time depends on a network's structure, not on its weights, so graphs
+    are timed with random ones."""
+
+    def __init__(self, device: Device, memory: MeasurementMemory) -> None:
+        self.device = device
+        self.facts: DeviceFacts = device.facts()
+        self._memory = memory
+
+    def graphs(self, graphs: Sequence[Graph], fidelity: Fidelity) -> list[Measurement]:
+        """Latency of each graph; equal ones are timed once. Failures have the value nan."""
+        wanted = {g.key: g for g in graphs}
+        known = {k: m for k in wanted if (m := self._memory.get(self._key(k, fidelity))) is not None}
+        missing = [g for k, g in wanted.items() if k not in known]
+        known |= self._measure([timing_artifact(g) for g in missing], fidelity)
+        return [known[g.key] for g in graphs]
+
+    def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+        """Latency of each file; measured in one sitting unless all are remembered."""
+        keys = [self._key(a.graph.key, fidelity) for a in artifacts]
+        known = [self._memory.get(k) for k in keys]
+        if all(m is not None for m in known):
+            return [m for m in known if m is not None]
+        measured = self._measure(artifacts, fidelity)
+        return [measured[a.graph.key] for a in artifacts]
+
+    def _key(self, structure: str, fidelity: Fidelity) -> str:
+        return measurement_key(structure, self.facts.fingerprint, f"latency_ms {fidelity}")
+
+    def _measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> dict[str, Measurement]:
+        found: dict[str, Measurement] = {}
+        for a, m in zip(artifacts, self.device.measure(artifacts, fidelity) if artifacts else [], strict=True):
+            found[a.graph.key] = m
+            if np.isfinite(m.value):
+                self._memory.put(self._key(a.graph.key, fidelity), m)
+        return found
+
+
+def timing_artifact(graph: Graph, reduce_range: bool = False) -> Artifact:
+    """A file of the graph with random weights and invented ranges."""
+    weights = onnx.random_weights(graph, np.random.default_rng(0))
+    ranges = onnx.dummy_ranges(graph)
+    return onnx.write(Network(graph, weights), ranges=ranges, reduce_range=reduce_range)

@@ -1,0 +1,156 @@
+"""What a runtime executes as one kernel, and which decisions its cost depends on.
+
+Runtimes fold batch norm into the convolution before it and fuse the activation behind it, so costs belong to *units*:
+a layer with what is fused to it. A unit's cost is a function of a few plain numbers, which the menu's decisions set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from chipfit.core.graph import ACTIVATIONS, Attr, Graph, Op
+from chipfit.space.edits import channels
+from chipfit.space.groups import QUANTISABLE, Coupling, Segment, channel_groups, sites
+from chipfit.space.menu import Menu, Term
+from chipfit.space.offer import Offer
+
+_FREE = frozenset({"input", "batch_norm", "flatten", "concat", "reshape", "slice", "pad", "transpose", "softmax"})
+"""Kinds whose cost is folded elsewhere or left to the calibration on whole networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One kernel: `cin` to `cout` channels on inputs of `size` (height, width; () for flat ones), in `bits`.
+
+    `act` is the activation fused to it, "" for none. A depth-wise convolution has `groups` "dw".
+    """
+
+    kind: str
+    cin: int
+    cout: int
+    size: tuple[int, ...]
+    bits: int
+    act: str = ""
+    attrs: tuple[tuple[str, Attr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a unit stands: its operator, segments in and out, fused activation."""
+
+    op: Op
+    inputs: tuple[Segment, ...]
+    outputs: tuple[Segment, ...]
+    size: tuple[int, ...]
+    act: str
+
+
+class UnitMap:
+    """The units of a graph as functions of a menu's assignment."""
+
+    def __init__(self, graph: Graph, offer: Offer) -> None:
+        self.graph, self.menu = graph, offer.menu
+        self.coupling: Coupling = channel_groups(graph)
+        self.decision = {d.name: i for i, d in enumerate(self.menu.decisions)}
+        self.precision = {
+            name: self.decision[f"bits:{s.name}"]
+            for s in sites(graph) if f"bits:{s.name}" in self.decision for name in s.ops
+        }  # fmt: skip
+        self.dropped_by: dict[str, int] = {}  # op in a block's body -> a decision that can drop it
+        self._skips(offer)
+        self.sites = tuple(self._site(o) for o in graph if self._counts(o))
+
+    def _skips(self, offer: Offer) -> None:
+        from chipfit.space.groups import residual_blocks
+
+        for block in residual_blocks(self.graph):
+            names = offer.inner.get(block.name, ())
+            for op in block.body | {block.name}:
+                if names:
+                    near = [n for n in names if n in {s.group for s in self._around(op)}]
+                    self.dropped_by[op] = self.decision[(near or list(names))[0]]
+
+    def _around(self, op: str) -> tuple[Segment, ...]:
+        o = self.graph[op]
+        return tuple(s for i in o.inputs for s in self.coupling.segments[i]) + self.coupling.segments[op]
+
+    def _counts(self, o: Op) -> bool:
+        if o.kind in _FREE:
+            return False
+        return not (o.kind in ACTIVATIONS and self._fused(o))
+
+    def _fused(self, o: Op) -> bool:
+        before = self.graph[o.inputs[0]]
+        while before.kind == "batch_norm":
+            before = self.graph[before.inputs[0]]
+        alone = all(len(self.graph.users[n]) == 1 for n in (o.inputs[0], before.name))
+        return o.kind in ("relu", "relu6") and before.kind in ("conv", "linear", "add") and alone
+
+    def _site(self, o: Op) -> Site:
+        act, name = "", o.name
+        while len(users := self.graph.users[name]) == 1:
+            after = self.graph[users[0]]
+            if after.kind == "batch_norm":
+                name = after.name
+            elif after.kind in ACTIVATIONS and self._fused(after):
+                act, name = after.kind, after.name
+            else:
+                break
+        segments = self.coupling.segments
+        shape = self.graph.in_shape(o)
+        return Site(o, segments[o.inputs[0]], segments[o.name], shape[1:] if len(shape) == 3 else (), act)
+
+    def depends(self, site: Site) -> tuple[int, ...]:
+        """Decisions that set the unit's cost: at most three, the widest groups first where there are more."""
+        found = [self.precision[site.op.name]] if site.op.name in self.precision else []
+        groups = {s.group: s.size for s in (*site.outputs, *site.inputs) if s.group in self.decision}
+        widths = [self.decision[g] for g in sorted(groups, key=lambda g: -groups[g])]
+        drop = [self.dropped_by[site.op.name]] if site.op.name in self.dropped_by else []
+        return tuple(sorted(dict.fromkeys([*found, *drop, *widths][:3])))
+
+    def unit(self, site: Site, chosen: Mapping[int, int]) -> Unit | None:
+        """The unit when decisions take these options (others as they are); None where it is dropped."""
+        options = {i: self.menu.decisions[i].options[o] for i, o in chosen.items()}
+        dropper = self.dropped_by.get(site.op.name)
+        if dropper in options and options[dropper].value == 0:
+            return None
+        widths = {
+            self.menu.decisions[i].name: o.value for i, o in options.items()
+            if self.menu.decisions[i].kind == "width" and o.value
+        }  # fmt: skip
+        cin, cout = channels(site.inputs, widths), channels(site.outputs, widths)
+        p = self.precision.get(site.op.name)
+        bits = options[p].value if p in options and site.op.kind in QUANTISABLE else site.op.bits
+        attrs = dict(site.op.attrs)
+        if site.op.kind == "conv":
+            attrs["groups"] = "dw" if attrs["groups"] == site.op.shape[0] == self.graph.in_shape(site.op)[0] > 1 else attrs["groups"]
+        attrs.pop("bias", None)
+        return Unit(site.op.kind, cin, cout, site.size, bits, site.act, tuple(sorted(attrs.items())))
+
+    def table(self, site: Site) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
+        """(decisions, {option of each: unit})."""
+        on = self.depends(site)
+        cells = product(*(range(len(self.menu.decisions[d].options)) for d in on))
+        return on, {cell: self.unit(site, dict(zip(on, cell, strict=True))) for cell in cells}
+
+    def boundaries(self) -> list[tuple[str, int, int]]:
+        """(operator, its precision decision, its reader's) for every edge between two precision sites."""
+        found = []
+        for o in self.graph:
+            p = self.precision.get(o.name)
+            for q in dict.fromkeys(self.precision.get(u) for u in self.graph.users[o.name]):
+                if p is not None and q is not None and p != q:
+                    found.append((o.name, p, q))
+        return found
+
+
+def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[tuple[int, ...], float], label: str) -> Term:
+    """A term whose table has these cells."""
+    table = np.zeros([len(menu.decisions[d].options) for d in on])
+    for cell, value in cells.items():
+        table[cell] = value
+    return Term(metric, on, table, label)

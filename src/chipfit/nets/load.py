@@ -1,0 +1,176 @@
+"""The networks a user names: entries of the zoo, or modules that a function of their own builds.
+
+Several networks that solve one task are a hot-start zoo: the best starting point is found among them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from chipfit.core import user_code
+from chipfit.core.data import Dataset
+from chipfit.core.errors import BadInput
+from chipfit.nets import zoo
+from chipfit.nets.checkpoint import load_into
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import Entry
+
+__all__ = ["Entry", "load_models"]
+
+_LATER: Mapping[str, str] = {
+    "timm:": "timm models come later",
+    "hf:": "Hugging Face models come later",
+}
+_NOW = "today zoo:fashion-mnist and FILE.py:FUNCTION work, e.g. my_model.py:build with --weights my_model.safetensors"
+
+
+def load_models(
+    specs: Sequence[str],
+    *,
+    weights: Sequence[Path] = (),
+    input_shape: tuple[int, ...] | None = None,
+    dataset: Dataset | None = None,
+) -> list[Entry]:
+    """The networks that `specs` name, traced, in order.
+
+    A spec is `zoo:DATASET` (all entries), `zoo:DATASET/NAME`, or `FILE.py:FUNCTION`, a function that returns a module.
+    `weights` holds one file for each function, or none at all where the functions load their own. `input_shape` is
+    (C, H, W) or (features,); without it the inputs of `dataset` are taken.
+
+    Raises:
+        BadInput: a spec, file or shape that does not fit; one line says what would.
+    """
+    if not specs:
+        raise BadInput(f"no model was named; {_NOW}")
+    own = sum(map(user_code.names_code, specs))
+    if weights and len(weights) != own:
+        raise BadInput(
+            f"--weights names {len(weights)} files for {own} models of yours; give one for each, in order "
+            f"(entries of the zoo bring their own)"
+        )
+    files = iter(weights)
+    entries: list[Entry] = []
+    for spec in specs:
+        if spec.startswith("zoo:"):
+            entries += [zoo.load_zoo(f"{r.dataset}/{r.name}") for r in zoo.find(spec.removeprefix("zoo:"))]
+        elif user_code.names_code(spec):
+            entries.append(_own(spec, next(files, None), input_shape or (dataset.input_shape if dataset else None)))
+        else:
+            raise _unsupported(spec)
+    for entry in entries:
+        _check_against(entry, input_shape, dataset)
+    return _distinct(entries)
+
+
+def _own(spec: str, weights: Path | None, shape: tuple[int, ...] | None) -> Entry:
+    module = user_code.call(spec, "build")
+    if not isinstance(module, nn.Module):
+        hint = "the class itself; return an instance" if isinstance(module, type) else f"a {type(module).__name__}"
+        raise BadInput(f"{spec} returned {hint}; return a torch.nn.Module with its weights, or give --weights")
+    if shape is None:
+        raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
+    source = spec
+    if weights is not None:
+        load_into(module, weights)
+        source = f"{spec} with {weights.name}"
+    module.cpu().float().eval()
+    _check_forward(spec, module, shape)
+    file, _, function = spec.rpartition(":")
+    return Entry(f"{Path(file).stem}-{function}", trace(module, shape), "unknown", source)
+
+
+def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Runs the module once on zeros; where a layer cannot take its input, names it and what it wants."""
+    reached: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+
+    def seen(name: str, layer: nn.Module, inputs: tuple[object, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            reached.append((name, layer, tuple(inputs[0].shape[1:])))
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda m, x, name=name: seen(name, m, x))
+        for name, layer in module.named_modules()
+        if not any(True for _ in layer.children())
+    ]
+    try:
+        with torch.no_grad():
+            out = module(torch.zeros(1, *shape))
+    except Exception as e:
+        first_line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
+        wants = _wants(*reached[-1]) if reached else ""
+        raise BadInput(f"{spec} does not take an input of shape {_told(shape)}: {wants or first_line}") from e
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 1:
+        form = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise BadInput(f"{spec} returns {form} for one input; return logits of shape (batch, classes)")
+
+
+def _wants(name: str, layer: nn.Module, got: tuple[int, ...]) -> str:
+    """What a layer wanted and got, where its kind tells; else an empty string."""
+    match layer:
+        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d() if not got or got[0] != layer.in_channels:
+            return (
+                f"layer {name!r} ({type(layer).__name__}) wants {layer.in_channels} channels and gets {_told(got)}; "
+                f"give --input-shape {layer.in_channels},H,W or data of this kind"
+            )
+        case nn.Linear() if not got or got[-1] != layer.in_features:
+            return (
+                f"layer {name!r} (Linear) wants {layer.in_features} features and gets {_told(got)}; "
+                f"give the height and width that the model was trained with (--input-shape, --resize)"
+            )
+        case nn.BatchNorm2d() | nn.BatchNorm1d() if not got or got[0] != layer.num_features:
+            return f"layer {name!r} ({type(layer).__name__}) wants {layer.num_features} channels and gets {_told(got)}"
+        case _:
+            return ""
+
+
+def _check_against(entry: Entry, shape: tuple[int, ...] | None, dataset: Dataset | None) -> None:
+    """The inputs have the shape that the network takes, and no more classes than it has outputs."""
+    graph = entry.network.graph
+    wanted = {"--input-shape": shape, "the data": dataset.input_shape if dataset else None}
+    for who, given in wanted.items():
+        if given is not None and given != graph.input_shape:
+            raise BadInput(
+                f"{entry.source} takes inputs of shape {_told(graph.input_shape)}, {who} {_told(given)}; "
+                f"give the data that the model was trained on, or --resize"
+            )
+    outputs = graph[graph.output].shape[-1]
+    if dataset is not None and len(dataset.classes) > outputs:
+        raise BadInput(
+            f"{entry.source} has {outputs} outputs and the data {dataset.name!r} {len(dataset.classes)} classes; "
+            f"give a model with an output for each class"
+        )
+
+
+def _distinct(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, their names made unique: a second "lenet5" is "lenet5-2"."""
+    seen: Counter[str] = Counter()
+    named = []
+    for e in entries:
+        seen[e.name] += 1
+        named.append(replace(e, name=f"{e.name}-{seen[e.name]}") if seen[e.name] > 1 else e)
+    return named
+
+
+def _unsupported(spec: str) -> BadInput:
+    for prefix, what in _LATER.items():
+        if spec.startswith(prefix):
+            return BadInput(f"model {spec!r}: {what}; write a function that builds it; {_NOW}")
+    suffix = Path(spec).suffix
+    if suffix in (".onnx", ".pt2"):
+        return BadInput(f"model {spec!r}: {suffix} files as input come later; {_NOW}")
+    if suffix in (".pt", ".pth", ".safetensors"):
+        return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
+    return BadInput(f"model {spec!r} is not known; {_NOW}")
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "()"

@@ -1,0 +1,79 @@
+"""Is a budget within reach? In seconds, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chipfit.core.errors import Infeasible
+from chipfit.core.protocols import Device
+from chipfit.core.types import Limit
+from chipfit.evaluate.counts import priced_counts
+from chipfit.evaluate.price import price
+from chipfit.evaluate.timing import Timing
+from chipfit.nets.zoo import Entry
+from chipfit.search.assign import assign, reachable
+from chipfit.space.menu import Menu
+from chipfit.space.offer import offer
+from chipfit.store.memory import MeasurementMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Feasibility:
+    """Whether all limits can be held at once, and the design that keeps most MACs among those that do.
+
+    `reference` are the untouched network's values, `reachable` the least value of each limited metric alone.
+    """
+
+    feasible: bool
+    reference: dict[str, float]
+    reachable: dict[str, float]
+    suggestion: dict[str, str]
+    predicted: dict[str, float]
+    untouched: tuple[tuple[str, str], ...]
+    seconds: float
+
+
+def check(
+    entry: Entry,
+    device: Device,
+    limits: Sequence[Limit],
+    memory: MeasurementMemory,
+    *,
+    keep: Sequence[str] = (),
+    bits: Sequence[int] = (32, 8),
+    seed: int = 0,
+) -> Feasibility:
+    """Prices the network's menu on the device and solves it; damage is not known here, so the suggestion is the
+    design that keeps most of the work."""
+    start, network = time.monotonic(), entry.network
+    timing = Timing(device, memory)
+    offered = offer(network.graph, timing.facts.channel_block, bits=bits, keep=keep)
+    counted = priced_counts(network.graph, offered)
+    priced = price(network.graph, offered, timing, np.random.default_rng(seed)).menu
+    menu = counted.priced(t for t in priced.terms if t.metric == "latency_ms")
+    reference = {limit.metric: menu.total(limit.metric, menu.as_is) for limit in limits}
+    absolute = [limit.against(reference[limit.metric]) for limit in limits]
+    least = {limit.metric: reachable(menu, limit.metric)[0] for limit in limits}
+    try:
+        best = assign(_kept_work(menu), absolute)
+    except Infeasible as e:
+        return Feasibility(False, reference, dict(e.nearest) or least, {}, {}, offered.untouched, time.monotonic() - start)
+    predicted = {m: menu.total(m, best) for m in menu.metrics}
+    labels = {
+        d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o
+    }
+    return Feasibility(True, reference, least, labels, predicted, offered.untouched, time.monotonic() - start)
+
+
+def _kept_work(menu: Menu) -> Menu:
+    """Damage stands for the share of MACs that goes, which needs no data."""
+    whole = menu.total("macs", menu.as_is)
+    terms = []
+    for t in menu.terms:
+        if t.metric == "macs":
+            terms.append(replace(t, metric="damage", table=(t.table[(0,) * t.table.ndim] - t.table) / whole))
+    return menu.priced(terms)

@@ -1,0 +1,31 @@
+"""What a recipe is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chipfit.core.types import Limit
+
+Progress = Callable[[str, str], None]
+"""Called with (phase, what is happening)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A fit: its budgets and how far it may go.
+
+    Each budget is a set of limits held at once; relative ones refer to the reference (the most accurate model, at the
+    better of fp32 and int8). `epochs` fixes the fine-tune's length, which else takes the time that is left. `starts`
+    is the number of models whose menus are opened, `finalists` the number of designs fine-tuned per budget.
+    """
+
+    budgets: tuple[tuple[Limit, ...], ...]
+    train: bool = True
+    epochs: float | None = None
+    bits: tuple[int, ...] = (32, 8)
+    keep: tuple[str, ...] = ()
+    starts: int = 3
+    finalists: int = 2
+    baselines: bool = True
+    seed: int = 0

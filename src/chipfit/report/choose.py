@@ -1,0 +1,107 @@
+"""Choosing, not only plotting: the Pareto front, its knee, and the best model under each budget.
+
+Selection uses validation accuracy and true latency. The test split takes no part, and a predicted latency never
+competes with a measured one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chipfit.core.types import Measurement, Provenance
+from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView
+
+
+def accuracy_of(row: Row) -> Measurement:
+    """Validation accuracy of a row that has it."""
+    assert row.accuracy is not None
+    return row.accuracy
+
+
+def latency_of(row: Row) -> Measurement:
+    """True latency of a row that has it."""
+    assert row.latency is not None
+    return row.latency
+
+
+def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows with validation accuracy and a latency of one provenance: the most trusted that any row has."""
+    scored = [r for r in rows if r.error is None and r.accuracy is not None and r.latency is not None]
+    present: set[Provenance] = {latency_of(r).provenance for r in scored}
+    best = next((p for p in TRUE_LATENCY if p in present), None)
+    return tuple(r for r in scored if latency_of(r).provenance == best)
+
+
+def front(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Comparable rows that no other beats in accuracy and latency at once, the fastest first.
+
+    Of rows with equal numbers the first stays.
+    """
+    ordered = sorted(comparable(rows), key=lambda r: (latency_of(r).value, -accuracy_of(r).value))
+    kept: list[Row] = []
+    for r in ordered:
+        if not kept or accuracy_of(r).value > accuracy_of(kept[-1]).value:
+            kept.append(r)
+    return tuple(kept)
+
+
+def knee(points: Sequence[Row]) -> Row | None:
+    """The point of a front that lies farthest above the line between its ends; None where no point does.
+
+    Both axes are scaled to the range of the front (Das 1999, "On characterizing the knee of the Pareto curve").
+    """
+    if len(points) < 3:
+        return None
+    first, last = points[0], points[-1]
+    width = latency_of(last).value - latency_of(first).value
+    height = accuracy_of(last).value - accuracy_of(first).value
+
+    def above(r: Row) -> float:
+        x = (latency_of(r).value - latency_of(first).value) / width
+        return (accuracy_of(r).value - accuracy_of(first).value) / height - x
+
+    best = max(points, key=above)
+    return best if above(best) > 0 else None
+
+
+def best_under(budget: Budget, rows: Sequence[Row]) -> Row | None:
+    """The most accurate comparable row within a budget; of equals the fastest."""
+    fitting = [r for r in comparable(rows) if budget.met(r)]
+    return max(fitting, key=lambda r: (accuracy_of(r).value, -latency_of(r).value), default=None)
+
+
+def nearest(budget: Budget, rows: Sequence[Row]) -> Row | None:
+    """The comparable row that misses a budget by least."""
+    missing = [(e, r) for r in comparable(rows) if (e := budget.excess(r)) is not None]
+    return min(missing, key=lambda pair: pair[0])[1] if missing else None
+
+
+def budget_of(run: RunView, row: Row) -> Budget | None:
+    """The budget that a row was made for; the run's only one where the row does not say."""
+    named = next((b for b in run.budgets if _same(b.text, row.budget)), None)
+    return named or (run.budgets[0] if len(run.budgets) == 1 and not row.budget else None)
+
+
+def _same(a: str, b: str) -> bool:
+    return a.replace(" ", "") == b.replace(" ", "")
+
+
+def headline(run: RunView) -> Row | None:
+    """The final model that the report leads with: within the first budget that one meets, else the most accurate."""
+    finals = [r for r in run.of_role("final") if r.accuracy is not None or r.test is not None]
+
+    def rank(r: Row) -> tuple[int, float]:
+        budget, shown = budget_of(run, r), r.accuracy or r.test
+        met = budget is not None and budget.met(r)
+        return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, shown.value if shown else 0.0
+
+    return max(finals, key=rank, default=None)
+
+
+def reference_row(run: RunView, final: Row | None = None) -> Row | None:
+    """The untouched model to compare with: the run's reference, else the final's own model, else the most accurate."""
+    zoo = run.of_role("zoo")
+    named = [r for r in zoo if run.reference is not None and r.name == run.reference.name]
+    own = [r for r in zoo if final is not None and r.model == final.model]
+    most = sorted((r for r in zoo if r.accuracy is not None), key=lambda r: -accuracy_of(r).value)
+    return next(iter([*named, *own, *most]), None)

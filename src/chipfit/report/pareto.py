@@ -1,0 +1,125 @@
+"""The picture people look at first: accuracy against latency, with the front, the budgets and the untouched models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from chipfit.core.types import Measurement, Plain
+from chipfit.report.choose import accuracy_of, comparable, front, latency_of
+from chipfit.report.figure import Figure, Trace, axis, axis_range, layout, span
+from chipfit.report.view import Budget, Row, RunView
+
+MARKS = {
+    "candidate": ("circle", 7, "var:quiet", "candidate"),
+    "stitched": ("triangle-up", 9, "var:quiet", "stitched"),
+    "baseline": ("square", 9, "var:base", "baseline"),
+    "zoo": ("star", 15, "var:zoo", "untouched"),
+    "final": ("diamond", 13, "var:accent", "final"),
+}
+"""Role to (symbol, size in pixels, colour, word), the most important last, so that it is drawn on top."""
+
+Frame = tuple[float, float, float, float]
+"""x from, x to, y from, y to, in values."""
+
+
+def pareto(run: RunView) -> Figure | None:
+    """Accuracy against latency of every comparable row; None where no row has both."""
+    rows = comparable(run.rows)
+    if not rows:
+        return None
+    limits = [limit.value for b in run.budgets for limit in b.limits if limit.metric == "latency_ms"]
+    kind, x0, x1 = span([latency_of(r).value for r in rows] + limits)
+    _, y0, y1 = span([100 * (accuracy_of(r).value + side * accuracy_of(r).spread) for r in rows for side in (-1, 1)])
+    frame = (x0, x1, y0, y1)
+    best = front(rows)
+    traces = [_region(b, frame, place) for place, b in enumerate(run.budgets) if _on_axes(b)]
+    traces.append(_line(best))
+    for role in MARKS:
+        for dominated in (True, False):
+            some = [r for r in rows if r.role == role and all(r is not b for b in best) == dominated]
+            if some:
+                traces.append(_points(some, dominated))
+    provenance = latency_of(rows[0]).provenance
+    x = axis(f"latency, ms ({provenance}; left is faster)", type=kind, range=axis_range(kind, x0, x1))
+    y = axis("validation accuracy, %", range=[y0, y1])
+    return Figure("pareto", _caption(run, len(rows), provenance), tuple(traces), layout(x, y), 480)
+
+
+def _on_axes(budget: Budget) -> bool:
+    return any(limit.metric in ("latency_ms", "accuracy") for limit in budget.limits)
+
+
+def _region(budget: Budget, frame: Frame, place: int) -> Trace:
+    """What a budget allows on these two axes, as a polygon; it reaches beyond the frame where it has no limit."""
+    x0, x1, y0, y1 = frame
+    west, east, south, north = x0 / 1e3 if x0 > 0 else x0 - 1e3, x1 * 1e3, y0 - 100, y1 + 100
+    for limit in budget.limits:
+        if limit.metric == "latency_ms":
+            west, east = (limit.value, east) if limit.at_least else (west, limit.value)
+        elif limit.metric == "accuracy":
+            south, north = (100 * limit.value, north) if limit.at_least else (south, 100 * limit.value)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"within {escape(budget.text)}",
+        "x": [west, east, east, west, west],
+        "y": [south, south, north, north, south],
+        "fill": "toself",
+        "fillcolor": "var:region",
+        "line": {"color": "var:accent", "width": 1, "dash": ("solid", "dash", "dot")[place % 3]},
+        "hoverinfo": "skip",
+    }
+
+
+def _line(best: Sequence[Row]) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Pareto front",
+        "x": [latency_of(r).value for r in best],
+        "y": [100 * accuracy_of(r).value for r in best],
+        "line": {"color": "var:ink", "width": 1.25, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+
+
+def _bars(measured: Sequence[Measurement], scale: float = 1.0) -> dict[str, Plain]:
+    sizes: list[Plain] = [m.spread * scale for m in measured]
+    return {"type": "data", "array": sizes, "color": "var:muted", "thickness": 1, "width": 0, "visible": any(sizes)}
+
+
+def _points(rows: Sequence[Row], dominated: bool) -> Trace:
+    """Rows of one role; dominated ones are grey, and hollow where they have a name."""
+    symbol, size, colour, word = MARKS[rows[0].role]
+    named = rows[0].role in ("zoo", "baseline", "final")
+    latencies, accuracies = [latency_of(r) for r in rows], [accuracy_of(r) for r in rows]
+    return {
+        "type": "scatter",
+        "mode": "markers+text" if named and len(rows) <= 12 else "markers",
+        "name": f"{word}, dominated" if dominated else word,
+        "x": [m.value for m in latencies],
+        "y": [100 * m.value for m in accuracies],
+        "error_x": _bars(latencies),
+        "error_y": _bars(accuracies, 100.0),
+        "text": [escape(r.name) for r in rows],
+        "textposition": "bottom right",
+        "textfont": {"size": 11, "color": "var:muted" if dominated else "var:ink"},
+        "marker": {"symbol": symbol, "size": size, "color": "var:faint" if dominated else colour, "line": {"width": 0}},
+        "customdata": [[escape(r.title), escape(r.budget)] for r in rows],
+        "hovertemplate": "<b>%{customdata[0]}</b><br>%{x:.4g} ms<br>%{y:.2f} %<br>%{customdata[1]}<extra></extra>",
+    }
+
+
+def _caption(run: RunView, shown: int, provenance: str) -> str:
+    left_out = len(run.rows) - shown
+    said = [
+        f"Each mark is one network: accuracy on the validation split against {provenance} latency. Stars are the models"
+        " as they came from the zoo; grey marks are beaten in both by another one."
+    ]
+    if any(_on_axes(b) for b in run.budgets):
+        said.append("The shaded region is what a budget allows.")
+    said.append("Bars are one standard error; where none shows it is smaller than the mark.")
+    if left_out:
+        said.append(f"{left_out} of {len(run.rows)} trials are not drawn: they failed, or lack one of the two numbers.")
+    return " ".join(said)

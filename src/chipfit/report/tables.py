@@ -1,0 +1,136 @@
+"""The tables and words of the page, as HTML. Each cell with a number carries it unrounded in `data-value`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from chipfit.core.types import Measurement
+from chipfit.report.choose import best_under, budget_of, front, headline, knee, nearest, reference_row
+from chipfit.report.view import Budget, Row, RunView, find
+
+NONE = '<td class="none">–</td>'
+GROUPS = (("zoo", "As they came from the zoo"), ("baseline", "Baselines"), ("final", "Ours"))
+
+
+def cell(m: Measurement | None, scale: float = 1.0, digits: str = ".3g", *, usual: str = "measured") -> str:
+    """A number with its standard error, and its provenance where that is not the usual one of its column."""
+    if m is None:
+        return NONE
+    error = f'<span class="se"> ±{m.spread * scale:.2g}</span>' if m.spread else ""
+    tag = "" if m.provenance == usual else f' <span class="tag">{m.provenance}</span>'
+    return f'<td data-value="{m.value!r}" data-metric="{escape(m.metric)}">{m.value * scale:{digits}}{error}{tag}</td>'
+
+
+def row_of(cells: Iterable[str], head: str, name: str = "") -> str:
+    """A table row of ready cells behind a heading cell."""
+    return f'<tr data-row="{escape(name or head)}"><th scope="row">{head}</th>{"".join(cells)}</tr>'
+
+
+def table(columns: Sequence[str], rows: Iterable[str], name: str) -> str:
+    """A table that scrolls sideways on a narrow screen."""
+    head = "".join(f'<th scope="col">{c}</th>' for c in columns)
+    return f'<div class="wide"><table id="{name}"><thead><tr>{head}</tr></thead>{"".join(rows)}</table></div>'
+
+
+def before_after(run: RunView) -> str:
+    """Zoo models, baselines and ours, with accuracy, latency, its prediction and the file's size."""
+    base = reference_row(run, headline(run))
+    body = []
+    for role, title in GROUPS:
+        rows = run.of_role(role)
+        if rows:
+            heading = f'<tr class="group"><th colspan="9" scope="rowgroup">{title}</th></tr>'
+            body.append(f"<tbody>{heading}{''.join(_line(run, r, base) for r in rows)}</tbody>")
+    columns = ("Model", "Test accuracy, %", "Validation, %", "Latency, ms", "Predicted, ms", "Error", "Speed-up", "MB", "MACs, M")
+    return table(columns, body, "before-after") if body else '<p class="none">No model has been measured yet.</p>'
+
+
+def _line(run: RunView, r: Row, base: Row | None) -> str:
+    cells = (
+        cell(r.test, 100, ".2f"),
+        cell(r.accuracy, 100, ".2f"),
+        cell(r.latency, 1, ".4g"),
+        cell(r.predicted, 1, ".4g", usual="predicted"),
+        _error(r),
+        _speed_up(r, base),
+        cell(find(r.measurements, "size_mb"), 1, ".3g", usual=_plain_kind(r, "size_mb")),
+        cell(find(r.measurements, "macs"), 1e-6, ".3g", usual="counted"),
+    )
+    model = f' <span class="quiet">{escape(r.model)}</span>' if r.model and r.model not in r.name else ""
+    return row_of(cells, f"{escape(r.name)}{model}{_verdict(run, r)}", r.name)
+
+
+def _plain_kind(r: Row, metric: str) -> str:
+    """A file's size is a fact whether it was weighed or counted; other provenances are worth a word."""
+    m = find(r.measurements, metric)
+    return m.provenance if m is not None and m.provenance in ("measured", "counted") else "measured"
+
+
+def _error(r: Row) -> str:
+    if r.predicted is None or r.latency is None or not r.latency.value:
+        return NONE
+    error = r.predicted.value / r.latency.value - 1
+    return f'<td data-value="{error!r}" data-metric="error">{100 * error:+.1f} %</td>'
+
+
+def _speed_up(r: Row, base: Row | None) -> str:
+    ratio = speed_up(r, base)
+    return NONE if ratio is None else f'<td data-value="{ratio!r}" data-metric="speed_up">{ratio:.2f}×</td>'
+
+
+def speed_up(r: Row, base: Row | None) -> float | None:
+    """How many times faster than the base a row is; None unless both latencies are of one provenance and device."""
+    if base is None or r.latency is None or base.latency is None or not r.latency.value:
+        return None
+    alike = (r.latency.provenance, r.latency.where) == (base.latency.provenance, base.latency.where)
+    return base.latency.value / r.latency.value if alike else None
+
+
+def _verdict(run: RunView, r: Row) -> str:
+    """Whether a row with a budget keeps to it."""
+    budget = budget_of(run, r) if r.role == "final" or r.budget else None
+    excess = budget.excess(r) if budget is not None else None
+    if budget is None or excess is None:
+        return f'<br><span class="quiet">{escape(r.budget)}</span>' if r.budget else ""
+    if excess <= 0:
+        return f'<br><span class="good">✓ {escape(budget.text)}</span>'
+    return f'<br><span class="bad">✗ {escape(budget.text)}: {100 * excess:.1f} % over</span>'
+
+
+def choices(run: RunView) -> str:
+    """Knee point and the best model under each budget."""
+    points = front(run.rows)
+    turn = knee(points)
+    rows = [_choice(f"Best under {escape(b.text)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets]
+    few = "none: the front has fewer than three points" if len(points) < 3 else "none: the front has no bend"
+    rows.append(_choice("Knee point of the front", turn, few, "knee"))
+    if points:
+        rows += [_choice("Most accurate", points[-1], "", "accurate"), _choice("Fastest on the front", points[0], "", "fast")]
+    return table(("Choice", "Model", "Validation, %", "Latency, ms"), rows, "choose")
+
+
+def _choice(what: str, row: Row | None, otherwise: str, name: str) -> str:
+    if row is None:
+        return row_of([f'<td colspan="3" class="quiet">{otherwise}</td>'], what, name)
+    return row_of([f"<td>{escape(row.title)}</td>", cell(row.accuracy, 100, ".2f"), cell(row.latency, 1, ".4g")], what, name)
+
+
+def _none(budget: Budget, run: RunView) -> str:
+    close = nearest(budget, run.rows)
+    if close is None:
+        return "none: nothing has been measured against it"
+    return f"none; the nearest is {escape(close.title)}, {100 * (budget.excess(close) or 0):.1f} % over"
+
+
+def untouched(run: RunView) -> str:
+    """Layers that no decision could touch, and sites that stayed in float, with the reasons."""
+    rows = [row_of([f"<td>{escape(m)}</td><td>{escape(why)}</td>"], escape(layer)) for m, layer, why in run.untouched]
+    rows += [row_of([f"<td>kept in float</td><td>{escape(why)}</td>"], escape(site)) for site, why in run.kept_fp32]
+    return table(("Layer", "Model", "Reason"), rows, "untouched") if rows else ""
+
+
+def failures(run: RunView) -> str:
+    """Trials that ended with an error."""
+    rows = [row_of([f"<td>{escape(r.role)}</td><td>{escape(r.error or '')}</td>"], escape(r.title)) for r in run.failed]
+    return table(("Trial", "Role", "Error"), rows, "failures") if rows else ""

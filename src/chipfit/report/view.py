@@ -1,0 +1,321 @@
+"""All that a report says, as data: read from the store, from nowhere else.
+
+**Labels of trials** that are read:
+
+| label    | values |
+|----------|--------|
+| `role`   | `zoo` (untouched), `baseline`, `stitched`, `candidate`, `final`; trials without one count as `candidate` |
+| `model`  | the zoo model that the trial started from |
+| `name`   | what a person calls it: "resnet20", "all-int8", "uniform width", "ours" |
+| `budget` | the budget it was made for, written as in the fact `budgets`; may be absent |
+
+Of trials with the same role, model, name, budget and candidate the last counts: a row that was measured again, or was
+given its test accuracy, is appended anew.
+
+**Values of candidates**: `choices` {decision: label}; `edits` as `core.edits.to_plain` writes them. Both may be absent.
+
+**Measurements**: `accuracy` with `where` "validation" or "test"; `latency_ms` measured (or simulated, or counted) and a
+second one `predicted`; `size_mb`, `macs`, `params`, `peak_memory_mb`, `damage`. Predicted accuracy is
+not read.
+
+**Facts**, each of which may be absent (a run that is not finished has few):
+
+| key          | value |
+|--------------|-------|
+| `device`     | the fields of `DeviceFacts` |
+| `dataset`    | name, digest, sizes {part: n}, input_shape, classes (names, or how many), licence, notes, mean, std |
+| `budgets`    | list of texts "latency_ms <= 0.42", several joined by ", "; relative ones ("60%") are of `reference` |
+| `reference`  | name, latency_ms, accuracy of the model that relative limits and the verdict compare with |
+| `phases`     | list of [name, seconds] |
+| `untouched`  | list of [model, layer, reason] |
+| `kept_fp32`  | list of [site, reason] |
+| `additive`   | predicted, true: damages of whole candidates (nats); spearman |
+| `table`      | predicted, measured: latencies of whole candidates (ms); mape (a share: 0.017), spearman |
+| `profile`    | before, after: lists of [operator, ms, bottleneck] |
+| `decisions`  | {model: list of [name, kind, list of [label, value]]}: a menu's decisions, the first option as it is |
+| `versions`   | {package: version} |
+| `licences`   | {what: licence} of models and code that went in |
+| `seed`, `config`, `warnings`, `finished` | a number, a mapping, a list of lines, true |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from chipfit.core.errors import BadInput
+from chipfit.core.types import METRICS, DeviceFacts, Limit, Measurement, Plain, Provenance, Trial
+from chipfit.store.store import Store
+
+T = TypeVar("T")
+ROLES = ("zoo", "baseline", "stitched", "candidate", "final")
+TRUE_LATENCY: tuple[Provenance, ...] = ("measured", "simulated", "counted")
+"""Provenances of a latency that is not a prediction, the most trusted first."""
+
+
+def find(
+    measurements: Sequence[Measurement],
+    metric: str,
+    *,
+    where: str | None = None,
+    provenance: Sequence[Provenance] | None = None,
+) -> Measurement | None:
+    """The measurement of a metric at a place (split, device) and of the first provenance in the list that is there."""
+    fitting = [m for m in measurements if m.metric == metric and where in (None, m.where)]
+    for wanted in provenance or (None,):
+        for m in fitting:
+            if wanted in (None, m.provenance):
+                return m
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trial as the report shows it."""
+
+    key: str
+    role: str
+    model: str
+    name: str
+    budget: str
+    measurements: tuple[Measurement, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    edits: Plain = ()
+    error: str | None = None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Row:
+        """The row of a trial."""
+        labels, values = trial.labels, trial.candidate.values
+        chosen = values.get("choices")
+        return cls(
+            key=trial.candidate.key,
+            role=labels.get("role", "candidate"),
+            model=labels.get("model", str(values.get("model", ""))),
+            name=labels.get("name", trial.candidate.key[:8]),
+            budget=labels.get("budget", ""),
+            measurements=trial.measurements,
+            choices={str(k): str(v) for k, v in chosen.items()} if isinstance(chosen, Mapping) else {},
+            edits=values.get("edits", ()),
+            error=trial.error,
+        )
+
+    @property
+    def accuracy(self) -> Measurement | None:
+        """Share of right answers on validation: what was selected on."""
+        return find(self.measurements, "accuracy", where="validation", provenance=TRUE_LATENCY)
+
+    @property
+    def test(self) -> Measurement | None:
+        """Share of right answers on the test split."""
+        return find(self.measurements, "accuracy", where="test", provenance=TRUE_LATENCY)
+
+    @property
+    def latency(self) -> Measurement | None:
+        """Latency of the exported file, of the best provenance there is; never a prediction."""
+        return find(self.measurements, "latency_ms", provenance=TRUE_LATENCY)
+
+    @property
+    def predicted(self) -> Measurement | None:
+        """Latency as it was predicted before the file was measured."""
+        return find(self.measurements, "latency_ms", provenance=("predicted",))
+
+    def metric(self, name: str) -> Measurement | None:
+        """What a limit on this metric is held against: validation accuracy, true latency, anything else as it is."""
+        own = {"accuracy": self.accuracy, "latency_ms": self.latency}
+        return own[name] if name in own else find(self.measurements, name)
+
+    @property
+    def title(self) -> str:
+        """The name, with the model where that adds something."""
+        return self.name if not self.model or self.model in self.name else f"{self.name} ({self.model})"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits that hold together, absolute."""
+
+    text: str
+    limits: tuple[Limit, ...]
+
+    def excess(self, row: Row) -> float | None:
+        """Largest share by which a row misses a limit: 0.07 is 7 % over, up to 0 is met; None if not measured."""
+        shares = []
+        for limit in self.limits:
+            if (m := row.metric(limit.metric)) is None:
+                return None
+            shares.append((limit.value - m.value if limit.at_least else m.value - limit.value) / limit.value)
+        return max(shares)
+
+    def met(self, row: Row) -> bool:
+        """True when every limit is measured and met."""
+        excess = self.excess(row)
+        return excess is not None and excess <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The model that everything is compared with."""
+
+    name: str
+    latency_ms: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFact:
+    """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel."""
+
+    name: str = ""
+    digest: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    input_shape: tuple[int, ...] = ()
+    classes: tuple[str, ...] | int = ()
+    licence: str = "unknown"
+    notes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What was foretold beside what came true, for the same candidates in the same order."""
+
+    predicted: tuple[float, ...]
+    true: tuple[float, ...]
+    spearman: float | None = None
+    mape: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionFact:
+    """One decision of a menu and its (label, value) options, the first of which changes nothing."""
+
+    name: str
+    kind: str
+    options: tuple[tuple[str, float], ...]
+
+
+OpBar = tuple[str, float, str]
+"""(operator, ms, bottleneck)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """Everything the report of one run may say."""
+
+    path: Path
+    rows: tuple[Row, ...] = ()
+    finished: bool = False
+    device: DeviceFacts | None = None
+    dataset: DatasetFact = field(default_factory=DatasetFact)
+    budgets: tuple[Budget, ...] = ()
+    reference: Reference | None = None
+    phases: tuple[tuple[str, float], ...] = ()
+    untouched: tuple[tuple[str, str, str], ...] = ()
+    kept_fp32: tuple[tuple[str, str], ...] = ()
+    damage: Parity | None = None
+    latency: Parity | None = None
+    before: tuple[OpBar, ...] = ()
+    after: tuple[OpBar, ...] = ()
+    decisions: Mapping[str, tuple[DecisionFact, ...]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    config: Mapping[str, Plain] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    test_reads: tuple[tuple[float, str], ...] = ()
+
+    def of_role(self, *roles: str) -> tuple[Row, ...]:
+        """Rows of these roles that did not fail, in order."""
+        return tuple(r for r in self.rows if r.role in roles and r.error is None)
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Rows with an error."""
+        return tuple(r for r in self.rows if r.error is not None)
+
+
+def _read(facts: Mapping[str, Plain], key: str, kind: type[T], default: T) -> T:
+    """A fact as a type. A fact of another shape is a mistake of the recipe that wrote it, and raises as such."""
+    return default if facts.get(key) is None else TypeAdapter(kind).validate_python(facts[key])
+
+
+def _parity(facts: Mapping[str, Plain], key: str, true: str) -> Parity | None:
+    fact = _read(facts, key, dict[str, Any], {})
+    return TypeAdapter(Parity).validate_python({**fact, "true": fact[true]}) if fact else None
+
+
+def parse_budget(text: str, reference: Mapping[str, float]) -> Budget:
+    """The budget of "latency_ms <= 0.42", or of several limits joined by ", "; `reference` resolves relative ones.
+
+    Raises:
+        BadInput: not a limit, or a relative one of a metric that the reference does not have.
+    """
+    limits = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*", part)
+        if match is None:
+            raise BadInput(f"budget {text!r} cannot be read; write it like 'latency_ms <= 0.42'")
+        limit = Limit.parse(f"{match[1]}={match[3]}", at_least=match[2] == ">=")
+        if limit.relative and limit.metric not in reference:
+            raise BadInput(f"budget {text!r} is relative, but the run has no reference {limit.metric}")
+        limits.append(limit.against(reference[limit.metric]) if limit.relative else limit)
+    return Budget(text, tuple(limits))
+
+
+def _reference_values(rows: Sequence[Row], reference: Reference | None) -> dict[str, float]:
+    """The reference's metrics: as its row has them, where the fact itself does not say."""
+    if reference is None:
+        return {}
+    row = next((r for r in rows if r.role == "zoo" and r.name == reference.name), None)
+    values = {name: m.value for name in METRICS if row is not None and (m := row.metric(name)) is not None}
+    said = {"latency_ms": reference.latency_ms, "accuracy": reference.accuracy}
+    return values | {name: value for name, value in said.items() if value is not None}
+
+
+def view(store: Store) -> RunView:
+    """Everything the report of a run may say; see the top of this file for what is read.
+
+    Raises:
+        BadInput: a budget that cannot be read.
+        pydantic.ValidationError: a fact of another shape than stated above.
+    """
+    facts = store.facts()
+    rows = tuple({(r.role, r.model, r.name, r.budget, r.key): r for r in map(Row.of, store.trials())}.values())
+    reference = _read(facts, "reference", Reference | None, None)  # type: ignore[arg-type]
+    values = _reference_values(rows, reference)
+    profile = _read(facts, "profile", dict[str, tuple[OpBar, ...]], {})
+    return RunView(
+        path=store.path,
+        rows=rows,
+        finished=store.finished,
+        device=_read(facts, "device", DeviceFacts | None, None),  # type: ignore[arg-type]
+        dataset=_read(facts, "dataset", DatasetFact, DatasetFact()),
+        budgets=tuple(parse_budget(text, values) for text in _read(facts, "budgets", list[str], [])),
+        reference=reference,
+        phases=_read(facts, "phases", tuple[tuple[str, float], ...], ()),
+        untouched=_read(facts, "untouched", tuple[tuple[str, str, str], ...], ()),
+        kept_fp32=_read(facts, "kept_fp32", tuple[tuple[str, str], ...], ()),
+        damage=_parity(facts, "additive", "true"),
+        latency=_parity(facts, "table", "measured"),
+        before=profile.get("before", ()),
+        after=profile.get("after", ()),
+        decisions=_decisions(facts),
+        versions=_read(facts, "versions", dict[str, str], {}),
+        licences=_read(facts, "licences", dict[str, str], {}),
+        seed=_read(facts, "seed", int | None, None),  # type: ignore[arg-type]
+        config=_read(facts, "config", dict[str, Any], {}),
+        warnings=_read(facts, "warnings", tuple[str, ...], ()),
+        test_reads=tuple(store.test_reads()),
+    )
+
+
+def _decisions(facts: Mapping[str, Plain]) -> dict[str, tuple[DecisionFact, ...]]:
+    rows = _read(facts, "decisions", dict[str, list[tuple[str, str, tuple[tuple[str, float], ...]]]], {})
+    return {model: tuple(DecisionFact(*row) for row in decisions) for model, decisions in rows.items()}

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from chipfit.core.errors import BadInput
+from chipfit.data.options import for_channels, parse_normalize, parse_resize
+
+
+def test_resize_is_height_then_width() -> None:
+    assert parse_resize("32") == (32, 32)
+    assert parse_resize("24x48") == (24, 48)
+    assert parse_resize("24,48") == (24, 48)
+
+
+@pytest.mark.parametrize("text", ["", "0", "x", "32x", "-3", "3.5", "1x2x3", "99999"])
+def test_resize_that_is_no_size(text: str) -> None:
+    with pytest.raises(BadInput, match="HEIGHTxWIDTH"):
+        parse_resize(text)
+
+
+def test_normalize_forms() -> None:
+    assert parse_normalize("0.5,0.25") == ((0.5,), (0.25,))
+    imagenet = parse_normalize("0.485/0.456/0.406,0.229/0.224/0.225")
+    assert imagenet == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0.5", "not a mean and a deviation"),
+        ("a,b", "not a mean and a deviation"),
+        ("0.5,nan", "not a mean and a deviation"),
+        ("1,2,3", "not a mean and a deviation"),
+        ("0.5/0.4,0.2", "2 means and 1 deviations"),
+        ("0.5,0", "deviation of 0; it must be above zero"),
+    ],
+)
+def test_normalize_that_cannot_be_used(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        parse_normalize(text)
+
+
+def test_one_value_serves_all_channels_two_do_not_serve_three() -> None:
+    assert for_channels(((0.5,), (0.25,)), 3) == ((0.5,) * 3, (0.25,) * 3)
+    with pytest.raises(BadInput, match="2 means but the data have 3 channels; give 1 or 3"):
+        for_channels(((0.5, 0.5), (1.0, 1.0)), 3)
