@@ -31,7 +31,11 @@ def test_returns_what_the_function_returns_and_siblings_are_importable(tmp_path:
     [
         ("def build(): pass\n", "biuld", r"no function 'biuld'; did you mean 'build'\?; it has: build"),
         ("build = 3\n", "build", "'build' is a int, not a function"),
-        ("def build():\n    raise ValueError('no\\nluck')\n", "build", r"raised ValueError: no luck \(mine.py, line 2\)"),
+        (
+            "def build():\n    raise ValueError('no\\nluck')\n",
+            "build",
+            r"raised ValueError: no luck \(mine.py, line 2\)",
+        ),
         ("def build():\n    raise SystemExit(3)\n", "build", r"raised SystemExit: 3"),
         ("def build(width):\n    pass\n", "build", r"TypeError: build\(\) missing 1 required positional argument"),
         ("import nowhere_to_be_found\n", "build", r"importing mine.py raised ModuleNotFoundError.*line 1"),

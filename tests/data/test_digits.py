@@ -21,7 +21,7 @@ def test_sizes_types_and_classes() -> None:
 
 def test_the_parts_are_disjoint_and_are_the_whole_set() -> None:
     d = digits.load()
-    prints = [fingerprints(p) for p in (d.train, d.validation, d.open_test())]
+    prints = [set(fingerprints(p)) for p in (d.train, d.validation, d.open_test())]
     assert sum(map(len, prints)) == len(prints[0] | prints[1] | prints[2]) == 1797
 
 

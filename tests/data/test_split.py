@@ -30,7 +30,7 @@ def test_a_cut_gives_disjoint_parts_that_hold_every_row_and_every_class(sizes: l
     whole = numbered(len(targets), targets if labelled else None)
     cut = complete({"train": whole})
     numbers = parts_of(cut)
-    assert sorted(sum(numbers, [])) == list(range(len(targets)))
+    assert sorted(n for part in numbers for n in part) == list(range(len(targets)))
     if labelled:
         for part in (cut.train, cut.validation, cut.test):
             assert part.targets is not None
@@ -41,9 +41,8 @@ def test_a_cut_gives_disjoint_parts_that_hold_every_row_and_every_class(sizes: l
 def test_the_default_is_80_10_10_of_each_class_and_always_the_same() -> None:
     whole = numbered(400, [0] * 100 + [1] * 300)
     cut = complete({"train": whole})
-    assert [np.bincount(p.targets).tolist() for p in (cut.train, cut.validation, cut.test) if p.targets is not None] == [
-        [80, 240], [10, 30], [10, 30],
-    ]  # fmt: skip
+    counts = [np.bincount(p.targets).tolist() for p in (cut.train, cut.validation, cut.test) if p.targets is not None]
+    assert counts == [[80, 240], [10, 30], [10, 30]]
     assert parts_of(cut) == parts_of(complete({"train": whole}))
     assert cut.notes == ("split 80/10/10 of each class into train, validation and test, at random with seed 0",)
     assert rows(cut.test) != list(range(90, 100)) + list(range(370, 400))
@@ -68,10 +67,12 @@ def test_parts_that_are_given_stay_and_shared_rows_are_told() -> None:
     assert parts.notes == ("2 of 4 validation rows stand in train too: scores on them read too high",)
 
 
-def test_repeats_within_a_part_are_no_overlap() -> None:
+def test_repeats_within_a_part_are_no_overlap_but_each_shared_row_counts() -> None:
     twice = Split(np.full((4, 1), 7, np.float32))
-    parts = complete({"train": numbered(3), "validation": twice, "test": twice})
-    assert parts.notes == ()
+    apart = complete({"train": numbered(3), "validation": twice, "test": numbered(2, first=20)})
+    assert apart.notes == ()
+    shared = complete({"train": numbered(3), "validation": twice, "test": twice})
+    assert shared.notes == ("4 of 4 test rows stand in train or validation too: scores on them read too high",)
 
 
 def test_a_class_too_small_to_be_cut_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -136,17 +137,17 @@ def odd() -> Graph:
     b = Sketch(3, 13, 13)
     x = b.pool("avg_pool", b.conv("x", 8), 3, 2, 1, ceil=1, count_include_pad=1)
     x = b.pool("avg_pool", x, 2, 2, 1, ceil=1, count_include_pad=1)
-    x = b.add("pad", x, shape=(8, 6, 6), pads=(0, 0, 0, 1, 0, 1))
+    x = b.add("pad", x, shape=(8, 5, 5), pads=(0, 0, 0, 1, 0, 1))
     window = {"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
-    x = b.add("conv", x, shape=(8, 4, 4), **window, groups=2, bias=1)
+    x = b.add("conv", x, shape=(8, 3, 3), **window, groups=2, bias=1)
     for act in ("hard_swish", "silu", "tanh", "gelu", "hard_sigmoid"):
         x = b.add(act, b.conv(x, 8, 1, bias=1))
-    x = b.add("pad", x, shape=(10, 4, 4), pads=(1, 1, 0, 0, 0, 0))
-    x = b.add("transpose", b.add("reshape", x, shape=(10, 16), to=(10, 16)), shape=(16, 10), perm=(1, 0))
-    y = b.add("relu", b.add("linear", x, shape=(16, 12), bias=1))
-    y = b.add("linear", y, shape=(16, 10), bias=0)
+    x = b.add("pad", x, shape=(10, 3, 3), pads=(1, 1, 0, 0, 0, 0))
+    x = b.add("transpose", b.add("reshape", x, shape=(10, 9), to=(10, 9)), shape=(9, 10), perm=(1, 0))
+    y = b.add("relu", b.add("linear", x, shape=(9, 12), bias=1))
+    y = b.add("linear", y, shape=(9, 10), bias=0)
     x = b.add("softmax", b.add("sub", x, y), axis=1)
-    b.add("linear", b.add("flatten", x, shape=(160,)), shape=(10,), bias=1)
+    b.add("linear", b.add("flatten", x, shape=(90,)), shape=(10,), bias=1)
     return b.graph
 
 
@@ -298,3 +299,25 @@ def kernels(tmp_path: Path) -> Callable[[bytes], list[str]]:
         return [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
 
     return inspect
+
+
+@pytest.fixture
+def int8() -> Callable[[Network], Network]:
+    """The network with every operator in int8."""
+
+    def convert(network: Network) -> Network:
+        graph = network.graph
+        return Network(Graph(tuple(replace(o, bits=8) for o in graph), graph.output), network.weights)
+
+    return convert
+
+
+@pytest.fixture
+def real_ranges() -> Callable[[Network], dict[str, tuple[float, float]]]:
+    """Least and greatest value of each tensor over 64 inputs."""
+
+    def observe(network: Network) -> dict[str, tuple[float, float]]:
+        x = np.random.default_rng(3).normal(size=(64, *network.graph.input_shape)).astype(np.float32)
+        return {name: (float(v.min()), float(v.max())) for name, v in reference(network, x).items()}
+
+    return observe

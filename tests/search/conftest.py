@@ -12,7 +12,12 @@ from chipfit.space.menu import Assignment, Decision, Menu, Option, Term
 
 
 def residual_menu(
-    blocks: int, rng: np.random.Generator, stages: int = 3, options: int = 9, precision: bool = True, identical: bool = False
+    blocks: int,
+    rng: np.random.Generator,
+    stages: int = 3,
+    options: int = 9,
+    precision: bool = True,
+    identical: bool = False,
 ) -> Menu:
     """The menu of a residual network of `stages` stages with `blocks` blocks each: what offer and price make.
 
@@ -30,7 +35,9 @@ def residual_menu(
     full = [16 * 2**s for s in range(stages)]
     streams = [decide(f"stream{s}", "width", (w, w // 2)) for s, w in enumerate(full)]
     inner = {
-        (s, b): decide(f"inner{s}.{b}", "width", sorted({round(w * k / (options - 1)) for k in range(options)}, reverse=True))
+        (s, b): decide(
+            f"inner{s}.{b}", "width", sorted({round(w * k / (options - 1)) for k in range(options)}, reverse=True)
+        )
         for s, w in enumerate(full)
         for b in range(blocks)
     }
@@ -57,7 +64,11 @@ def residual_menu(
         conv(f"conv2.{s}.{b}", area, on)
         width = np.array([o.value for o in decisions[d].options], float)
         lost = 1 - width / width[0]
-        terms.append(Term("damage", (d,), rng.lognormal(-2.5, 1.0) * lost**1.7 * rng.uniform(0.8, 1.2, len(lost)), f"inner{s}.{b}"))
+        terms.append(
+            Term(
+                "damage", (d,), rng.lognormal(-2.5, 1.0) * lost**1.7 * rng.uniform(0.8, 1.2, len(lost)), f"inner{s}.{b}"
+            )
+        )
     for s, d in enumerate(streams):
         terms.append(Term("damage", (d,), np.array([0.0, rng.uniform(0.3, 1.0)]), f"stream{s}"))
     if precision:

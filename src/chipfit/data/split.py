@@ -55,9 +55,7 @@ def complete(given: Mapping[Part, Split], classes: tuple[str, ...] = ()) -> Part
         share = SHARE / (1 - SHARE)
     if missing:
         parts["train"] = given["train"].take(np.sort(order))
-    for part in PARTS[1:]:
-        if part not in missing and (n := _overlap(parts["train"], parts[part])):
-            notes.append(f"{n} of {len(parts[part])} {part} rows stand in train too: scores on them read too high")
+    notes += _shared_rows(parts)
     return Parts(parts["train"], parts["validation"], parts["test"], tuple(notes))
 
 
@@ -96,11 +94,18 @@ def _cut(
     return order[~tail], order[tail]
 
 
-def _overlap(train: Split, other: Split) -> int:
-    """How many rows of `other` stand in `train` too."""
-    return len(other) - len(fingerprints(other) - fingerprints(train)) if len(other) else 0
+def _shared_rows(parts: Mapping[Part, Split]) -> list[str]:
+    """What to warn of: rows that stand in an earlier part too."""
+    notes: list[str] = []
+    seen = set(fingerprints(parts["train"]))
+    for part, earlier in zip(PARTS[1:], ("train", "train or validation"), strict=True):
+        prints = fingerprints(parts[part])
+        if n := sum(p in seen for p in prints):
+            notes.append(f"{n} of {len(prints)} {part} rows stand in {earlier} too: scores on them read too high")
+        seen.update(prints)
+    return notes
 
 
-def fingerprints(split: Split) -> set[bytes]:
+def fingerprints(split: Split) -> list[bytes]:
     """A hash of each row's values."""
-    return {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in split.inputs}
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in split.inputs]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
 
 from chipfit.core.graph import Graph
 from chipfit.evaluate.chains import Recipe, recipe
@@ -197,8 +198,8 @@ def _calibrate(
     def fit(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
         a = np.vstack([x[rows], pull])
         b = np.concatenate([np.ones(int(rows.sum())), pull @ prior])
-        theta, *_ = np.linalg.lstsq(a, b, rcond=None)
-        return np.maximum(theta, [0.0, 0.3, 0.3, 0.0])
+        theta: NDArray[np.float64] = lsq_linear(a, b, bounds=([0.0, 0.3, 0.3, 0.0], np.inf)).x
+        return theta
 
     everyone = np.ones(len(parts), bool)
     left_out = np.empty(len(parts))

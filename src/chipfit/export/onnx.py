@@ -132,8 +132,8 @@ def _emit(job: _Job, o: Op) -> None:
         sheet.node("Identity", [INPUT], OUTPUT)
     if made is not None:
         grid = job.grids[o.name]
-        scale = sheet.constant(f"{grid.name}/step", grid.step)
-        zero = sheet.constant(f"{grid.name}/zero", np.uint8(grid.zero))
+        scale = sheet.constant(f"{grid.name}/q/scale", grid.step)
+        zero = sheet.constant(f"{grid.name}/q/zero", np.uint8(grid.zero))
         whole = sheet.node("QuantizeLinear", [raw, scale, zero], f"{o.name}/q")
         sheet.node("DequantizeLinear", [whole, scale, zero], out if made else f"{o.name}/int8", f"{o.name}/dq")
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,27 +10,22 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from chipfit.core.types import Measurement, Plain
 from chipfit.report.card import model_card
-from chipfit.report.choose import best_under, front, headline, knee
 from chipfit.report.figure import Figure
 from chipfit.report.figures import figures
-from chipfit.report.method import method
+from chipfit.report.method import doubts, method
+from chipfit.report.numbers import candidates_csv, data, embedded, front_json
 from chipfit.report.tables import before_after, choices, failures, untouched
 from chipfit.report.verdict import tiles, verdict
-from chipfit.report.view import Row, RunView, find, view
+from chipfit.report.view import RunView, view
 from chipfit.store.atomic import write_atomically
-from chipfit.store.plain import measurement_to_plain
 from chipfit.store.store import Store
-
-COLUMNS = ("size_mb", "macs", "params", "peak_memory_mb", "damage")
-"""Metrics of candidates.csv that have one value; accuracy and latency have several."""
 
 
 def page(store: Store) -> Path:
     """Writes report.html, front.json, candidates.csv and model_card.md into the run directory; returns the first.
 
-    Each file is replaced at once. Works on a run that is not finished: what is not known yet is left out.
+    Each file is replaced as a whole. Works on a run that is not finished: what is not known yet is left out.
 
     Raises:
         BadInput: the run has a budget that cannot be read.
@@ -56,56 +45,64 @@ def page(store: Store) -> Path:
 def html(run: RunView) -> str:
     """The page as text."""
     drawn = figures(run)
-    slots = {
-        "title": escape(run.path.name or "run"),
-        "css": _template("page.css"),
-        "js": _template("page.js"),
-        "plotly": get_plotlyjs().replace("</script", "<\\/script"),
-        "data": _embedded(data(run)),
-        "figures": _embedded({f.name: {"data": list(f.traces), "layout": f.layout, "height": f.height} for f in drawn}),
-        "body": _body(run, drawn),
-    }
-    return Template(_template("page.html")).substitute(slots)
+    plots = {f.name: {"data": list(f.traces), "layout": dict(f.layout), "height": f.height} for f in drawn}
+    return Template(template("page.html")).substitute(
+        title=escape(run.path.name or "run"),
+        css=template("page.css"),
+        js=template("page.js"),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+        data=embedded(data(run)),
+        figures=embedded(plots),
+        body=_body(run, drawn),
+    )
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """The text of a file that ships with the report."""
     return (resources.files("chipfit.report") / "template" / name).read_text(encoding="utf-8")
 
 
-def strict(value: Plain) -> Plain:
-    """The value with numbers that JSON does not know (NaN, infinity) as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {k: strict(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [strict(v) for v in value]
-    return value
+def _body(run: RunView, drawn: Sequence[Figure]) -> str:
+    by_name = {f.name: _figure(f) for f in drawn}
+
+    def some(prefix: str) -> str:
+        found = [text for name, text in by_name.items() if name.startswith(prefix)]
+        return f'<div class="pair">{"".join(found)}</div>' if len(found) > 1 else "".join(found)
+
+    sections = (
+        ("Before and after", before_after(run) + BEFORE_AFTER),
+        ("Accuracy against latency", some("pareto") + choices(run)),
+        ("What was chosen", some("choices")),
+        ("Where the time goes", some("operators")),
+        ("Can the predictions be trusted?", some("parity")),
+        ("What could not be touched", untouched(run)),
+        ("What failed", failures(run)),
+        ("Time spent", some("phases")),
+        ("How it was measured", method(run)),
+    )
+    return _head(run) + "".join(f"<section><h2>{title}</h2>{text}</section>" for title, text in sections if text)
 
 
-def _embedded(value: Plain) -> str:
-    """JSON that is safe between script tags."""
-    return json.dumps(strict(value), allow_nan=False).replace("<", "\\u003c")
+BEFORE_AFTER = (
+    '<p class="caption">Latency of the exported file on the device named below; ± is one standard error.'
+    " “Predicted” stood before the file was measured, “error” is predicted against measured. Speed-up is against the"
+    " reference, where both were measured alike. A small word beside a number says where it comes from when that is"
+    " not usual for its column.</p>"
+)
 
 
-def data(run: RunView) -> dict[str, Plain]:
-    """All numbers of the report, unrounded: what the page embeds under the id "data"."""
-    points = front(run.rows)
-    places = {id(r): n for n, r in enumerate(run.rows)}
-    turn, lead = knee(points), headline(run)
-    best = {b.text: best_under(b, run.rows) for b in run.budgets}
-    return {
-        "finished": run.finished,
-        "rows": [row_data(r) for r in run.rows],
-        "front": [places[id(r)] for r in points],
-        "knee": places[id(turn)] if turn else None,
-        "headline": places[id(lead)] if lead else None,
-        "best_under": {text: places[id(r)] if r else None for text, r in best.items()},
-        "phases": run.phases,
-        "untouched": run.untouched,
-        "kept_fp32": run.kept_fp32,
-        "table": _parity_data(run.latency),
-        "additive": _parity_data(run.damage),
-        "profile": {"before": run.before, "after": run.after},
-        "test_reads": run.test_reads,
-    }
+def _head(run: RunView) -> str:
+    where = " · ".join(escape(part) for part in (run.dataset.name, run.device.name if run.device else "") if part)
+    notes = "".join(f"<li>{escape(line)}</li>" for line in doubts(run))
+    warned = f'<ul class="doubts">{notes}</ul>' if notes else ""
+    return (
+        f'<header><p class="eyebrow">chipfit report{f" · {where}" if where else ""}</p>'
+        f"<h1>{verdict(run)}</h1>{tiles(run)}{warned}</header>"
+    )
+
+
+def _figure(f: Figure) -> str:
+    return (
+        f'<figure><div class="plot" id="{f.name}" style="height:{f.height}px"></div>'
+        f"<figcaption>{f.caption}</figcaption></figure>"
+    )

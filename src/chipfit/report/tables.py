@@ -42,7 +42,17 @@ def before_after(run: RunView) -> str:
         if rows:
             heading = f'<tr class="group"><th colspan="9" scope="rowgroup">{title}</th></tr>'
             body.append(f"<tbody>{heading}{''.join(_line(run, r, base) for r in rows)}</tbody>")
-    columns = ("Model", "Test accuracy, %", "Validation, %", "Latency, ms", "Predicted, ms", "Error", "Speed-up", "MB", "MACs, M")
+    columns = (
+        "Model",
+        "Test accuracy, %",
+        "Validation, %",
+        "Latency, ms",
+        "Predicted, ms",
+        "Error",
+        "Speed-up",
+        "MB",
+        "MACs, M",
+    )
     return table(columns, body, "before-after") if body else '<p class="none">No model has been measured yet.</p>'
 
 
@@ -102,18 +112,25 @@ def choices(run: RunView) -> str:
     """Knee point and the best model under each budget."""
     points = front(run.rows)
     turn = knee(points)
-    rows = [_choice(f"Best under {escape(b.text)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets]
+    rows = [
+        _choice(f"Best under {escape(b.text)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets
+    ]
     few = "none: the front has fewer than three points" if len(points) < 3 else "none: the front has no bend"
     rows.append(_choice("Knee point of the front", turn, few, "knee"))
     if points:
-        rows += [_choice("Most accurate", points[-1], "", "accurate"), _choice("Fastest on the front", points[0], "", "fast")]
+        rows += [
+            _choice("Most accurate", points[-1], "", "accurate"),
+            _choice("Fastest on the front", points[0], "", "fast"),
+        ]
     return table(("Choice", "Model", "Validation, %", "Latency, ms"), rows, "choose")
 
 
 def _choice(what: str, row: Row | None, otherwise: str, name: str) -> str:
     if row is None:
         return row_of([f'<td colspan="3" class="quiet">{otherwise}</td>'], what, name)
-    return row_of([f"<td>{escape(row.title)}</td>", cell(row.accuracy, 100, ".2f"), cell(row.latency, 1, ".4g")], what, name)
+    return row_of(
+        [f"<td>{escape(row.title)}</td>", cell(row.accuracy, 100, ".2f"), cell(row.latency, 1, ".4g")], what, name
+    )
 
 
 def _none(budget: Budget, run: RunView) -> str:

@@ -27,8 +27,8 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped,unused-ignore]
-from scipy.sparse import coo_array  # type: ignore[import-untyped,unused-ignore]
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, did_you_mean
@@ -106,7 +106,8 @@ def _known(menu: Menu, metric: str) -> None:
 def _merged(term: Term) -> tuple[Scope, NDArray[np.float64]]:
     """The term over its decisions in ascending order, each once, without those that make no difference."""
     scope = tuple(sorted(set(term.on)))
-    table = np.einsum(term.table, [scope.index(d) for d in term.on], list(range(len(scope))))
+    letters = "".join("abc"[scope.index(d)] for d in term.on)
+    table = np.einsum(f"{letters}->{'abc'[: len(scope)]}", term.table)
     for axis in reversed(range(len(scope))):
         if np.all(table == table.take([0], axis)):
             table, scope = table.take(0, axis), scope[:axis] + scope[axis + 1 :]
@@ -201,8 +202,10 @@ def _equalities(menu: Menu, layout: _Layout) -> LinearConstraint:
 def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline) -> Assignment | None:
     """The assignment of least goal within the limits, or None when there is none."""
     # rows read "at most": those of an `at_least` limit have their signs turned
-    costs = [_tables(menu, x.metric, -1.0 if x.at_least else 1.0) for x in limits]
-    room = [(-1.0 if x.at_least else 1.0) * x.value - sum(t.min() for t in c.values()) for x, c in zip(limits, costs, strict=True)]
+    signs = [-1.0 if x.at_least else 1.0 for x in limits]
+    costs = [_tables(menu, x.metric, sign) for x, sign in zip(limits, signs, strict=True)]
+    floors = [float(sum(t.min() for t in c.values())) for c in costs]
+    room = [sign * x.value - floor for x, sign, floor in zip(limits, signs, floors, strict=True)]
     if any(r < -1e-9 * (abs(x.value) + _spread(c)) for r, x, c in zip(room, limits, costs, strict=True)):
         return None
     if not any(n > 1 for n in menu.sizes):
@@ -217,7 +220,8 @@ def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline
     while True:
         opening = _ROW_OPENING if len(cuts) < _CUTS_OPEN else -_ROW_OPENING
         most = np.r_[upper + opening, np.full(len(cuts), len(menu.decisions) - 1.0)]
-        x = _milp(aim, [equal] + ([LinearConstraint(np.array(rows + cuts), -np.inf, most)] if len(most) else []), menu, deadline)
+        within = [LinearConstraint(np.array(rows + cuts), -np.inf, most)] if len(most) else []
+        x = _milp(aim, [equal, *within], menu, deadline)
         if x is None:
             return None
         found = tuple(int(np.argmax(x[layout.cells[(d,)]])) for d in range(len(menu.decisions)))
@@ -245,7 +249,7 @@ def _milp(
         if answer.status == 2:
             return None
         if answer.status == 1:
-            raise ChipfitError("the time ran out before the solver found an assignment within the limits; give it more time")
+            raise ChipfitError("time ran out before the solver found an assignment within the limits; give it more")
     raise ChipfitError(f"the solver failed on this menu: {answer.message}")
 
 

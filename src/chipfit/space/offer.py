@@ -11,6 +11,10 @@ from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, 
 from chipfit.space.menu import Choice, Decision, Menu, Option
 
 
+LEAST_STEP = 8
+"""Widths are offered in steps of at least this: finer ones buy a few per cent and cost tables of four times the size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A menu and what stays out of it, as (layer, reason)."""
@@ -35,7 +39,7 @@ def offer(
     more, so that the exact solver never takes it. `keep` names layers (or prefixes of their names) to leave alone.
     """
     coupling, blocks = channel_groups(graph), residual_blocks(graph) if depth else ()
-    step = min(block.get(b, 8) for b in bits)
+    step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
     spared = {g.name: _spared(g, keep) for g in coupling.groups}
     open_groups = [g for g in coupling.groups if not spared[g.name] and len(_widths(g, step)) > 1]
     inside = {b.name: _inner(b, coupling) for b in blocks if not _named(b.name, keep)}
