@@ -21,10 +21,12 @@ setup: $(VENV)/.setup
 dev: $(VENV)/.dev
 
 $(VENV)/.setup: pyproject.toml constraints.txt | $(PY)
+	@echo 'Installing chipfit and what it needs; torch is large.'
 	$(PY) -m pip install -q -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(PY)
+	@echo 'Installing chipfit, what it needs and the developers'"'"' tools; torch is large.'
 	$(PY) -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.setup
 

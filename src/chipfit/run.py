@@ -32,42 +32,43 @@ def search(
 ) -> list[Trial]:
     """Up to `trials` trials of what the strategy proposes, each in the store before the strategy hears of it.
 
-    Ends early when the strategy has nothing left to propose, or at the deadline: work in flight is finished, none is
-    begun. A candidate for which the evaluator raises a `ChipfitError` becomes a trial with that error; programming
-    errors and Ctrl-C pass through, and the same call on the same store goes on.
+    Ends early when nothing is left to propose, or at the deadline: work in flight is finished, none is begun. Where the
+    evaluator raises a `ChipfitError`, the candidate becomes a trial with that error; programming errors and Ctrl-C pass
+    through, and the same call on the same store goes on, with a fresh strategy that is led through the stored replies.
 
     Args:
-        strategy: a fresh one; on going on it is led through the stored replies.
+        strategy: who proposes.
         evaluator: returns one trial per candidate, in order.
-        store: holds trials of this search under `labels`, and takes the new ones.
+        store: who remembers.
         trials: how many in all, those already stored included.
         batch: candidates per ask; must be the same when going on.
-        labels: mark the trials of this search; they must tell it from other searches in the store.
+        labels: mark the trials of this search, and must tell it from other searches in the store.
         deadline: none by default.
         on_trial: called with each trial in order, those already stored included.
 
     Raises:
         ValueError: the evaluator did not answer for the candidates it was given.
     """
-    until, marks = deadline or Deadline.never(), dict(labels or {})
+    until, marks, hear = deadline or Deadline.never(), dict(labels or {}), on_trial or _nobody
     known = {t.candidate.key: t for t in store.trials(**marks)}
     done: list[Trial] = []
     while len(done) < trials and (asked := strategy.ask(min(batch, trials - len(done)))):
         fresh = list({c.key: c for c in asked if c.key not in known}.values())
-        if fresh and not until.passed():
-            for trial in _evaluated(evaluator, fresh):
-                marked = replace(trial, labels={**trial.labels, **marks})
-                store.append(marked)
-                known[marked.candidate.key] = marked
+        for trial in _evaluated(evaluator, fresh) if fresh and not until.passed() else ():
+            known[trial.candidate.key] = marked = replace(trial, labels={**trial.labels, **marks})
+            store.append(marked)
         replies = [known[c.key] for c in asked if c.key in known]
         done += replies
-        if on_trial is not None:
-            for trial in replies:
-                on_trial(trial)
+        for trial in replies:
+            hear(trial)
         if len(replies) < len(asked):
             break
         strategy.tell(replies)
     return done
+
+
+def _nobody(_: Trial) -> None:
+    """Hears of trials where nobody else does."""
 
 
 def _evaluated(evaluator: Evaluator, candidates: Sequence[Candidate]) -> list[Trial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +94,7 @@ def shuffled() -> Graph:
     """A split, one half through a depth-wise block, concat and channel shuffle (Ma et al. 2018)."""
     b = Sketch(3, 12, 12)
     x = b.block("x", 16)
-    left, right = (
-        b.add("slice", x, shape=(8, 12, 12), axis=0, start=i, stop=i + 8, step=1) for i in (0, 8)
-    )
+    left, right = (b.add("slice", x, shape=(8, 12, 12), axis=0, start=i, stop=i + 8, step=1) for i in (0, 8))
     right = b.block(b.block(b.block(right, 8, 1), 8, 3, groups=8, act=""), 8, 1)
     x = b.add("concat", left, right, shape=(16, 12, 12), axis=0)
     x = b.add("reshape", x, shape=(2, 8, 12, 12), to=(2, 8, 12, 12))
@@ -246,12 +245,14 @@ class Runner(Protocol):
     def __call__(self, data: bytes, x: NDArray[np.float32], optimised: bool = True) -> NDArray[np.float32]: ...
 
 
-def _session(data: bytes, optimised: bool, keep: Path | None = None) -> ort.InferenceSession:
+Level = ort.GraphOptimizationLevel
+
+
+def _session(data: bytes, level: Level, keep: Path | None = None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    level = ort.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     if keep:
         options.optimized_model_filepath = str(keep)
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -287,16 +288,17 @@ def evaluate() -> Callable[..., Values]:
 @pytest.fixture
 def run() -> Runner:
     """Outputs of ONNX bytes in ONNX Runtime; without `optimised` node by node, as the file has them."""
-    return lambda data, x, optimised=True: _session(data, optimised).run(None, {"input": x})[0]
+    levels = {True: Level.ORT_ENABLE_ALL, False: Level.ORT_DISABLE_ALL}
+    return lambda data, x, optimised=True: _session(data, levels[optimised]).run(None, {"input": x})[0]
 
 
-@pytest.fixture
-def kernels(tmp_path: Path) -> Callable[[bytes], list[str]]:
-    """What ONNX Runtime makes of ONNX bytes: the types of its nodes, in order."""
+@pytest.fixture(params=["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
+def kernels(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], Counter[str]]:
+    """How many nodes of each type ONNX Runtime makes of ONNX bytes."""
 
-    def inspect(data: bytes) -> list[str]:
-        _session(data, True, tmp_path / "optimised.onnx")
-        return [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    def inspect(data: bytes) -> Counter[str]:
+        _session(data, getattr(Level, request.param), tmp_path / "optimised.onnx")
+        return Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
 
     return inspect
 

@@ -45,7 +45,9 @@ def test_the_file_says_what_it_is(graphs, with_weights):
     assert artifact.graph is network.graph
     assert model.graph.name == "small"
     assert {p.key: p.value for p in model.metadata_props} == {"chipfit.run": "7", "licence": "MIT"}
-    ends = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*model.graph.input, *model.graph.output)}
+    ends = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*model.graph.input, *model.graph.output)
+    }
     assert ends == {"input": [3, 3, 16, 16], "logits": [3, 10]}
     assert model.ir_version <= 10
     assert model.opset_import[0].version == 18
@@ -70,7 +72,10 @@ def test_shared_arrays_are_written_once(sketch, with_weights):
     b = sketch(3, 8, 8)
     b.conv(b.conv("x", 3), 3)
     first, second = b.ops[1:]
-    graph = Graph((b.ops[0], first, op("again", "conv", second.inputs, second.shape, first.weights, **dict(second.attrs))), "again")
+    graph = Graph(
+        (b.ops[0], first, op("again", "conv", second.inputs, second.shape, first.weights, **dict(second.attrs))),
+        "again",
+    )
     model = onnx.load_from_string(write(with_weights(graph)).data)
     assert [t.name for t in model.graph.initializer] == [f"{first.name}.weight"]
 
@@ -91,7 +96,9 @@ def test_a_network_may_do_nothing(run):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-@pytest.mark.parametrize(("k", "s", "p", "n"), [(3, 2, 1, 8), (2, 2, 1, 7), (3, 3, 0, 7), (3, 2, 0, 6), (2, 3, 0, 7), (4, 3, 2, 9)])
+@pytest.mark.parametrize(
+    ("k", "s", "p", "n"), [(3, 2, 1, 8), (2, 2, 1, 7), (3, 3, 0, 7), (3, 2, 0, 6), (2, 3, 0, 7), (4, 3, 2, 9)]
+)
 @pytest.mark.parametrize("ceil", [0, 1])
 def test_pools_end_where_torchs_do(sketch, evaluate, run, k, s, p, n, ceil, count):
     b = sketch(2, n, n)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from chipfit.core.data import Dataset
@@ -19,6 +20,7 @@ from chipfit.nets import zoo
 from chipfit.nets.build import build
 from chipfit.nets.load import load_models
 
+Array = NDArray[np.float32]
 RESNET = str(Path(__file__).parents[1] / "models" / "cifar_resnet.py")
 MINE = """
 import torch
@@ -208,6 +210,13 @@ def test_the_shipped_zoo_is_what_its_manifest_says() -> None:
 # real third-party weights
 
 
+@pytest.fixture(scope="module")
+def first_test_picture(shared: Path) -> Array:
+    imagenet = parse_normalize("0.485/0.456/0.406,0.229/0.224/0.225")
+    d = load_data(str(shared / "data" / "cifar10_jpeg.zip"), normalize=imagenet)
+    return d.normalise(d.open_test().inputs[:1])
+
+
 @pytest.mark.parametrize(
     ("depth", "logits"),
     [
@@ -215,15 +224,10 @@ def test_the_shipped_zoo_is_what_its_manifest_says() -> None:
         (56, [10.6061, -0.3235, -0.2013, -2.0149, -5.5466, -7.2062, -5.0319, -2.4766, 7.0390, 5.1449]),
     ],
 )
-def test_real_cifar_resnets_give_their_known_logits(shared: Path, depth: int, logits: list[float]) -> None:
+def test_real_cifar_resnets_give_their_known_logits(
+    shared: Path, first_test_picture: Array, depth: int, logits: list[float]
+) -> None:
     weights = shared / "data" / "cifar_resnet" / f"resnet{depth}.safetensors"
     (entry,) = load_models([f"{RESNET}:resnet{depth}"], weights=[weights], input_shape=(3, 32, 32))
-    x = _first_test_picture(shared)
-    answer = build(entry.network).eval()(torch.from_numpy(x)).detach().numpy()
+    answer = build(entry.network).eval()(torch.from_numpy(first_test_picture)).detach().numpy()
     assert answer[0] == pytest.approx(logits, abs=1e-2)
-
-
-def _first_test_picture(shared: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    imagenet = parse_normalize("0.485/0.456/0.406,0.229/0.224/0.225")
-    d = load_data(str(shared / "data" / "cifar10_jpeg.zip"), normalize=imagenet)
-    return d.normalise(d.open_test().inputs[:1])

@@ -60,15 +60,25 @@ def fill_trials(store: Store, rng: np.random.Generator) -> None:
         share = 0.938 - 0.03 * (0.97 / ms - 1) ** 0.8 / 2 - abs(rng.normal(0, 0.008)) if ms < 0.97 else 0.93
         found = [accuracy(share, "validation", 6000), *costs(ms, ms * rng.normal(1, 0.02), ms, ms * 30e6)]
         role = "stitched" if n % 9 == 0 else "candidate"
-        store.append(Trial(candidate(n, rng), tuple(found), labels={"role": role, "model": "resnet20", "name": f"c{n}"}))
+        store.append(
+            Trial(candidate(n, rng), tuple(found), labels={"role": role, "model": "resnet20", "name": f"c{n}"})
+        )
     refused = "BadInput: operator 'resize' has no rule in int8"
     store.append(Trial(candidate(98, rng), error=refused, labels={"role": "candidate", "name": "c98"}))
     for name, ms, share in (("all-int8", 0.61, 0.931), ("uniform width", 0.418, 0.912), ("depth only", 0.415, 0.909)):
-        found = [accuracy(share + 0.003, "validation", 6000), accuracy(share, "test"), *costs(ms, ms * 1.02, ms, ms * 30e6)]
+        found = [
+            accuracy(share + 0.003, "validation", 6000),
+            accuracy(share, "test"),
+            *costs(ms, ms * 1.02, ms, ms * 30e6),
+        ]
         labels = {"role": "baseline", "model": "resnet20", "name": name, "budget": "latency_ms<=0.42"}
         store.append(Trial(candidate(200 + len(name), rng), tuple(found), labels=labels))
     for n, (budget, ms, share) in enumerate((("latency_ms<=0.42", 0.412, 0.929), ("latency_ms<=0.25", 0.2561, 0.916))):
-        found = [accuracy(share + 0.004, "validation", 6000), accuracy(share, "test"), *costs(ms, ms * 0.979, ms, ms * 30e6)]
+        found = [
+            accuracy(share + 0.004, "validation", 6000),
+            accuracy(share, "test"),
+            *costs(ms, ms * 0.979, ms, ms * 30e6),
+        ]
         labels = {"role": "final", "model": "resnet20", "name": "ours", "budget": budget}
         store.append(Trial(candidate(300 + n, rng), tuple(found), labels=labels))
 
@@ -83,17 +93,20 @@ def profile(rng: np.random.Generator) -> dict[str, Plain]:
 def fill_facts(store: Store, rng: np.random.Generator) -> None:
     true = np.exp(rng.uniform(-1.6, 0.1, 40))
     damage = np.exp(rng.uniform(-6, 0.5, 40))
-    width = [[s, "width", [[str(int(f * WIDTHS[s[:6]])), f * WIDTHS[s[:6]]] for f in (1, 0.75, 0.5, 0.25)] + [["skip", 0]]]
-             for s in SITES]  # fmt: skip
+    shares = (1, 0.75, 0.5, 0.25)
+    options = {s: [[str(int(f * WIDTHS[s[:6]])), f * WIDTHS[s[:6]]] for f in shares] for s in SITES}
+    width = [[s, "width", [*options[s], ["skip", 0]]] for s in SITES]
     bits = [[f"bits:{s}.conv{c}", "precision", [["fp32", 32], ["int8", 8]]] for s in SITES for c in (1, 2)]
     facts: dict[str, Plain] = {
         "device": {
             "name": "ONNX Runtime, AMD EPYC 7763, 1 thread", "fingerprint": DEVICE, "isa": ["avx2", "fma"],
-            "channel_block": {32: 8, 8: 16}, "reduce_range": True, "overhead_ms": 0.0042, "runtime": "onnxruntime 1.31.1",
+            "channel_block": {32: 8, 8: 16}, "reduce_range": True, "overhead_ms": 0.0042,
+            "runtime": "onnxruntime 1.31.1",
         },
         "dataset": {
-            "name": "fashion-mnist", "digest": "9f86d081884c7d65", "sizes": {"train": 54000, "validation": 6000, "test": 10000},
-            "input_shape": [1, 28, 28], "classes": ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt"],
+            "name": "fashion-mnist", "digest": "9f86d081884c7d65", "input_shape": [1, 28, 28],
+            "sizes": {"train": 54000, "validation": 6000, "test": 10000},
+            "classes": ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt"],
             "licence": "MIT", "notes": ["validation: the last 6,000 rows of train"], "mean": [0.286], "std": [0.353],
         },
         "budgets": ["latency_ms<=0.42", "latency_ms<=0.25"],
@@ -103,9 +116,10 @@ def fill_facts(store: Store, rng: np.random.Generator) -> None:
         "untouched": [["resnet20", "fc", "its outputs are the classes"],
                       ["lenet5", "conv1", "its 6 channels are no more than one kernel block of 8"]],
         "kept_fp32": [["conv1", "int8 was slower: 0.031 ms against 0.024 ms"]],
-        "additive": {"predicted": (damage * rng.lognormal(0.5, 0.4, 40)).tolist(), "true": damage.tolist(), "spearman": 0.962},
-        "table": {"predicted": (true * rng.normal(1, 0.02, 40)).tolist(), "measured": true.tolist(), "mape": 0.0171,
-                  "spearman": 0.99},
+        "additive": {"predicted": (damage * rng.lognormal(0.5, 0.4, 40)).tolist(), "true": damage.tolist(),
+                     "spearman": 0.962},
+        "table": {"predicted": (true * rng.normal(1, 0.02, 40)).tolist(), "measured": true.tolist(),
+                  "mape": 0.0171, "spearman": 0.99},
         "profile": profile(rng),
         "decisions": {"resnet20": width + bits},
         "versions": {"chipfit": "0.1.0", "torch": "2.13.0", "onnx": "1.23.2", "onnxruntime": "1.31.1"},

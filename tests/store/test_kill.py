@@ -23,6 +23,15 @@ for n in range(start, start + 100_000):
     store.append(Trial(Candidate({"n": n, "blob": digest}), (Measurement("macs", n, "counted"),)))
     print(n, flush=True)
 """
+FORKING = """
+import os, sys
+from chipfit.store.store import Store
+
+store = Store(sys.argv[1])
+if os.fork() == 0:
+    print("forked", flush=True)
+sys.stdin.read()
+"""
 ROUNDS = 20
 
 
@@ -58,3 +67,13 @@ def test_a_store_opens_after_every_kill_and_has_all_rows_that_were_appended(tmp_
             assert last["n"][0] in (len(kept) - 1, len(kept))
         told = len(kept)
     assert not list(tmp_path.glob("**/*.part"))
+
+
+def test_a_forked_child_that_outlives_a_killed_run_does_not_keep_its_lock(tmp_path: Path):
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "forked\n"
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        Store(tmp_path).close()

@@ -210,7 +210,7 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(store: Store):
         assert (again.path / "run.lock").read_text() == str(os.getpid())
 
 
-def test_a_forked_child_does_not_keep_the_lock(store: Store):
+def test_closing_frees_the_lock_though_a_forked_child_lives(store: Store):
     ready, go = os.pipe()
     child = os.fork()
     if child == 0:

@@ -5,186 +5,252 @@ Every value is checked when it is given, and an error is one line that names it,
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from chipfit.core.deadline import parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import METRICS, Limit, Plain, metric
 from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.store.plain import dumps
 
-COSTS = ("latency_ms", "size_mb", "macs", "params", "bops")
+COSTS = ("latency_ms", "size_mb", "macs", "params")
 """Metrics that can be limited from above today."""
 LADDER = ("70%", "50%", "35%", "25%")
-"""Budgets tried by `minimize` where none are given: shares of the reference."""
-FILE = "chipfit.yaml"
+"""Budgets that `minimize` tries where none are given: shares of the reference."""
+
+Budget = tuple[Limit, ...]
 
 
 def _texts(value: object) -> object:
-    """A list of texts from "a,b", "a" or a list."""
+    """A list of texts from "a,b", or from a list; paths become text."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _one_or_many(value: object) -> object:
-    """A list from one text (which may hold commas) or a list."""
-    return (value,) if isinstance(value, str | Path) else value
-
-
-def _paths(value: object) -> object:
-    found = _one_or_many(value)
-    return tuple(str(p) if isinstance(p, Path) else p for p in found) if isinstance(found, Sequence) else found
+    if isinstance(value, Path):
+        return (str(value),)
+    return tuple(str(v) if isinstance(v, Path) else v for v in value) if isinstance(value, list | tuple) else value
 
 
 def _limits(value: object) -> object:
     """["latency_ms=5"] from that, from "latency_ms=5,size_mb=2" or from {"latency_ms": 5}."""
-    if isinstance(value, Mapping):
-        return tuple(f"{name}={number}" for name, number in value.items())
-    return _texts(value)
+    return tuple(f"{name}={v}" for name, v in value.items()) if isinstance(value, Mapping) else _texts(value)
 
 
 def _numbers(value: object) -> object:
-    """[1, 28, 28] from "1,28,28" or "1x28x28"."""
+    """(1, 28, 28) from "1,28,28", from "1x28x28", or from a list."""
     return _texts(value.replace("x", ",")) if isinstance(value, str) else value
 
 
+def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(values), reverse=True))
+
+
 def _text(value: object) -> object:
-    """Text from a number or a list of numbers, as YAML gives them."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}"
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-def _costs(limits: tuple[str, ...]) -> tuple[str, ...]:
-    for text in limits:
-        name = Limit.parse(text).metric
-        if METRICS[name][1]:
-            raise BadInput(f"--max {text}: of {name} more is better; write --min {text}")
-        if name not in COSTS:
-            raise BadInput(f"--max {text}: {name} cannot be limited today; what can: {', '.join(COSTS)}")
-    return _distinct("--max", limits)
-
-
-def _goods(limits: tuple[str, ...]) -> tuple[str, ...]:
-    for text in limits:
-        limit = Limit.parse(text, at_least=True)
-        if not METRICS[limit.metric][1]:
-            raise BadInput(f"--min {text}: of {limit.metric} less is better; write --max {text}")
-        if limit.value > 1:
-            raise BadInput(f"--min {text}: accuracy is a share of 1; write --min accuracy=0.9, or 99% of the reference's")
-    return _distinct("--min", limits)
-
-
-def _distinct(option: str, limits: tuple[str, ...]) -> tuple[str, ...]:
-    names = [Limit.parse(t).metric for t in limits]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(f"{option} limits {name} twice; give it once, or several budgets as --budgets 40%,20%")
-    return limits
-
-
-def _budgets(budgets: tuple[str, ...]) -> tuple[str, ...]:
-    for text in budgets:
-        _costs((str(_budget(text)[0]),))
-    return budgets
-
-
-def _budget(text: str, default: str = "latency_ms") -> tuple[str, Limit]:
-    """("latency_ms=40%", its limit) of "40%"."""
-    whole = text if "=" in text else f"{default}={text}"
-    return whole, Limit.parse(whole)
-
-
-def _bits(bits: tuple[int, ...]) -> tuple[int, ...]:
-    if not set(bits) <= {32, 8} or 32 not in bits:
-        raise BadInput(f"--bits {','.join(map(str, bits))} is not possible; give 32,8 (int8 allowed) or 32 (float only)")
-    return tuple(sorted(set(bits), reverse=True))
-
-
-def _shape(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if shape is not None and (len(shape) not in (1, 3) or min(shape) < 1):
-        raise BadInput(f"--input-shape {','.join(map(str, shape))} is no shape; write C,H,W like 1,28,28, or FEATURES")
-    return shape
-
-
-def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
-    """A text that `parse` accepts, unchanged."""
-
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return check
-
-
-def _optional(check: Callable[[Any], Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: None if value is None else check(_text(value)))
+    """Text from a number or a list of numbers, as YAML reads them."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+Limits = Annotated[tuple[str, ...], BeforeValidator(_limits)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+def _said(default: object, description: str) -> Any:
+    return Field(default, description=description)
 
 
 class Config(BaseModel):
     """Everything that a fit can be told. The fields' descriptions are the command line's help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models: Paths = Field((), description="zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several are a hot-start zoo")
-    weights: Paths = Field((), description="a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
-    data: str | None = Field(None, description="fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
-    device: str = Field("local", description="what to fit to; 'chipfit devices' lists them")
-    max: Annotated[tuple[str, ...], BeforeValidator(_limits)] = Field((), description=f"upper limit, METRIC=VALUE or METRIC=SHARE% of the reference; metrics: {', '.join(COSTS)}")
-    min: Annotated[tuple[str, ...], BeforeValidator(_limits)] = Field((), description="lower limit: accuracy=0.9, or accuracy=99% of the reference")
-    maximize: str | None = Field(None, description="what is made as large as the limits allow: accuracy (the default)")
-    minimize: str | None = Field(None, description="what is made as small as --min accuracy allows, e.g. latency_ms")
-    budgets: Texts = Field((), description="several budgets in one run, e.g. 40%,20% (of the reference's latency) or size_mb=50%,size_mb=25%")
-    time: str = Field("10m", description="time for the whole run: 90s, 10m, 1h30m")
-    epochs: float | None = Field(None, description="length of the fine-tune; without it the time that is left")
-    train: bool = Field(True, description="false: post-training only; labels are not needed")
-    bits: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field((32, 8), description="precisions that may be used: 32,8 or 32")
-    keep: Texts = Field((), description="layers, or prefixes of their names, that stay as they are")
-    exclude: Texts = Field((), description="the same, under the name that other pruners use")
-    input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = Field(None, description="C,H,W of one input; without it that of the data")
-    resize: str | None = Field(None, description="HEIGHTxWIDTH to which pictures are resized")
-    normalize: str | None = Field(None, description="MEAN,STD (by channel: a/b/c,d/e/f); without it computed from the data")
-    seed: int = Field(0, ge=0, description="of everything random")
-    out: str | None = Field(None, description="run directory; without it runs/MODEL-HASH, a new one for each set of options")
-    starts: int = Field(3, ge=1, description="number of models whose designs are searched")
-    finalists: int = Field(2, ge=1, description="number of designs fine-tuned for each budget")
-    baselines: bool = Field(True, description="make all-int8 and uniform-width baselines under the same budgets")
+    models: Texts = _said(
+        (), "zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo"
+    )
+    weights: Texts = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
+    data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
+    device: str = _said("local", "what to fit to; 'chipfit devices' lists them")
+    max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")
+    min: Limits = _said((), "accuracy=0.9 or accuracy=99% of the reference, a lower limit")
+    maximize: str | None = _said(None, "what is made as large as the limits allow: accuracy, which it is anyway")
+    minimize: str | None = _said(None, "what is made as small as --min accuracy=... allows, such as latency_ms")
+    budgets: Texts = _said(
+        (), "several budgets in one run: 40%,20% of the reference's latency, or size_mb=50%,size_mb=25%"
+    )
+    time: Text = _said("10m", "for the whole run: 90s, 10m, 1h30m")
+    epochs: float | None = _said(None, "length of the fine-tune; without it the time that is left")
+    train: bool = _said(True, "false: post-training only, for which unlabelled data will do")
+    bits: Annotated[tuple[int, ...], BeforeValidator(_numbers), AfterValidator(_falling)] = _said(
+        (32, 8), "precisions to use: 32,8 or 32"
+    )
+    keep: Texts = _said((), "layers, or beginnings of their names, that stay as they are")
+    exclude: Texts = _said((), "the same as keep, by the word that other pruners use")
+    input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = _said(
+        None, "C,H,W of one input; without it that of the data"
+    )
+    resize: Annotated[str | None, BeforeValidator(_text)] = _said(None, "HEIGHTxWIDTH that pictures are resized to")
+    normalize: Annotated[str | None, BeforeValidator(_text)] = _said(
+        None, "MEAN,STD of pixels scaled to 0..1, by channel like a/b/c,d/e/f; without it computed from the data"
+    )
+    seed: int = _said(0, "of all that is random")
+    out: str | None = _said(None, "run directory; without it runs/MODEL-HASH, another one for other options")
+    starts: int = _said(3, "number of models whose designs are searched")
+    finalists: int = _said(2, "number of designs fine-tuned for each budget")
+    baselines: bool = _said(True, "make the all-int8 and uniform-width baselines under the same budgets")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration of these options; None stands for "not given".
+        """The configuration of these options; None stands for one that was not given.
 
         Raises:
             BadInput: an unknown option, a value that cannot be used, or options that contradict each other.
         """
         try:
-            made = cls(**{k: v for k, v in values.items() if v is not None})
+            return cls(**{k: v for k, v in values.items() if v is not None})
         except ValidationError as e:
-            raise BadInput(_told(e, cls.model_fields)) from e
-        return made._checked()
+            raise BadInput(_told(e.errors()[0])) from e
 
-    def _checked(self) -> Self:
-        """The same with the values checked that pydantic knows nothing of."""
-        checked = {
-            "max": _costs(self.max), "min": _goods(self.min), "budgets": _budgets(self.budgets),
-            "bits": _bits(self.bits), "input_shape": _shape(self.input_shape),
-        }  # fmt: skip
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """What pydantic knows nothing of. A BadInput passes through it as it is."""
+        _check_limits(self)
+        _check_objective(self)
         parse_duration(self.time)
         if self.resize is not None:
             parse_resize(self.resize)
         if self.normalize is not None:
             parse_normalize(self.normalize)
-        if self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
+        shape = self.input_shape
+        if shape is not None and (len(shape) not in (1, 3) or min(shape) < 1):
+            raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
+        if not set(self.bits) <= {32, 8} or 32 not in self.bits:
+            raise BadInput(f"--bits {_joined(self.bits)} is not possible; give 32,8 (int8 allowed) or 32 (float only)")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise BadInput(f"--epochs {self.epochs:g} is not above zero; give a number like 4, or --no-train")
-        self._objective()
-        return self.model_copy(update=checked)
+        for name, least in (("seed", 0), ("starts", 1), ("finalists", 1)):
+            if (value := getattr(self, name)) < least:
+                raise BadInput(f"--{name} {value} is too small; give {least} or more")
+        return self
+
+    @property
+    def budget_sets(self) -> tuple[Budget, ...]:
+        """The budgets, each a set of upper limits held at once: those of `budgets` in turn joined with those of `max`.
+
+        Raises:
+            BadInput: nothing limits anything.
+        """
+        always = tuple(Limit.parse(text) for text in self.max)
+        ladder = tuple(Limit.parse(text) for text in self._ladder)
+        if not always and not ladder:
+            raise BadInput("no budget was given; give --max latency_ms=5, --max latency_ms=60%, or --budgets 40%,20%")
+        return tuple((limit, *always) for limit in ladder) or (always,)
+
+    @property
+    def _ladder(self) -> tuple[str, ...]:
+        """`budgets` with the metric written out; the default ladder for `minimize`."""
+        metric_of = self.minimize or "latency_ms"
+        given = self.budgets or (
+            LADDER if self.minimize and not any(_name(t) == self.minimize for t in self.max) else ()
+        )
+        return tuple(text if "=" in text else f"{metric_of}={text}" for text in given)
+
+    @property
+    def floor(self) -> Limit | None:
+        """The accuracy that a result must reach."""
+        return Limit.parse(self.min[0], at_least=True) if self.min else None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Layers to leave alone, by either word."""
+        return (*self.keep, *self.exclude)
+
+    def plain(self) -> dict[str, Plain]:
+        """What makes two runs the same one: all but the directory, as JSON-ready values."""
+        return self.model_dump(mode="json", exclude={"out"})
+
+    @property
+    def directory(self) -> Path:
+        """`out`, or a name of the first model with a hash of all options: the same options find the same run."""
+        if self.out is not None:
+            return Path(self.out).expanduser()
+        mark = hashlib.sha256(dumps(self.plain()).encode()).hexdigest()[:6]
+        first = (
+            re.sub(r"[^a-z0-9]+", "-", self.models[0].lower().removeprefix("zoo:")).strip("-") if self.models else "run"
+        )
+        return Path("runs") / f"{first}-{mark}"
+
+    def changed(self, **values: Any) -> Self:
+        """The same with these options replaced, and checked again."""
+        return type(self).of({**self.model_dump(), **values})
+
+    def with_budget(self, limits: Sequence[str], budgets: Sequence[str]) -> Self:
+        """The same with other budgets: a new limit takes the place of the old ones on its metric."""
+        new = Config.of({"max": tuple(limits), "budgets": tuple(budgets)})
+        named = {_name(t) for t in (*new.max, *new._ladder)}
+        always = (*(t for t in self.max if _name(t) not in named), *new.max)
+        ladder = new.budgets or tuple(t for t in self._ladder if _name(t) not in named)
+        return self.changed(max=always, budgets=ladder)
+
+
+def _name(limit: str) -> str:
+    return Limit.parse(limit).metric
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ",".join(map(str, values))
+
+
+def _check_limits(c: Config) -> None:
+    for text in (*c.max, *c._ladder):
+        name = _name(text)
+        if METRICS[name][1]:
+            raise BadInput(f"--max {text}: of {name} more is better; write --min {text}")
+        if name not in COSTS:
+            raise BadInput(f"--max {text}: {name} cannot be limited today; these can: {', '.join(COSTS)}")
+    for text in c.min:
+        limit = Limit.parse(text, at_least=True)
+        if not METRICS[limit.metric][1]:
+            raise BadInput(f"--min {text}: of {limit.metric} less is better; write --max {text}")
+        if limit.value > 1:
+            raise BadInput(
+                f"--min {text} is beyond all answers right; write accuracy=0.9, or accuracy=99% of the reference"
+            )
+    for option, names in (("--max", [_name(t) for t in c.max]), ("--min", [_name(t) for t in c.min])):
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise BadInput(f"{option} limits {twice} twice; give it once, or several budgets as --budgets 40%,20%")
+    both = {_name(t) for t in c.max} & {_name(t) for t in c._ladder}
+    if both:
+        raise BadInput(f"{both.pop()} is limited by --max and by --budgets; give one of the two")
+
+
+def _check_objective(c: Config) -> None:
+    if c.maximize is not None and metric(c.maximize) != "accuracy":
+        raise BadInput(f"--maximize {c.maximize} is not possible; give accuracy, or --minimize {c.maximize}")
+    if c.minimize is None:
+        return
+    if metric(c.minimize) not in COSTS:
+        raise BadInput(f"--minimize {c.minimize} is not possible today; these are: {', '.join(COSTS)}")
+    if c.maximize is not None:
+        raise BadInput("--minimize and --maximize exclude each other; give one, and a limit on the other metric")
+    if not c.min:
+        raise BadInput(f"--minimize {c.minimize} without a limit would end with nothing; give --min accuracy=0.9 too")
+
+
+def _told(error: ErrorDetails) -> str:
+    """The first thing that pydantic found, in one line."""
+    name = str(error["loc"][0]) if error["loc"] else "options"
+    known = list(Config.model_fields)
+    if error["type"] == "extra_forbidden":
+        return f"option {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}"
+    reason = " ".join(error["msg"].split())
+    return f"option {name}={error['input']!r} cannot be used: {reason[0].lower()}{reason[1:]}"

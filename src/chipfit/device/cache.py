@@ -23,13 +23,7 @@ def file_of(folder: Path, fingerprint: str) -> Path:
 
 def recall(folder: Path, fingerprint: str, section: str) -> Any:
     """A section that `keep` wrote, or None: there is no file, it is of another device, or it is not readable JSON."""
-    try:
-        data = json.loads(file_of(folder, fingerprint).read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(data, dict) or data.get("fingerprint") != fingerprint:
-        return None
-    return data.get(section)
+    return _sections(folder, fingerprint).get(section)
 
 
 def keep(folder: Path, fingerprint: str, section: str, value: Mapping[str, Any]) -> Any:
@@ -43,13 +37,18 @@ def keep(folder: Path, fingerprint: str, section: str, value: Mapping[str, Any])
         return there
     target = file_of(folder, fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        data = json.loads(target.read_text())
-    except (OSError, ValueError):
-        data = {}
-    data = {**data, "fingerprint": fingerprint, section: dict(value)}
+    data = {**_sections(folder, fingerprint), "fingerprint": fingerprint, section: dict(value)}
     handle, name = tempfile.mkstemp(dir=folder, prefix=target.stem, suffix=".tmp")
     with os.fdopen(handle, "w") as out:
         json.dump(data, out, indent=1)
     os.replace(name, target)
     return recall(folder, fingerprint, section)
+
+
+def _sections(folder: Path, fingerprint: str) -> dict[str, Any]:
+    """All that is known of a device; nothing where its file cannot be read."""
+    try:
+        data = json.loads(file_of(folder, fingerprint).read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) and data.get("fingerprint") == fingerprint else {}

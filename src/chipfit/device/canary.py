@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 VERSION = "canary-v1"
 """Changes whenever a rung does: times of different versions are not of one scale."""
@@ -26,9 +26,8 @@ OPSET, IR = 18, 9
 
 
 def _pack(nodes: list[NodeProto], arrays: dict[str, NDArray[np.generic]], shape: Sequence[int], output: str) -> bytes:
-    """ONNX bytes of a network with one float32 input "x" of `shape`."""
-    given: ValueInfoProto = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
-    made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    """ONNX bytes of a network with one float32 input "x" and an `output`, both of `shape`."""
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", output))
     held = [numpy_helper.from_array(a, n) for n, a in arrays.items()]
     graph = helper.make_graph(nodes, "canary", [given], [made], held)
     model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
@@ -54,9 +53,9 @@ def chain(channels: int, depth: int, size: int, bits: int = 32, kernel: int = 3)
         else:
             arrays |= {f"w{n}": w, f"b{n}": b}
         pads = [kernel // 2] * 4
-        nodes.append(helper.make_node("Conv", [value, f"w{n}", f"b{n}"], [f"c{n}"], name=f"conv{n}", pads=pads))
-        nodes.append(helper.make_node("Relu", [f"c{n}"], [f"r{n}"], name=f"relu{n}"))
-        value = _quantised(nodes, f"r{n}") if bits == 8 else f"r{n}"
+        nodes.append(helper.make_node("Conv", [value, f"w{n}", f"b{n}"], [f"conv{n}"], name=f"conv{n}", pads=pads))
+        nodes.append(helper.make_node("Relu", [f"conv{n}"], [f"relu{n}"], name=f"relu{n}"))
+        value = _quantised(nodes, f"relu{n}") if bits == 8 else f"relu{n}"
     return _pack(nodes, arrays, (1, channels, size, size), value)
 
 

@@ -24,18 +24,19 @@ from chipfit.device.protocol import (
     PAIRS,
     ROUND_S,
     Block,
-    MeasurementMemory,
+    error,
     failed,
     latency,
-    protocol,
     settled,
-    spread,
 )
 
 BATCH, CHUNK_BYTES = 64, 1 << 26
 """Inputs in one call where the file leaves the batch open, and bytes in one message."""
 
 PROFILE_RUNS, PROFILE_S = 200, 10.0
+
+SLOW_NS = 1e9
+"""A network slower than this gets three pairs a block, or a block would outlast its time."""
 
 
 class OnnxRuntime:
@@ -45,29 +46,22 @@ class OnnxRuntime:
         core: where the worker is pinned, the last core by default (with more threads: the cores up to it). Ignored
             where the system cannot pin.
         threads: of one inference.
-        memory: where measurements stay between runs; none: every one is taken anew.
         cache_dir: folder of the calibration, `cache.default_folder()` by default. Numbers of different processes are
             on one scale as long as they share it.
         timeout_s: time for one request (loading, one block, one part of the inputs) before the worker is given up.
 
-    Raises:
-        DeviceFailed: from the first use, where the worker does not come up.
+    Its methods raise DeviceFailed where the worker does not come up.
     """
 
     name: str = "onnxruntime"
     format: str = "onnx"
 
     def __init__(
-        self,
-        core: int | None = None,
-        threads: int = 1,
-        memory: MeasurementMemory | None = None,
-        cache_dir: Path | None = None,
-        timeout_s: float = 60.0,
+        self, core: int | None = None, threads: int = 1, cache_dir: Path | None = None, timeout_s: float = 60.0
     ) -> None:
-        last = (os.cpu_count() or 1) - 1 if core is None else core
+        last = _last_core() if core is None else core
         self.threads, self.timeout_s = threads, timeout_s
-        self._memory, self._folder = memory, cache_dir or cache.default_folder()
+        self._folder = cache_dir or cache.default_folder()
         self._child = Child(range(max(0, last - threads + 1), last + 1), threads)
         self._scale: tuple[float, ...] = ()
         self._ns: dict[str, float] = {}
@@ -84,52 +78,57 @@ class OnnxRuntime:
         self._child.close()
 
     @property
+    def runtime(self) -> str:
+        """Name and version of the runtime."""
+        return f"onnxruntime {self._child.start()['version']}"
+
+    @property
     def fingerprint(self) -> str:
-        """Processor, runtime with its version, threads: what latencies are compared within."""
-        return cpu().fingerprint(f"onnxruntime {self._child.start()['version']}", self.threads)
+        """Processor, runtime, threads and scale (the canaries and what they take): latencies are comparable within."""
+        scale = hashlib.sha256(repr((canary.VERSION, self._ladder())).encode()).hexdigest()[:6]
+        return f"{self._mark}, scale {scale}"
+
+    @property
+    def _mark(self) -> str:
+        """Processor, runtime, threads: what the cache is kept for."""
+        return cpu().fingerprint(self.runtime, self.threads)
 
     def facts(self) -> DeviceFacts:
         """What was probed once (a few seconds) and is cached since."""
-        here, mark = cpu(), self.fingerprint
-        data = cache.recall(self._folder, mark, "facts")
+        here = cpu()
+        data = cache.recall(self._folder, self._mark, "facts")
         if data is None:
             p = probe(self._quick_ms)
             blocks = {str(bits): block for bits, block in p.channel_block.items()}
             stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
             made = {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
-            data = cache.keep(self._folder, mark, "facts", made)
+            data = cache.keep(self._folder, self._mark, "facts", made)
         return DeviceFacts(
             name=self.name,
-            fingerprint=mark,
+            fingerprint=self.fingerprint,
             isa=here.isa,
             channel_block={int(bits): int(block) for bits, block in data["channel_block"].items()},
             reduce_range=here.reduce_range,
             overhead_ms=float(data["overhead_ms"]),
-            runtime=f"onnxruntime {self._child.start()['version']}",
+            runtime=self.runtime,
         )
 
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
         """Latency of each artifact for one input, in ms.
 
         "quick" is one block each (standard error stated: 1 %); "final" goes over all artifacts by turns, at least
-        five blocks each, until the standard error is below .5 %. An artifact that is refused, crashes, hangs or gives
-        an output that is not finite has value nan and the protocol "failed: <reason>".
+        five blocks each, until the standard error over blocks is below .5 %. An artifact that is refused, crashes,
+        hangs or gives an output that is not finite has value nan and the protocol "failed: <reason>".
         """
-        known = {a.digest: m for a in artifacts if (m := self._recalled(a, fidelity)) is not None}
-        todo = {a.digest: a for a in artifacts if a.digest not in known}
-        if todo:
-            self._ladder()
-            rounds = MAX_BLOCKS if fidelity == "final" else 1
-            taken, reasons = self._rounds(list(todo.values()), rounds, BLOCK_S[fidelity])
-            where, load = self.fingerprint, _demand()
-            for digest, artifact in todo.items():
-                if digest in reasons:
-                    known[digest] = failed(reasons[digest], where)
-                    continue
-                known[digest] = latency(taken[digest], fidelity, where, load)
-                if self._memory is not None:
-                    self._memory.remember(self._key(artifact, fidelity), known[digest])
-        return [known[a.digest] for a in artifacts]
+        if not artifacts:
+            return []
+        where, load = self.fingerprint, _demand()
+        different = list({a.digest: a for a in artifacts}.values())
+        rounds = MAX_BLOCKS if fidelity == "final" else 1
+        taken, reasons = self._rounds(different, rounds, BLOCK_S[fidelity])
+        found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
+        found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
+        return [found[a.digest] for a in artifacts]
 
     def compare(self, a: Artifact, b: Artifact) -> Measurement:
         """Time of `a` over time of `b`, run by run against each other: what decides between finalists.
@@ -146,9 +145,9 @@ class OnnxRuntime:
                 self._load(x.digest, x.data)
             blocks.append(self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS, -1, 1.0))
             _wait(start)
-        ratios = [x.ratio for x in blocks]
-        value, n = float(np.median(ratios)), len(blocks)
-        return Measurement("latency_ratio", value, "measured", self.fingerprint, "alternating", spread(ratios), n)
+        value = float(np.median([x.ratio for x in blocks]))
+        where = self._mark
+        return Measurement("latency_ratio", value, "measured", where, "alternating", error(blocks), len(blocks))
 
     def run(self, artifact: Artifact, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """First output (n, ...) for inputs (n, ...), of a file with one input, fixed or open batch.
@@ -186,10 +185,9 @@ class OnnxRuntime:
             raise DeviceFailed(whole.protocol.removeprefix("failed: "))
         runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
         reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
-        mark = self.fingerprint
-        data = cache.recall(self._folder, mark, "roofline")
+        data = cache.recall(self._folder, self._mark, "roofline")
         if data is None:
-            data = cache.keep(self._folder, mark, "roofline", roofline.probe(self._quick_ms).plain())
+            data = cache.keep(self._folder, self._mark, "roofline", roofline.probe(self._quick_ms).plain())
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
         return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
 
@@ -207,6 +205,7 @@ class OnnxRuntime:
                     blocks[a.digest].append(self._insist(a.digest, a.data, seconds))
                 except DeviceFailed as e:
                     reasons[a.digest] = str(e)
+                    del blocks[a.digest]
             if not left:
                 break
             if n + 1 < rounds:
@@ -241,7 +240,8 @@ class OnnxRuntime:
         return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[rung])
 
     def _pairs(self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float) -> Block:
-        head = {"verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": pairs}
+        least = pairs if self._ns[target] < SLOW_NS else min(pairs, 3)
+        head = {"verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": least}
         _, blobs = self._child.ask(head, timeout_s=self.timeout_s)
         first, second = (np.frombuffer(b, np.float64) for b in blobs)
         return Block(second, first, rung, reference_ms)
@@ -258,11 +258,10 @@ class OnnxRuntime:
     def _ladder(self) -> tuple[float, ...]:
         """Milliseconds of the canaries: from the cache, else calibrated now (a few seconds, once)."""
         if not self._scale:
-            mark = self.fingerprint
-            data: Any = cache.recall(self._folder, mark, canary.VERSION)
+            data: Any = cache.recall(self._folder, self._mark, canary.VERSION)
             if data is None:
                 made = canary.calibrate(self._rung_pair)
-                data = cache.keep(self._folder, mark, canary.VERSION, {"ladder_ms": made})
+                data = cache.keep(self._folder, self._mark, canary.VERSION, {"ladder_ms": made})
             self._scale = tuple(float(ms) for ms in data["ladder_ms"])
         return self._scale
 
@@ -278,15 +277,6 @@ class OnnxRuntime:
         """Ms of bare files, one block each."""
         return [self._insist(hashlib.sha256(f).hexdigest()[:16], f, BLOCK_S["quick"]).ms for f in files]
 
-    def _key(self, artifact: Artifact, fidelity: Fidelity) -> str:
-        """Structure, device, protocol and scale: what makes two latencies the same number."""
-        scale = hashlib.sha256(repr(self._ladder()).encode()).hexdigest()[:8]
-        size = len(artifact.data)  # two writers may turn one graph into different files
-        return f"{artifact.graph.key}/{size}/{self.fingerprint}/{protocol(fidelity)}/{scale}"
-
-    def _recalled(self, artifact: Artifact, fidelity: Fidelity) -> Measurement | None:
-        return self._memory.recall(self._key(artifact, fidelity)) if self._memory is not None else None
-
 
 def _wait(start: float) -> None:
     """Lets a round last at least ROUND_S: blocks that follow each other closely share the machine's mood."""
@@ -296,3 +286,8 @@ def _wait(start: float) -> None:
 def _demand() -> float:
     """Processes that want a core, over the last minute; nan where the system does not tell."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
+
+
+def _last_core() -> int:
+    """The last core this process may run on: the first ones serve interrupts, and what starts early sits there."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1

@@ -9,7 +9,7 @@ depth-wise convolution is mostly "memory", a 1x1 on a 4x4 map "launch".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 
 from chipfit.core.graph import Graph, Op
@@ -58,21 +58,31 @@ def traffic(graph: Graph, o: Op) -> int:
 
 
 def owner(node: str, graph: Graph) -> str | None:
-    """The Graph operator that a runtime's node belongs to, None where there is none.
+    """The Graph operator that a runtime's node is named after, None where there is none.
 
-    Runtimes join and decorate names: the longest operator name is taken that the node's begins with, else that it
-    holds, in both cases as a whole word.
+    It is the longest operator name that the node's begins with, as a whole word: runtimes append what they did
+    ("conv1_nchwc", "conv1_token_6", "fc/MatMulAddFusion"). A name *within* is no sign: "Transpose_token_3" is not of
+    an operator called 3.
     """
-    if node in graph.by_name:
-        return node
-    best: tuple[bool, int, str] | None = None
-    for o in graph:
-        at = node.find(o.name)
-        end = at + len(o.name)
-        whole = at >= 0 and (end == len(node) or not node[end].isalnum()) and (at == 0 or not node[at - 1].isalnum())
-        if whole and (best is None or (at == 0, len(o.name)) > best[:2]):
-            best = (at == 0, len(o.name), o.name)
-    return best[2] if best else None
+    name = node.removeprefix("fused ")
+    found = [o.name for o in graph if name.startswith(o.name) and not name[len(o.name) : len(o.name) + 1].isalnum()]
+    return max(found, key=len, default=None)
+
+
+def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:
+    """The convolution (or dense layer) that a node of ONNX type `kind` computes, given the operator it is named after.
+
+    A fused node is named after the *last* operator in it: "relu3" for conv3 + bn3 + add3 + relu3. So the way back
+    from there leads to the work, which is the nearest one that no other node has been found to do.
+    """
+    want = "conv" if "Conv" in kind else "linear" if "Gemm" in kind or "MatMul" in kind else ""
+    level = [name] if want else []
+    for _ in range(5):
+        for n in level:
+            if graph[n].kind == want and n not in taken:
+                return n
+        level = [i for n in level for i in graph[n].inputs]
+    return name
 
 
 def op_times(nodes: Sequence[tuple[str, str, float]], graph: Graph, total_ms: float, roof: Roofline) -> list[OpTime]:
@@ -83,8 +93,12 @@ def op_times(nodes: Sequence[tuple[str, str, float]], graph: Graph, total_ms: fl
     that was fused into another has no row.
     """
     times: dict[tuple[str, str], float] = {}
+    taken: set[str] = set()
     for node, kind, us in nodes:
         name = owner(node, graph)
+        if name:
+            name = _worker_behind(name, kind, graph, taken)
+            taken.add(name)
         key = (name, graph[name].kind) if name else (node or kind, kind)
         times[key] = times.get(key, 0.0) + us
     scale = total_ms / (sum(times.values()) or 1.0)

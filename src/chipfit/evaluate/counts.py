@@ -39,17 +39,17 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
         if site.op.kind not in ("conv", "linear"):
             continue
         on, cells = units.table(site)
-        numbers = {cell: _counts(u) if u else (0.0,) * 4 for cell, u in cells.items()}
+        numbers = {cell: _counts(u, site.affine) if u else (0.0,) * 4 for cell, u in cells.items()}
         for i, metric in enumerate(("macs", "params", "bops", "size_mb")):
             terms.append(term(offer.menu, metric, on, {c: n[i] for c, n in numbers.items()}, site.op.name))
     return offer.menu.priced(terms)
 
 
-def _counts(unit: Unit) -> tuple[float, float, float, float]:
+def _counts(unit: Unit, affine: int) -> tuple[float, float, float, float]:
     weights, pixels = _kernel(unit)
     work = weights * pixels
     size = weights * unit.bits / 8 + unit.cout * (4 if unit.bits == 32 else 9)  # bias; with int8 scale and zero point
-    return float(work), float(weights + unit.cout), float(work * unit.bits**2), size / 1e6
+    return float(work), float(weights + affine * unit.cout), float(work * unit.bits**2), size / 1e6
 
 
 def counted(graph: Graph) -> tuple[Measurement, ...]:

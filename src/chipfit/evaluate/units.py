@@ -14,7 +14,7 @@ import numpy as np
 
 from chipfit.core.graph import ACTIVATIONS, Attr, Graph, Op
 from chipfit.space.edits import channels
-from chipfit.space.groups import QUANTISABLE, Coupling, Segment, channel_groups, sites
+from chipfit.space.groups import QUANTISABLE, Coupling, Segment, channel_groups, residual_blocks, sites
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
 
@@ -40,13 +40,15 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a unit stands: its operator, segments in and out, fused activation."""
+    """Where a unit stands: its operator, segments in and out, fused activation, learnt values per output channel
+    (bias, and scale and shift of a batch norm)."""
 
     op: Op
     inputs: tuple[Segment, ...]
     outputs: tuple[Segment, ...]
     size: tuple[int, ...]
     act: str
+    affine: int
 
 
 class UnitMap:
@@ -65,8 +67,6 @@ class UnitMap:
         self.sites = tuple(self._site(o) for o in graph if self._counts(o))
 
     def _skips(self, offer: Offer) -> None:
-        from chipfit.space.groups import residual_blocks
-
         for block in residual_blocks(self.graph):
             names = offer.inner.get(block.name, ())
             for op in block.body | {block.name}:
@@ -92,17 +92,18 @@ class UnitMap:
 
     def _site(self, o: Op) -> Site:
         act, name = "", o.name
+        affine = int(o["bias"]) if o.kind in ("conv", "linear") else 0
         while len(users := self.graph.users[name]) == 1:
             after = self.graph[users[0]]
             if after.kind == "batch_norm":
-                name = after.name
+                name, affine = after.name, affine + 2
             elif after.kind in ACTIVATIONS and self._fused(after):
                 act, name = after.kind, after.name
             else:
                 break
         segments = self.coupling.segments
         shape = self.graph.in_shape(o)
-        return Site(o, segments[o.inputs[0]], segments[o.name], shape[1:] if len(shape) == 3 else (), act)
+        return Site(o, segments[o.inputs[0]], segments[o.name], shape[1:] if len(shape) == 3 else (), act, affine)
 
     def depends(self, site: Site) -> tuple[int, ...]:
         """Decisions that set the unit's cost: at most three, the widest groups first where there are more."""
@@ -110,7 +111,7 @@ class UnitMap:
         groups = {s.group: s.size for s in (*site.outputs, *site.inputs) if s.group in self.decision}
         widths = [self.decision[g] for g in sorted(groups, key=lambda g: -groups[g])]
         drop = [self.dropped_by[site.op.name]] if site.op.name in self.dropped_by else []
-        return tuple(sorted(dict.fromkeys([*found, *drop, *widths][:3])))
+        return tuple(sorted(list(dict.fromkeys([*found, *drop, *widths]))[:3]))
 
     def unit(self, site: Site, chosen: Mapping[int, int]) -> Unit | None:
         """The unit when decisions take these options (others as they are); None where it is dropped."""

@@ -74,7 +74,7 @@ def _prefixes(graph: Graph, norms: Mapping[str, Op]) -> dict[str, str]:
     for o in graph:
         if o.kind in ("conv", "linear"):
             sharing[o.weights][o.name] = norms.get(o.name)
-    prefixes = {}
+    prefixes: dict[str, str] = {}
     for prefix, layers in sharing.items():
         apart = len({n and (n.weights, n["eps"]) for n in layers.values()}) > 1
         prefixes |= {layer: f"{layer}.folded" if apart else prefix for layer in layers}

@@ -40,17 +40,22 @@ INT8: Final = PRESERVING | FUSING | CLAMPS | {"concat", "sigmoid", "silu", "batc
 def lower(network: Network, ranges: Mapping[str, Range]) -> tuple[Network, dict[str, Range]]:
     """The network as it is written, with the bits of each operator as they will be, and the ranges of what was added.
 
-    A relu or relu6 that is alone in reading an operator it fuses with takes that operator's bits; one that reads a
-    float tensor stays float; an operator without int8 form becomes float.
+    A relu or relu6 that is alone in reading an operator it fuses with takes that operator's bits. A relu that reads a
+    float tensor stays float, an operator that only moves values too, if it would be the only reason to quantise that
+    tensor. An operator without int8 form is float. A float operator without weights is int8 where all it reads and all
+    that reads it is: that saves conversions and rounds nothing more often.
     """
-    parts, weights, known = [], dict(network.weights), dict(ranges)
+    parts: list[Op] = []
+    weights, known = dict(network.weights), dict(ranges)
     for o in _merge_pads(network.graph):
         o = replace(o, bits=8 if o.bits == 8 and _has_form(o) else 32)
         rule = _RULES.get(o.kind)
         parts += rule(o, network.graph, weights, known) if rule else (o,)
-    graph = _hoist(Graph(tuple(parts), network.graph.output))
+    graph = _join(_hoist(Graph(tuple(parts), network.graph.output)))
     done: dict[str, Op] = {}
     for o in graph:
+        if o.kind in PRESERVING and not any(graph[u].bits == 8 for u in graph.users[o.inputs[0]] if u != o.name):
+            o = replace(o, bits=max(o.bits, done[o.inputs[0]].bits))
         for part in _clamp(o, graph, done[o.inputs[0]].bits) if o.kind in CLAMPS else (o,):
             done[part.name] = part
     return Network(Graph(tuple(done.values()), graph.output), weights), known
@@ -104,6 +109,23 @@ def _hoist(graph: Graph) -> Graph:
     return Graph(tuple(ops), instead.get(graph.output, graph.output))
 
 
+def _join(graph: Graph) -> Graph:
+    """The graph with bits 8 for what has no weights and is between int8 operators, or what only moves their values."""
+    inner = {"add", "mul", "avg_pool", "global_pool", "leaky_relu", "sigmoid"} | CLAMPS | PRESERVING
+    after: dict[str, bool] = {}
+    for o in reversed(graph.ops):
+        users = [graph[u] for u in graph.users[o.name]]
+        read = all(u.bits == 8 or (u.kind in PRESERVING and after[u.name]) for u in users)
+        after[o.name] = bool(users) and read and o.name != graph.output
+    done: dict[str, Op] = {}
+    for o in graph:
+        whole = bool(o.inputs) and all(done[i].bits == 8 for i in o.inputs)
+        if whole and (fused(graph, o) or (o.kind in inner and after[o.name])):
+            o = replace(o, bits=8)
+        done[o.name] = o
+    return Graph(tuple(done.values()), graph.output)
+
+
 def _movers(graph: Graph, relu: Op) -> list[Op]:
     """The operators that only move values between a relu and what it could fuse with, backwards; none if it cannot."""
     found, before = [], graph[relu.inputs[0]]
@@ -152,6 +174,7 @@ def _linear(o: Op, graph: Graph, weights: Weights, known: dict[str, Range]) -> t
         return (o,)
     rows = op(f"{o.name}/rows", "reshape", o.inputs, shape[-1:], bits=8).having(to=shape[-1:])
     dense = replace(o, name=f"{o.name}/dense", inputs=(rows.name,), shape=o.shape[-1:])
+    _same_range(known, rows, graph[o.inputs[0]])
     _same_range(known, dense, o)
     return rows, dense, op(o.name, "reshape", (dense.name,), o.shape, bits=8).having(to=o.shape)
 

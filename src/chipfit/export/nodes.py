@@ -38,9 +38,7 @@ class Sheet:
     def node(self, kind: str, inputs: Sequence[str], output: str, name: str = "", **attributes: Attribute) -> str:
         """Adds a node of one output, named like it unless `name` is given, and returns the output's name."""
         made = [_attribute(key, value) for key, value in attributes.items()]
-        self.nodes.append(
-            NodeProto(op_type=kind, input=inputs, output=[output], name=name or output, attribute=made)
-        )
+        self.nodes.append(NodeProto(op_type=kind, input=inputs, output=[output], name=name or output, attribute=made))
         return output
 
     def constant(self, name: str, array: NDArray[np.generic] | np.generic) -> str:

@@ -7,7 +7,7 @@ operator's work is named like the operator of the folded graph; what was added t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,19 +62,11 @@ def write(
     job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range)
     for o in graph:
         _emit(job, o)
-    inputs = _value(INPUT, graph.input_shape, batch)
-    outputs = _value(OUTPUT, graph[graph.output].shape, batch)
-    body = GraphProto(
-        name=name, node=job.sheet.nodes, initializer=job.sheet.constants.values(), input=[inputs], output=[outputs]
-    )
-    model = ModelProto(
-        ir_version=IR_VERSION,
-        producer_name="chipfit",
-        opset_import=[OperatorSetIdProto(domain="", version=20 if any(o.kind == "gelu" for o in graph) else OPSET)],
-        graph=body,
-        metadata_props=[StringStringEntryProto(key=k, value=v) for k, v in metadata.items()],
-    )
-    return Artifact("onnx", model.SerializeToString(), network.graph)
+    ends = [
+        make_tensor_value_info(end, TensorProto.FLOAT, ["n" if batch is None else batch, *shape])
+        for end, shape in ((INPUT, graph.input_shape), (OUTPUT, graph[graph.output].shape))
+    ]
+    return Artifact("onnx", _model(job, name, ends, metadata).SerializeToString(), network.graph)
 
 
 def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
@@ -116,8 +108,19 @@ class _Job:
     reduce_range: bool
 
 
-def _value(name: str, shape: tuple[int, ...], batch: int | None) -> ValueInfoProto:
-    return make_tensor_value_info(name, TensorProto.FLOAT, ["n" if batch is None else batch, *shape])
+def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mapping[str, str]) -> ModelProto:
+    """The whole file of what was written on the sheet; `ends` are its input and its output."""
+    body = GraphProto(name=name, node=job.sheet.nodes, initializer=job.sheet.constants.values())
+    body.input.append(ends[0])
+    body.output.append(ends[1])
+    opset = OPSET if all(o.kind != "gelu" for o in job.network.graph) else 20  # the first with Gelu
+    return ModelProto(
+        ir_version=IR_VERSION,
+        producer_name="chipfit",
+        opset_import=[OperatorSetIdProto(domain="", version=opset)],
+        graph=body,
+        metadata_props=[StringStringEntryProto(key=k, value=v) for k, v in metadata.items()],
+    )
 
 
 def _emit(job: _Job, o: Op) -> None:
@@ -131,11 +134,31 @@ def _emit(job: _Job, o: Op) -> None:
     elif o.name == graph.output:
         sheet.node("Identity", [INPUT], OUTPUT)
     if made is not None:
-        grid = job.grids[o.name]
-        scale = sheet.constant(f"{grid.name}/q/scale", grid.step)
-        zero = sheet.constant(f"{grid.name}/q/zero", np.uint8(grid.zero))
-        whole = sheet.node("QuantizeLinear", [raw, scale, zero], f"{o.name}/q")
-        sheet.node("DequantizeLinear", [whole, scale, zero], out if made else f"{o.name}/int8", f"{o.name}/dq")
+        _quantise(job, o, raw, out if made else f"{o.name}/int8")
+
+
+def _quantise(job: _Job, o: Op, raw: str, out: str) -> None:
+    """Writes the quantised form of an operator's output, and what reads it back."""
+    graph, sheet, grid = job.network.graph, job.sheet, job.grids[o.name]
+    step = sheet.constant(f"{grid.name}/q/step", grid.step)
+    zero = sheet.constant(f"{grid.name}/q/zero", np.uint8(grid.zero))
+    whole = sheet.node("QuantizeLinear", [raw, step, zero], f"{o.name}/q")
+    guarded = [_guarded(job, graph[u], o.name) for u in graph.users[o.name]]
+    if not all(guarded) or o.name == graph.output:
+        sheet.node("DequantizeLinear", [whole, step, zero], out, f"{o.name}/dq")
+    if any(guarded):
+        steps = sheet.constant(f"{o.name}/q/steps", np.full(o.shape[0], grid.step))
+        zeros = sheet.constant(f"{o.name}/q/zeros", np.full(o.shape[0], grid.zero, np.uint8))
+        sheet.node("DequantizeLinear", [whole, steps, zeros], f"{o.name}/guarded", axis=1)
+
+
+def _guarded(job: _Job, o: Op, name: str) -> bool:
+    """True where a float layer reads an int8 tensor.
+
+    It reads it through a scale for each channel, all equal, at no cost: ONNX Runtime would quantise the weights of a
+    float convolution between one scale and the next on its own (its `WeightBiasQuantization`), as one tensor.
+    """
+    return o.bits == 32 and o.kind in ("conv", "linear") and job.made.get(name) is True
 
 
 def _tensor(job: _Job, name: str) -> str:
@@ -150,6 +173,8 @@ def _tensor(job: _Job, name: str) -> str:
 
 def _read(job: _Job, o: Op, name: str) -> str:
     """The name under which an operator reads a tensor: its quantised form where the operator is int8."""
+    if _guarded(job, o, name):
+        return f"{name}/guarded"
     return f"{name}/int8" if o.bits == 8 and job.made.get(name) is False else _tensor(job, name)
 
 
@@ -160,13 +185,15 @@ def _arrays(job: _Job, o: Op) -> list[str]:
     if not keys or o.bits == 32:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]
     arrays = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)
-    pairs = [("weight", arrays.weight, arrays.weight_scale)]
+    names = [_dequantised(job.sheet, f"{o.name}/weight", arrays.weight, arrays.weight_scale)]
     if arrays.bias is not None:
-        pairs.append(("bias", arrays.bias, arrays.bias_scale))
-    return [_dequantised(job.sheet, f"{o.name}/{part}", whole, scale) for part, whole, scale in pairs]
+        names.append(_dequantised(job.sheet, f"{o.name}/bias", arrays.bias, arrays.bias_scale))
+    return names
 
 
-def _dequantised(sheet: Sheet, name: str, whole: NDArray[np.generic], scale: NDArray[np.float32]) -> str:
+def _dequantised(
+    sheet: Sheet, name: str, whole: NDArray[np.int8] | NDArray[np.int32], scale: NDArray[np.float32]
+) -> str:
     ins = [
         sheet.constant(f"{name}/int", whole),
         sheet.constant(f"{name}/scale", scale),

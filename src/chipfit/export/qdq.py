@@ -1,15 +1,16 @@
 """int8 as QDQ: which tensors are quantised, on which grid, and the arrays of int8 convolutions and dense layers.
 
-Activations are uint8 with one scale s and zero point z a tensor, q = clip(round(x / s) + z, 0, 255); weights int8, z = 0, with a
-scale for each output channel (Jacob et al. 2018; Krishnamoorthi 2018); biases int32 with the scale of the accumulator,
-s_x s_w. A runtime fuses DQ, operator, Q into one integer kernel where it finds exactly that, so
+Activations are uint8 with one scale s and zero point z a tensor, q = clip(round(x / s) + z, 0, 255); weights are int8
+with z = 0 and a scale for each output channel (Jacob et al. 2018; Krishnamoorthi 2018); biases are int32 with the scale
+of the accumulator, s_x s_w. A runtime fuses DQ, operator, Q into one integer kernel where it finds exactly that, so
 
 * an int8 operator reads only dequantised tensors, and its output is quantised, also where float operators read it;
 * between an operator and a relu that fuses with it nothing is quantised: the grid of the relu's output begins at 0 and
   clamps (that of a relu6 ends at 6 or below);
 * operators that only move values, and concat, have one grid for all they read and write. A concat of a clamped with an
   unclamped tensor is the exception, because a shared grid could not clamp: there each keeps its own;
-* a dense layer that no int8 operator reads has a float output: its kernel gives one for nothing, and logits keep their precision.
+* a dense layer that no int8 operator reads has a float output: its kernel gives one for nothing, and logits keep
+  their precision.
 """
 
 from __future__ import annotations
@@ -54,8 +55,10 @@ def grid(name: str, low: float, high: float) -> Grid:
     relu6 whose output it holds.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    step = np.float32((high - low) / TOP) or np.float32(1 / TOP)  # an all-zero tensor has any scale
-    if low == 0 < high and step * np.float32(TOP) > high:
+    if high - low < 1e-30:
+        return Grid(name, np.float32(1 / TOP), 0)  # all zero: any scale that is no subnormal
+    step = np.float32((high - low) / TOP)
+    if low == 0 and step * np.float32(TOP) > high:
         step = np.nextafter(step, np.float32(0))
     return Grid(name, step, round(-low / float(step)))
 
@@ -71,7 +74,7 @@ def grids(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Grid]:
     for o in graph:
         if o.name in tensors:
             reach[o.name] = _reach(o, reach, ranges)
-    clusters = {t: (t,) for t in tensors}  # tensor -> all that share its grid
+    clusters: dict[str, tuple[str, ...]] = {t: (t,) for t in tensors}  # tensor -> all that share its grid
     for o in graph:
         if o.bits == 8 and o.kind in PRESERVING:
             _unite(clusters, (o.inputs[0], o.name))
@@ -127,7 +130,11 @@ def _can_share(
 
 
 def int_arrays(
-    weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None, *, step: np.float32, reduce_range: bool = False
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None = None,
+    *,
+    step: np.float32,
+    reduce_range: bool = False,
 ) -> IntArrays:
     """A layer's arrays in int8, for an input of this step.
 

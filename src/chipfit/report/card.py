@@ -10,6 +10,7 @@ from string import Template
 from chipfit.core.types import Measurement
 from chipfit.report.choose import headline, reference_row
 from chipfit.report.method import doubts
+from chipfit.report.tables import rounded
 from chipfit.report.view import Row, RunView, find
 
 Getter = Callable[[Row], Measurement | None]
@@ -70,8 +71,8 @@ def _cell(text: str) -> str:
 def _number(m: Measurement | None, scale: float, digits: str) -> str:
     if m is None:
         return "–"
-    error = f" ± {m.spread * scale:.2g}" if m.spread else ""
-    return f"{m.value * scale:{digits}}{error} ({m.provenance})"
+    value, error = rounded(m, scale, digits)
+    return f"{value}{f' ± {error}' if error else ''} ({m.provenance})"
 
 
 def _input(run: RunView) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Provenance
 from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView
 
@@ -76,6 +77,22 @@ def nearest(budget: Budget, rows: Sequence[Row]) -> Row | None:
     return min(missing, key=lambda pair: pair[0])[1] if missing else None
 
 
+def pick(run: RunView, name: str) -> Row:
+    """The row of a name, or of the beginning of a key; of several the final one, then the last.
+
+    Raises:
+        BadInput: no such row.
+    """
+    found = [r for r in run.rows if r.name == name or (len(name) >= 4 and r.key.startswith(name))]
+    if not found:
+        known = dict.fromkeys(r.name for r in run.rows if r.role != "candidate")
+        hint = did_you_mean(name, (*known, *(r.name for r in run.rows)))
+        raise BadInput(
+            f"run {run.path} has no candidate {name!r}{hint}; it has {', '.join(known) or 'none with a name'}"
+        )
+    return max(enumerate(found), key=lambda pair: (pair[1].role == "final", pair[0]))[1]
+
+
 def budget_of(run: RunView, row: Row) -> Budget | None:
     """The budget that a row was made for; the run's only one where the row does not say."""
     named = next((b for b in run.budgets if _same(b.text, row.budget)), None)
@@ -88,14 +105,13 @@ def _same(a: str, b: str) -> bool:
 
 def headline(run: RunView) -> Row | None:
     """The final model that the report leads with: within the first budget that one meets, else the most accurate."""
-    finals = [r for r in run.of_role("final") if r.accuracy is not None or r.test is not None]
 
     def rank(r: Row) -> tuple[int, float]:
         budget, shown = budget_of(run, r), r.accuracy or r.test
         met = budget is not None and budget.met(r)
         return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, shown.value if shown else 0.0
 
-    return max(finals, key=rank, default=None)
+    return max(run.of_role("final"), key=rank, default=None)
 
 
 def reference_row(run: RunView, final: Row | None = None) -> Row | None:

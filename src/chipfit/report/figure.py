@@ -28,8 +28,9 @@ class Figure:
 
 def axis(title: str, **more: Plain) -> dict[str, Plain]:
     """An axis with a quiet grid."""
-    named: dict[str, Plain] = {"title": {"text": title, "standoff": 12}} if title else {}
-    return named | {"gridcolor": "var:rule", "linecolor": "var:rule", "zeroline": False, "automargin": True} | more
+    quiet: dict[str, Plain] = {"gridcolor": "var:rule", "linecolor": "var:rule", "zeroline": False, "automargin": True}
+    words: Plain = {"text": title, "standoff": 12, "font": {"size": 13, "color": "var:muted"}}
+    return quiet | {"ticks": "", "title": words} | more
 
 
 def layout(x: Mapping[str, Plain], y: Mapping[str, Plain], **more: Plain) -> dict[str, Plain]:
@@ -60,6 +61,12 @@ def span(values: Sequence[float], pad: float = 0.08) -> tuple[str, float, float]
     return "linear", low - room, high + room
 
 
-def axis_range(kind: str, low: float, high: float) -> list[Plain]:
-    """An axis range as plotly takes it: exponents where the axis is logarithmic."""
-    return [math.log10(low), math.log10(high)] if kind == "log" else [low, high]
+def scale(kind: str, low: float, high: float) -> dict[str, Plain]:
+    """Type, range (exponents where logarithmic, as plotly wants them) and ticks of an axis."""
+    if kind == "linear":
+        return {"type": kind, "range": [low, high]}
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 300 * low else (1,)
+    ticks: list[Plain] = [v for e in exponents for m in steps if low <= (v := float(f"{m}e{e}")) <= high]
+    words: list[Plain] = [f"{v:g}" for v in ticks]
+    return {"type": kind, "range": [math.log10(low), math.log10(high)], "tickvals": ticks, "ticktext": words}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from chipfit.core.types import Plain
-from chipfit.report.figure import Figure, Trace, axis, axis_range, layout, span
+from chipfit.report.choose import budget_of
+from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
 from chipfit.report.pareto import pareto
 from chipfit.report.view import DecisionFact, OpBar, Parity, Row, RunView
 
@@ -36,18 +37,18 @@ def strips(run: RunView) -> tuple[Figure, ...]:
         for kind in KINDS:
             of_kind = [n for n in names if (known[n].kind if n in known else "") == kind]
             if of_kind:
-                made.append(_strip(f"choices-{len(made)}", model, kind, of_kind, finals, known))
+                made.append(_strip(run, f"choices-{len(made)}", kind, of_kind, finals))
     return tuple(made)
 
 
-def _strip(
-    name: str, model: str, kind: str, sites: Sequence[str], finals: Sequence[Row], known: Mapping[str, DecisionFact]
-) -> Figure:
+def _strip(run: RunView, name: str, kind: str, sites: Sequence[str], finals: Sequence[Row]) -> Figure:
+    model = finals[0].model
+    known = {d.name: d for d in run.decisions.get(model, ())}
     labels = [[r.choices.get(s, "–") for r in finals] for s in sites]
     cut = [[_share_cut(known.get(s), r.choices.get(s)) for r in finals] for s in sites]
     heat: Trace = {
         "type": "heatmap",
-        "x": [_column(r, finals) for r in finals],
+        "x": [_column(run, r, finals) for r in finals],
         "y": [escape(s) for s in sites],
         "z": cut,
         "zmin": 0.0,
@@ -68,12 +69,13 @@ def _strip(
     return Figure(name, caption, (heat,), layout(x, y), 60 + 21 * len(sites))
 
 
-def _column(row: Row, finals: Sequence[Row]) -> str:
+def _column(run: RunView, row: Row, finals: Sequence[Row]) -> str:
     """A final's name, with what tells it from others of that name."""
+    budget = budget_of(run, row)
     twins = [r for r in finals if r.name == row.name]
     if len(twins) == 1:
         return escape(row.name)
-    return f"{escape(row.name)}<br>{escape(row.budget or str(twins.index(row) + 1))}"
+    return f"{escape(row.name)}<br>{escape(budget.words if budget else str(twins.index(row) + 1))}"
 
 
 def _share_cut(decision: DecisionFact | None, label: str | None) -> float | None:
@@ -102,8 +104,8 @@ def operators(run: RunView) -> Figure | None:
     totals = [sum(ms for ms, _ in times.values()) for times in (before, after)]
     caption = (
         f"Time of each operator in the runtime's own profile, slowest first: {totals[0]:.3g} ms in all before,"
-        f" {totals[1]:.3g} ms after. The word at a bar is what holds the operator back. Profiling slows a network down,"
-        " so the sums lie above the latencies in the table; fused operators appear under one name."
+        f" {totals[1]:.3g} ms after. The word at a bar is what holds the operator back. Profiling has its own cost,"
+        " so the sums are not the latencies of the table; fused operators appear under one name."
     )
     return Figure("operators", caption, tuple(traces), shape, 90 + 34 * len(shown))
 
@@ -182,8 +184,8 @@ def _parity(
              "marker": {"symbol": "diamond", "size": 12, "color": "var:accent"},
              "hovertemplate": "<b>%{text}</b><br>%{x:.4g} predicted<br>%{y:.4g} measured<extra></extra>"}
         )  # fmt: skip
-    both = axis_range(kind, low, high)
-    shape = layout(axis(x, type=kind, range=both), axis(y, type=kind, range=both))
+    both = scale(kind, low, high)
+    shape = layout(axis(x, **both), axis(y, **both))
     return Figure(name, caption, tuple(traces), shape, 400)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -95,6 +96,9 @@ def doubts(run: RunView) -> list[str]:
         found.append(f"Latencies were measured on different devices ({', '.join(places)}); compare within one only.")
     if len(run.test_reads) > 1:
         found.append(f"The test split was opened {len(run.test_reads)} times; later numbers on it are not untouched.")
+    broken = [f"{m.metric} of {r.title}" for r in run.rows for m in r.measurements if not math.isfinite(m.value)]
+    if broken:
+        found.append(f"Not a number, and left out: {', '.join(broken)}.")
     if not run.finished:
         found.append("This run is not finished; the report shows what there is.")
     return found

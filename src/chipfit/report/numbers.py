@@ -73,7 +73,9 @@ def data(run: RunView) -> dict[str, Plain]:
 
 
 def _parity(p: Parity | None) -> Plain:
-    return p and {"predicted": p.predicted, "true": p.true, "spearman": p.spearman, "mape": p.mape}
+    if p is None:
+        return None
+    return {"predicted": p.predicted, "true": p.true, "spearman": p.spearman, "mape": p.mape}
 
 
 def front_json(run: RunView) -> str:

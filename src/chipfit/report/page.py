@@ -10,6 +10,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
+from chipfit.core.types import Plain
 from chipfit.report.card import model_card
 from chipfit.report.figure import Figure
 from chipfit.report.figures import figures
@@ -45,7 +46,9 @@ def page(store: Store) -> Path:
 def html(run: RunView) -> str:
     """The page as text."""
     drawn = figures(run)
-    plots = {f.name: {"data": list(f.traces), "layout": dict(f.layout), "height": f.height} for f in drawn}
+    plots: dict[str, Plain] = {
+        f.name: {"data": list(f.traces), "layout": dict(f.layout), "height": f.height} for f in drawn
+    }
     return Template(template("page.html")).substitute(
         title=escape(run.path.name or "run"),
         css=template("page.css"),

@@ -7,7 +7,7 @@ from html import escape
 
 from chipfit.core.types import Measurement, Plain
 from chipfit.report.choose import accuracy_of, comparable, front, latency_of
-from chipfit.report.figure import Figure, Trace, axis, axis_range, layout, span
+from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
 from chipfit.report.view import Budget, Row, RunView
 
 MARKS = {
@@ -36,12 +36,12 @@ def pareto(run: RunView) -> Figure | None:
     traces = [_region(b, frame, place) for place, b in enumerate(run.budgets) if _on_axes(b)]
     traces.append(_line(best))
     for role in MARKS:
-        for dominated in (True, False):
-            some = [r for r in rows if r.role == role and all(r is not b for b in best) == dominated]
-            if some:
-                traces.append(_points(some, dominated))
+        beaten = [r for r in rows if r.role == role and all(r is not b for b in best)]
+        ahead = [r for r in best if r.role == role]
+        traces += [_points(beaten, True, alone=not ahead)] if beaten else []
+        traces += [_points(ahead, False)] if ahead else []
     provenance = latency_of(rows[0]).provenance
-    x = axis(f"latency, ms ({provenance}; left is faster)", type=kind, range=axis_range(kind, x0, x1))
+    x = axis(f"latency, ms ({provenance}; left is faster)", **scale(kind, x0, x1))
     y = axis("validation accuracy, %", range=[y0, y1])
     return Figure("pareto", _caption(run, len(rows), provenance), tuple(traces), layout(x, y), 480)
 
@@ -62,7 +62,7 @@ def _region(budget: Budget, frame: Frame, place: int) -> Trace:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"within {escape(budget.text)}",
+        "name": f"within {escape(budget.words)}",
         "x": [west, east, east, west, west],
         "y": [south, south, north, north, south],
         "fill": "toself",
@@ -84,26 +84,28 @@ def _line(best: Sequence[Row]) -> Trace:
     }
 
 
-def _bars(measured: Sequence[Measurement], scale: float = 1.0) -> dict[str, Plain]:
-    sizes: list[Plain] = [m.spread * scale for m in measured]
-    return {"type": "data", "array": sizes, "color": "var:muted", "thickness": 1, "width": 0, "visible": any(sizes)}
+def _bars(measured: Sequence[Measurement], visible: bool, factor: float = 1.0) -> dict[str, Plain]:
+    sizes: list[Plain] = [m.spread * factor for m in measured]
+    return {"type": "data", "array": sizes, "color": "var:muted", "thickness": 1, "width": 0, "visible": visible}
 
 
-def _points(rows: Sequence[Row], dominated: bool) -> Trace:
-    """Rows of one role; dominated ones are grey, and hollow where they have a name."""
+def _points(rows: Sequence[Row], dominated: bool, alone: bool = True) -> Trace:
+    """Rows of one role; dominated ones are grey, and in the legend only if they stand for their role alone."""
     symbol, size, colour, word = MARKS[rows[0].role]
     named = rows[0].role in ("zoo", "baseline", "final")
     latencies, accuracies = [latency_of(r) for r in rows], [accuracy_of(r) for r in rows]
     return {
         "type": "scatter",
         "mode": "markers+text" if named and len(rows) <= 12 else "markers",
-        "name": f"{word}, dominated" if dominated else word,
+        "name": word,
+        "legendgroup": word,
+        "showlegend": alone,
         "x": [m.value for m in latencies],
         "y": [100 * m.value for m in accuracies],
-        "error_x": _bars(latencies),
-        "error_y": _bars(accuracies, 100.0),
+        "error_x": _bars(latencies, named),
+        "error_y": _bars(accuracies, named, 100.0),
         "text": [escape(r.name) for r in rows],
-        "textposition": "bottom right",
+        "textposition": "bottom right" if dominated else "top left",
         "textfont": {"size": 11, "color": "var:muted" if dominated else "var:ink"},
         "marker": {"symbol": symbol, "size": size, "color": "var:faint" if dominated else colour, "line": {"width": 0}},
         "customdata": [[escape(r.title), escape(r.budget)] for r in rows],
@@ -119,7 +121,8 @@ def _caption(run: RunView, shown: int, provenance: str) -> str:
     ]
     if any(_on_axes(b) for b in run.budgets):
         said.append("The shaded region is what a budget allows.")
-    said.append("Bars are one standard error; where none shows it is smaller than the mark.")
+    said.append("Bars are one standard error, drawn for models with a name.")
     if left_out:
-        said.append(f"{left_out} of {len(run.rows)} trials are not drawn: they failed, or lack one of the two numbers.")
+        are = "is" if left_out == 1 else "are"
+        said.append(f"{left_out} of {len(run.rows)} trials {are} not drawn: failed, or without one of the two numbers.")
     return " ".join(said)

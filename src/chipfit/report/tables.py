@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -17,9 +18,24 @@ def cell(m: Measurement | None, scale: float = 1.0, digits: str = ".3g", *, usua
     """A number with its standard error, and its provenance where that is not the usual one of its column."""
     if m is None:
         return NONE
-    error = f'<span class="se"> ±{m.spread * scale:.2g}</span>' if m.spread else ""
+    value, error = rounded(m, scale, digits)
+    error = f'<span class="se"> ±{error}</span>' if error else ""
     tag = "" if m.provenance == usual else f' <span class="tag">{m.provenance}</span>'
-    return f'<td data-value="{m.value!r}" data-metric="{escape(m.metric)}">{m.value * scale:{digits}}{error}{tag}</td>'
+    return f'<td data-value="{m.value!r}" data-metric="{escape(m.metric)}">{value}{error}{tag}</td>'
+
+
+def rounded(m: Measurement, scale: float, digits: str) -> tuple[str, str]:
+    """(value, standard error): both to two digits of the error, or the value in a stated format where there is none."""
+    error = m.spread * scale
+    if not (error > 0 and math.isfinite(error)):
+        return minus(f"{m.value * scale:{digits}}"), ""
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return minus(f"{m.value * scale:.{places}f}"), f"{error:.{places}f}"
+
+
+def minus(number: str) -> str:
+    """The number with a typographic minus."""
+    return number.replace("-", "−")
 
 
 def row_of(cells: Iterable[str], head: str, name: str = "") -> str:
@@ -81,7 +97,7 @@ def _error(r: Row) -> str:
     if r.predicted is None or r.latency is None or not r.latency.value:
         return NONE
     error = r.predicted.value / r.latency.value - 1
-    return f'<td data-value="{error!r}" data-metric="error">{100 * error:+.1f} %</td>'
+    return f'<td data-value="{error!r}" data-metric="error">{minus(f"{100 * error:+.1f}")} %</td>'
 
 
 def _speed_up(r: Row, base: Row | None) -> str:
@@ -103,9 +119,9 @@ def _verdict(run: RunView, r: Row) -> str:
     excess = budget.excess(r) if budget is not None else None
     if budget is None or excess is None:
         return f'<br><span class="quiet">{escape(r.budget)}</span>' if r.budget else ""
-    if excess <= 0:
-        return f'<br><span class="good">✓ {escape(budget.text)}</span>'
-    return f'<br><span class="bad">✗ {escape(budget.text)}: {100 * excess:.1f} % over</span>'
+    if budget.met(r):
+        return f'<br><span class="good">✓ {escape(budget.words)}</span>'
+    return f'<br><span class="bad">✗ {escape(budget.words)}: {100 * excess:.1f} % over</span>'
 
 
 def choices(run: RunView) -> str:
@@ -113,7 +129,7 @@ def choices(run: RunView) -> str:
     points = front(run.rows)
     turn = knee(points)
     rows = [
-        _choice(f"Best under {escape(b.text)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets
+        _choice(f"Best under {escape(b.words)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets
     ]
     few = "none: the front has fewer than three points" if len(points) < 3 else "none: the front has no bend"
     rows.append(_choice("Knee point of the front", turn, few, "knee"))
@@ -143,8 +159,9 @@ def _none(budget: Budget, run: RunView) -> str:
 def untouched(run: RunView) -> str:
     """Layers that no decision could touch, and sites that stayed in float, with the reasons."""
     rows = [row_of([f"<td>{escape(m)}</td><td>{escape(why)}</td>"], escape(layer)) for m, layer, why in run.untouched]
-    rows += [row_of([f"<td>kept in float</td><td>{escape(why)}</td>"], escape(site)) for site, why in run.kept_fp32]
-    return table(("Layer", "Model", "Reason"), rows, "untouched") if rows else ""
+    kept = [row_of([f"<td>{escape(why)}</td>"], escape(site)) for site, why in run.kept_fp32]
+    first = table(("Layer", "Model", "Reason"), rows, "untouched") if rows else ""
+    return first + (table(("Site kept in float", "Reason"), kept, "kept-fp32") if kept else "")
 
 
 def failures(run: RunView) -> str:

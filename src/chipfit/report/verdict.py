@@ -44,10 +44,10 @@ def _change(final: Row, base: Row) -> str:
     points = 100 * (ours.value - theirs.value)
     error = 100 * math.hypot(ours.spread, theirs.spread)
     doubt = f" (±{error:.2f})" if error else ""
-    word = "more" if points > 0 else "fewer"
+    word = "more" if points > 0 else "less"
     if round(abs(points), 2) == 0:
-        return f"answers as much of the {split} set right"
-    return f"answers <b>{abs(points):.2f} points {word}</b>{doubt} of the {split} set right"
+        return f"is as accurate{doubt} on the {split} split"
+    return f"is <b>{abs(points):.2f} points</b>{doubt} {word} accurate on the {split} split"
 
 
 def tiles(run: RunView) -> str:
@@ -74,7 +74,9 @@ def _tile(
         return ""
     was = f"from {before.value * scale:{digits}}{unit}" if before is not None else "&nbsp;"
     kind = f", {after.provenance}" if after.metric != "size_mb" else ""
-    number = f'<span class="big">{after.value * scale:{digits}}<small>{unit}</small></span>'
+    number = (
+        f'<span class="big" data-value="{after.value!r}">{after.value * scale:{digits}}<small>{unit}</small></span>'
+    )
     return f'<div class="tile"><span class="what">{what}{kind}</span>{number}<span class="was">{was}</span></div>'
 
 
@@ -83,8 +85,8 @@ def _budget(run: RunView, final: Row) -> str:
     excess = budget.excess(final) if budget is not None else None
     if budget is None or excess is None:
         return ""
-    state = '<span class="big good">met</span>' if excess <= 0 else '<span class="big bad">missed</span>'
-    room = f"{100 * abs(excess):.1f} % {'to spare' if excess <= 0 else 'over'}"
-    return (
-        f'<div class="tile"><span class="what">{escape(budget.text)}</span>{state}<span class="was">{room}</span></div>'
-    )
+    met = budget.met(final)
+    state = '<span class="big good">met</span>' if met else '<span class="big bad">missed</span>'
+    room = f"{100 * abs(excess):.1f} % {'to spare' if met else 'over'}"
+    what = f'<span class="what">{escape(budget.words)}</span>'
+    return f'<div class="tile">{what}{state}<span class="was">{room}</span></div>'

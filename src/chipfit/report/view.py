@@ -40,6 +40,7 @@ not read.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,8 +66,11 @@ def find(
     where: str | None = None,
     provenance: Sequence[Provenance] | None = None,
 ) -> Measurement | None:
-    """The measurement of a metric at a place (split, device) and of the first provenance in the list that is there."""
-    fitting = [m for m in measurements if m.metric == metric and where in (None, m.where)]
+    """The measurement of a metric at a place (split, device) and of the first provenance in the list that is there.
+
+    One that is not a number (a device that failed) is as good as none.
+    """
+    fitting = [m for m in measurements if m.metric == metric and where in (None, m.where) and math.isfinite(m.value)]
     for wanted in provenance or (None,):
         for m in fitting:
             if wanted in (None, m.provenance):
@@ -136,12 +140,32 @@ class Row:
         return self.name if not self.model or self.model in self.name else f"{self.name} ({self.model})"
 
 
+ROUNDING = 5e-4
+"""`str(Limit)` writes four digits: a limit may lie by this share from what was meant."""
+
+UNITS = {"latency_ms": "ms", "size_mb": "MB", "peak_memory_mb": "MB"}
+"""Metric to the unit that its name ends with."""
+
+
+def _words(limit: Limit) -> str:
+    name, sign = limit.metric, "≥" if limit.at_least else "≤"
+    if name == "accuracy":
+        return f"accuracy {sign} {100 * limit.value:.4g} %"
+    unit = UNITS.get(name, "")
+    return f"{name.removesuffix(f'_{unit.lower()}').replace('_', ' ')} {sign} {limit.value:.4g} {unit}".rstrip()
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Limits that hold together, absolute."""
 
     text: str
     limits: tuple[Limit, ...]
+
+    @property
+    def words(self) -> str:
+        """The budget for a reader: "latency ≤ 0.42 ms"."""
+        return ", ".join(_words(limit) for limit in self.limits)
 
     def excess(self, row: Row) -> float | None:
         """Largest share by which a row misses a limit: 0.07 is 7 % over, up to 0 is met; None if not measured."""
@@ -153,9 +177,9 @@ class Budget:
         return max(shares)
 
     def met(self, row: Row) -> bool:
-        """True when every limit is measured and met."""
+        """True when every limit is measured and met, to the digits that budgets are written with."""
         excess = self.excess(row)
-        return excess is not None and excess <= 0
+        return excess is not None and excess <= ROUNDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,7 +303,9 @@ class Site:
 
 
 QUANTISABLE = (
-    frozenset({"conv", "linear", "batch_norm", "add", "concat", "flatten", "global_pool", "relu", "relu6"}) | POOLS
+    frozenset({"conv", "linear", "batch_norm", "add", "mul", "concat", "global_pool", "relu", "relu6", "leaky_relu"})
+    | frozenset({"sigmoid", "silu", "flatten", "reshape", "transpose", "slice"})
+    | POOLS
 )
 """Kinds that compute in int8 at an int8 site; others there stay float."""
 
@@ -313,7 +315,7 @@ def sites(graph: Graph) -> tuple[Site, ...]:
     precision changes where resolution does, where tensors are small and few."""
     largest_after: dict[str, int] = {}
     for o in reversed(graph.ops):
-        area = prod(o.shape[1:]) if len(o.shape) == 3 else 0
+        area = prod(o.shape[1:]) if len(o.shape) == 3 and o.shape[1:] != (1, 1) else 0
         largest_after[o.name] = max([area, *(largest_after[u] for u in graph.users[o.name])])
     runs: list[tuple[int, list[str]]] = []
     for o in graph.ops[1:]:

@@ -57,4 +57,5 @@ def unlock(fd: int) -> None:
     if fd in _held:
         _held.remove(fd)
         os.ftruncate(fd, 0)
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked a moment ago may not have closed its copy yet
         os.close(fd)

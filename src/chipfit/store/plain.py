@@ -62,16 +62,13 @@ def _leaves(value: Plain, prefix: str = "") -> Iterator[tuple[str, Plain]]:
         yield prefix or "config", value
 
 
-def first_difference(a: Plain, b: Plain) -> tuple[str, str, str] | None:
-    """The first dotted key whose values differ, with both as JSON text ("absent" where there is none).
+def differences(a: Plain, b: Plain) -> list[tuple[str, str, str]]:
+    """Dotted keys whose values differ, each with both values as JSON text ("absent" where there is none).
 
-    >>> first_difference({"seed": 1, "max": {"latency_ms": 5}}, {"seed": 1, "max": {"latency_ms": 3}})
-    ('max.latency_ms', '5', '3')
+    >>> differences({"seed": 1, "max": {"latency_ms": 5}}, {"seed": 1, "max": {"latency_ms": 3}})
+    [('max.latency_ms', '5', '3')]
     """
     here = {k: dumps(v) for k, v in _leaves(json.loads(dumps(a)))}
     there = {k: dumps(v) for k, v in _leaves(json.loads(dumps(b)))}
-    for key in (*here, *there):
-        mine, other = here.get(key, "absent"), there.get(key, "absent")
-        if mine != other:
-            return key, mine, other
-    return None
+    pairs = ((k, here.get(k, "absent"), there.get(k, "absent")) for k in dict.fromkeys((*here, *there)))
+    return [(key, mine, other) for key, mine, other in pairs if mine != other]

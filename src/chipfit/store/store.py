@@ -31,7 +31,7 @@ from chipfit.store.atomic import sweep, write_atomically
 from chipfit.store.database import RUN, connect, speaking
 from chipfit.store.lock import LOCK_NAME, lock, unlock
 from chipfit.store.memory import MeasurementTable
-from chipfit.store.plain import dumps, first_difference, trial_from_texts, trial_to_texts
+from chipfit.store.plain import differences, dumps, trial_from_texts, trial_to_texts
 
 DATABASE_NAME = "run.db"
 
@@ -84,8 +84,8 @@ class Store:
             stored = store.fact("config")
             if stored is None:
                 store.set_fact("config", config)
-            elif (differs := first_difference(stored, config)) is not None:
-                key, was, now = differs
+            elif differs := differences(stored, config):
+                key, was, now = differs[0]
                 raise BadInput(
                     f"run {path} was started with {key}={was}, now {key}={now};"
                     " give another --out, or the same options to go on"

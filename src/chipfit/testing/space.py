@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class SpaceLaws:
         rng = np.random.default_rng(3)
         space = self.space()
         samples = self._samples()
-        for a, b in zip(samples, samples[1:], strict=False):
+        for a, b in pairwise(samples):
             keys = a.key, b.key
             self._inside(space.cross(a, b, rng))
             assert (a.key, b.key) == keys, "cross changed a parent"

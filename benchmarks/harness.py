@@ -1,0 +1,128 @@
+"""What every benchmark shares: recorded rows that survive an interruption, a table, and the JSON line at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A promise: the value reached, the value promised, and whether it is kept ("missing" counts as missed)."""
+
+    name: str
+    value: float | None
+    target: str
+    met: bool
+
+
+def at_least(name: str, value: float | None, limit: float) -> Target:
+    """A target that is met from `limit` on upwards."""
+    return Target(name, value, f">= {limit:g}", value is not None and value >= limit)
+
+
+def at_most(name: str, value: float | None, limit: float) -> Target:
+    """A target that is met up to `limit`."""
+    return Target(name, value, f"<= {limit:g}", value is not None and value <= limit)
+
+
+def machine() -> str:
+    """Processor and cores."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            flags = Path("/proc/cpuinfo").read_text()
+            extra = [f for f in ("avx512_vnni", "amx_int8") if f in flags]
+            count = flags.count("processor\t")
+            return f"{line.split(':', 1)[1].strip()} ({', '.join(extra) or 'no VNNI'}), {count} cores"
+    return platform.processor()
+
+
+def commit() -> str:
+    """The commit that runs, with a mark where the tree was changed."""
+    here = Path(__file__).parent
+    run = lambda *a: subprocess.run(["git", *a], cwd=here, capture_output=True, text=True).stdout.strip()  # noqa: E731
+    return run("rev-parse", "--short", "HEAD") + ("+" if run("status", "--porcelain", "--", "../src") else "")
+
+
+class Rows:
+    """Rows of one benchmark, each kept in `results/<name>.jsonl` as soon as it is measured."""
+
+    def __init__(self, name: str, *, full: bool) -> None:
+        self.path = RESULTS / f"{name}.jsonl"
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.fresh: set[str] = set()
+        if self.path.exists() and not full:
+            for line in self.path.read_text().splitlines():
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+        if full:
+            self.path.unlink(missing_ok=True)
+
+    def get(self, key: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The recorded row of this key, or a new one."""
+        if key not in self.rows:
+            row = {"key": key, **make(), "commit": commit(), "machine": machine()}
+            self.rows[key] = row
+            self.fresh.add(key)
+            RESULTS.mkdir(exist_ok=True)
+            with self.path.open("a") as f:
+                f.write(json.dumps(row) + "\n")
+            print(f"  {key}: " + ", ".join(f"{k} {_short(v)}" for k, v in row.items() if k not in _QUIET), flush=True)
+        return self.rows[key]
+
+
+_QUIET = ("key", "commit", "machine", "right")
+
+
+def _short(v: Any) -> str:
+    return f"{v:.4g}" if isinstance(v, float) else str(v)
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """--json, --quick, --full."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--quick", action="store_true", help="a look in under a minute")
+    parser.add_argument("--full", action="store_true", help="measure recorded rows again")
+    return parser.parse_args()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints aligned columns."""
+    texts = [[_short(c) for c in row] for row in rows]
+    widths = [max(len(c), *(len(r[i]) for r in texts)) if texts else len(c) for i, c in enumerate(columns)]
+    for line in [list(columns), ["-" * w for w in widths], *texts]:
+        print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def finish(name: str, rows: Rows, targets: Sequence[Target], *, as_json: bool) -> None:
+    """Prints the targets, which rows were recorded, and with --json the object."""
+    print()
+    table(["target", "value", "promised", "met"], [(t.name, t.value, t.target, "yes" if t.met else "NO") for t in targets])
+    old = [k for k in rows.rows if k not in rows.fresh]
+    print(f"\n{len(old)} rows recorded earlier, {len(rows.fresh)} measured now" + (f"; recorded: {', '.join(old)}" if old else ""))
+    if as_json:
+        result = {
+            "benchmark": name, "machine": machine(), "commit": commit(), "rows": list(rows.rows.values()),
+            "targets": [asdict(t) for t in targets],
+        }  # fmt: skip
+        print(json.dumps(result))
+
+
+def paired_interval(a: Sequence[bool], b: Sequence[bool], draws: int = 2000) -> tuple[float, float]:
+    """95 % bootstrap interval of the difference in accuracy of two networks on the same inputs, in points."""
+    d = 100.0 * (np.asarray(a, float) - np.asarray(b, float))
+    rng = np.random.default_rng(0)
+    means = [d[rng.integers(0, len(d), len(d))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,179 @@
+"""Names become objects, once: networks, data and device, in the order in which an error is cheapest to find."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from chipfit.api.config import Config
+from chipfit.core.data import Dataset
+from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.protocols import Device
+from chipfit.data.load import load_data
+from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.device.registry import open_device
+from chipfit.nets.load import Entry, load_models
+from chipfit.nets.trace import trace
+from chipfit.store.memory import MeasurementTable
+
+ModelLike = str | Path | nn.Module | Entry
+"""A model as a Python user gives it: a spec like those of the command line, a module, or an entry."""
+
+OBJECT = "object:"
+"""How a configuration names what was handed over as a Python object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run works on, and hashes by which a later session knows it again."""
+
+    entries: tuple[Entry, ...]
+    dataset: Dataset
+
+    def digests(self) -> dict[str, str]:
+        """Name to hash of the data and of each network."""
+        return {f"data {self.dataset.name}": self.dataset.digest()} | {
+            f"model {e.name}": e.network.digest() for e in self.entries
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a Python caller hands over as objects, in the place of names."""
+
+    models: tuple[ModelLike, ...] = ()
+    dataset: Dataset | None = None
+
+    @classmethod
+    def of(cls, model: ModelLike | Sequence[ModelLike], data: str | Path | Dataset | None = None) -> Given:
+        """The arguments of a public function; a text without objects around it needs no `Given`, but does no harm."""
+        models = (model,) if isinstance(model, ModelLike) else tuple(model)
+        for m in models:
+            if not isinstance(m, ModelLike):
+                raise BadInput(f"a model is {type(m).__name__}; give a torch module, or a name like zoo:fashion-mnist")
+        return cls(models, data if isinstance(data, Dataset) else None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models as a configuration names them; a module is named by its class and its place."""
+        return tuple(_name(m, n) for n, m in enumerate(self.models, 1))
+
+
+def _name(model: ModelLike, place: int) -> str:
+    match model:
+        case nn.Module():
+            return f"{OBJECT}{type(model).__name__}-{place}"
+        case Entry():
+            return f"{OBJECT}{model.name}"
+        case _:
+            return str(model)
+
+
+def data_name(data: str | Path | Dataset | None) -> str | None:
+    """The data as a configuration names it."""
+    return f"{OBJECT}{data.name}" if isinstance(data, Dataset) else None if data is None else str(data)
+
+
+def load(config: Config, given: Given) -> Inputs:
+    """The data, then the networks.
+
+    Raises:
+        BadInput: one of them cannot be used; they do not fit each other; a layer to keep does not exist.
+    """
+    dataset = _dataset(config, given)
+    if config.train and not dataset.labelled:
+        raise BadInput(f"data {dataset.name!r} has no labels to train with; give labelled data, or --no-train")
+    if config.floor is not None and not dataset.labelled:
+        raise BadInput(f"data {dataset.name!r} has no labels, so --min {config.min[0]} cannot be checked; drop it")
+    entries = load_entries(config, given, dataset)
+    check_kept(config.kept, entries)
+    return Inputs(entries, dataset)
+
+
+def _dataset(config: Config, given: Given) -> Dataset:
+    if given.dataset is not None:
+        return given.dataset
+    if config.data is None:
+        raise BadInput(
+            "no data was named; give --data: fashion-mnist, digits, a folder or zip of class folders, or FILE.py:NAME"
+        )
+    if config.data.startswith(OBJECT):
+        raise _lost(config.data)
+    return load_data(
+        config.data,
+        resize=parse_resize(config.resize) if config.resize is not None else None,
+        normalize=parse_normalize(config.normalize) if config.normalize is not None else None,
+    )
+
+
+def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple[Entry, ...]:
+    """The networks; the shape of their inputs comes from the configuration or else from the data."""
+    if not config.models:
+        raise BadInput("no model was named; give zoo:fashion-mnist, or my_model.py:build with --weights")
+    shape = config.input_shape or (dataset.input_shape if dataset is not None else None)
+    objects = dict(zip(given.names, given.models, strict=True))
+    made: list[Entry] = []
+    named = [m for m in config.models if not isinstance(objects.get(m), nn.Module | Entry)]
+    if lost := next((m for m in named if m.startswith(OBJECT)), None):
+        raise _lost(lost)
+    if named:
+        files = tuple(Path(w).expanduser() for w in config.weights)
+        made += load_models(named, weights=files, input_shape=config.input_shape, dataset=dataset)
+    for name, model in objects.items():
+        if isinstance(model, Entry):
+            made.append(model)
+        elif isinstance(model, nn.Module):
+            made.append(_traced(name.removeprefix(OBJECT), model, shape))
+    return tuple(made)
+
+
+def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Entry:
+    if shape is None:
+        raise BadInput(f"the input shape of {name} is not known; give input_shape=(C, H, W), or data")
+    was_training = module.training
+    try:
+        return Entry(name, trace(module.cpu().float().eval(), shape), "unknown", name)
+    finally:
+        module.train(was_training)
+
+
+def _lost(name: str) -> BadInput:
+    what = name.removeprefix(OBJECT)
+    return BadInput(f"{what!r} was given as a Python object; call chipfit.fit with it again and the same out= to go on")
+
+
+def check_kept(kept: Sequence[str], entries: Sequence[Entry]) -> None:
+    """Raises BadInput where a layer to keep does not exist."""
+    layers = [o.name for e in entries for o in e.network.graph.ops[1:]]
+    for name in kept:
+        if not any(layer == name or layer.startswith(f"{name}.") for layer in layers):
+            some = ", ".join(list(dict.fromkeys(o.name for e in entries for o in e.network.graph if o.weights))[:6])
+            raise BadInput(f"--keep {name}: no layer has this name{did_you_mean(name, layers)}; some are: {some}")
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Device]:
+    """The device of a name, closed at the end.
+
+    Raises:
+        BadInput: an unknown name; proposes the closest.
+    """
+    with closing(open_device(name)) as device:
+        yield device
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
+
+
+@contextmanager
+def user_memory() -> Iterator[MeasurementTable]:
+    """The user's own table of measurements."""
+    with closing(MeasurementTable.open(cache_folder() / "measurements.db")) as table:
+        yield table

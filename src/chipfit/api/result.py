@@ -1,0 +1,277 @@
+"""What a run found, read from its directory: models with their numbers, the front, and the best one as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, overload
+
+from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
+from chipfit.core.types import Measurement, Plain, Trial
+from chipfit.report.choose import budget_of, front, headline, reference_row
+from chipfit.report.compare import Comparison, compare_runs
+from chipfit.report.page import page
+from chipfit.report.view import Row, RunView, find, view
+from chipfit.store.atomic import write_atomically
+from chipfit.store.store import Store
+
+FORMATS: Mapping[str, str] = {
+    "onnx": "",
+    "openvino": "comes later; OpenVINO reads the onnx file as it is",
+    "litert": "comes later",
+    "verilog": "comes later",
+    "hls": "comes later",
+}
+"""Format of a shipped file to why it is not available ("" where it is)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One network of a run with what was measured of it; None is a number that was not taken.
+
+    `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
+    were chosen, `test_accuracy` that on the test part. `choices` maps decisions to the options taken. Models with a
+    `blob` were kept as files.
+    """
+
+    name: str
+    role: str
+    base: str
+    budget: str
+    meets_budget: bool | None
+    accuracy: float | None
+    test_accuracy: float | None
+    latency_ms: float | None
+    predicted_ms: float | None
+    size_mb: float | None
+    macs: float | None
+    params: float | None
+    error: str | None
+    key: str
+    choices: Mapping[str, str] = field(repr=False)
+    blob: str | None = None
+    run: Path = field(default=Path(), repr=False)
+
+    @property
+    def exportable(self) -> bool:
+        """True when the run kept this model as a file."""
+        return self.blob is not None
+
+    def data(self) -> bytes:
+        """The bytes of the ONNX file.
+
+        Raises:
+            BadInput: the run did not keep this model as a file.
+        """
+        if self.blob is None:
+            raise BadInput(f"{self.name!r} ({self.role}) was not kept as a file; final models are")
+        with Store(self.run, read_only=True) as store:
+            return store.blob(self.blob)
+
+    def export(self, path: str | Path, format: str = "onnx") -> Path:
+        """Writes the file that was measured, and returns its path.
+
+        Raises:
+            BadInput: another format than onnx, a folder that does not exist, or a model that was not kept as a file.
+        """
+        known_format(format)
+        place = Path(path).expanduser()
+        if place.is_dir() or not place.parent.is_dir():
+            why = "it is a folder" if place.is_dir() else "its folder does not exist"
+            raise BadInput(f"{str(place)!r} cannot be written: {why}; give FOLDER/model.onnx")
+        write_atomically(place, self.data())
+        return place
+
+    def plain(self) -> dict[str, Plain]:
+        """The numbers as JSON-ready values."""
+        names = [f.name for f in fields(self) if f.name not in ("run", "choices")]
+        return {n: getattr(self, n) for n in names} | {"choices": dict(self.choices)}
+
+
+def known_format(name: str) -> str:
+    """The format itself, where it is available.
+
+    Raises:
+        BadInput: it is not, or not yet; says what is.
+    """
+    ready = ", ".join(f for f, why in FORMATS.items() if not why)
+    if name not in FORMATS:
+        raise BadInput(f"format {name!r} is unknown{did_you_mean(name, FORMATS)}; available today: {ready}")
+    if FORMATS[name]:
+        raise BadInput(f"format {name!r} {FORMATS[name]}; available today: {ready}")
+    return name
+
+
+class Models(Sequence[Model]):
+    """Models in an order; `to_pandas` makes a table of them."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = tuple(models)
+
+    @overload
+    def __getitem__(self, index: int) -> Model: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Model]: ...
+    def __getitem__(self, index: int | slice) -> Model | Sequence[Model]:
+        """The model at a place, or those of a slice."""
+        return self._models[index]
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models)
+
+    def __repr__(self) -> str:
+        return f"Models({list(self._models)!r})"
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each model.
+
+        Raises:
+            ChipfitError: pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError as e:
+            raise ChipfitError("to_pandas needs pandas, which is not installed; run: pip install pandas") from e
+        return pandas.DataFrame([m.plain() for m in self._models])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run found.
+
+    `best` leads the report: the final model within the first budget that one holds. `front` are the models that no
+    other beats in accuracy and latency, the fastest first; `models` all of them, `trials` the raw rows of the store.
+    """
+
+    path: Path
+    best: Model | None
+    front: Models
+    models: Models
+    view: RunView = field(repr=False)
+    trials: tuple[Trial, ...] = field(repr=False)
+
+    @property
+    def report(self) -> Path:
+        """The report's page."""
+        return self.path / "report.html"
+
+    @property
+    def finals(self) -> tuple[Model, ...]:
+        """The chosen model of each budget of the run, in the order of the budgets."""
+        wanted = [b.text for b in self.view.budgets]
+        found = {m.budget: m for m in self.models if m.role == "final" and m.error is None}
+        return tuple(found[text] for text in wanted if text in found)
+
+    @property
+    def reference(self) -> Model | None:
+        """The untouched model that budgets in per cent refer to."""
+        row = reference_row(self.view)
+        return None if row is None else self.of(row)
+
+    def of(self, row: Row) -> Model:
+        """The model of a row of the report."""
+        return self.models[next(n for n, r in enumerate(self.view.rows) if r is row)]
+
+    def find(self, name: str) -> Model:
+        """The model of this key (or its beginning), name or budget; files that were kept come first.
+
+        Raises:
+            BadInput: there is none; names those that were kept as files.
+        """
+        ranked = sorted(self.models, key=lambda m: not m.exportable)
+        for m in ranked:
+            if name in (m.name, m.budget, m.key) or (len(name) >= 4 and m.key.startswith(name)):
+                return m
+        kept = [f"{m.key[:8]} ({m.name}, {m.budget})" for m in ranked if m.exportable]
+        raise BadInput(f"run {self.path} has no candidate {name!r}; as files it has {', '.join(kept) or 'none'}")
+
+    def plain(self) -> dict[str, Plain]:
+        """Everything above as JSON-ready values."""
+        return {
+            "run": str(self.path),
+            "finished": self.view.finished,
+            "report": str(self.report),
+            "budgets": [b.text for b in self.view.budgets],
+            "best": None if self.best is None else self.best.plain(),
+            "finals": [m.plain() for m in self.finals],
+            "front": [m.plain() for m in self.front],
+            "models": [m.plain() for m in self.models],
+            "phases": [[name, seconds] for name, seconds in self.view.phases],
+            "warnings": list(self.view.warnings),
+        }
+
+
+def read_result(store: Store) -> Result:
+    """What the store of a run holds so far."""
+    run, trials = view(store), tuple(store.trials())
+    files = {(Row.of(t).key, t.labels.get("budget", "")): t.labels["blob"] for t in trials if "blob" in t.labels}
+    made = {id(r): _model(run, r, files.get((r.key, r.budget)) if r.role == "final" else None) for r in run.rows}
+    best = headline(run)
+    return Result(
+        path=store.path,
+        best=None if best is None else made[id(best)],
+        front=Models([made[id(r)] for r in front(run.rows)]),
+        models=Models(list(made.values())),
+        view=run,
+        trials=trials,
+    )
+
+
+def open_run(path: str | Path) -> Result:
+    """What a run directory holds; works also while the run goes on.
+
+    Raises:
+        BadInput: not a run directory, or a damaged one.
+    """
+    with Store(path, read_only=True) as store:
+        return read_result(store)
+
+
+def compare(a: str | Path, b: str | Path) -> Comparison:
+    """What differs between two runs: numbers of the models that they led to, and the decisions in them.
+
+    Raises:
+        BadInput: one is not a run directory, or has no final model yet.
+    """
+    return compare_runs(open_run(a).view, open_run(b).view)
+
+
+def write_report(path: str | Path) -> Path:
+    """Writes report.html and the files beside it for a run, finished or not; returns its path.
+
+    Raises:
+        BadInput: not a run directory.
+    """
+    with Store(path, read_only=True) as store:
+        return page(store)
+
+
+def _model(run: RunView, r: Row, blob: str | None) -> Model:
+    budget = budget_of(run, r) if r.role == "final" or r.budget else None
+    numbers: dict[str, Any] = {name: _value(find(r.measurements, name)) for name in ("size_mb", "macs", "params")}
+    return Model(
+        name=r.name,
+        role=r.role,
+        base=r.model,
+        budget=r.budget,
+        meets_budget=None if budget is None or budget.excess(r) is None else budget.met(r),
+        accuracy=_value(r.accuracy),
+        test_accuracy=_value(r.test),
+        latency_ms=_value(r.latency),
+        predicted_ms=_value(r.predicted),
+        error=r.error,
+        key=r.key,
+        choices=r.choices,
+        blob=blob,
+        run=run.path,
+        **numbers,
+    )
+
+
+def _value(m: Measurement | None) -> float | None:
+    return None if m is None else m.value

@@ -1,0 +1,271 @@
+"""Runs: begun, gone on with, given another budget. One configuration is one run directory.
+
+The same options on a directory find the same run: unfinished it goes on from what its store holds, finished it gives
+its result. Other options on it are an error, except through `resume`, which changes budget and time and keeps every
+measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from chipfit.api import config_file
+from chipfit.api.config import Config
+from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened, user_memory
+from chipfit.api.result import Model, Result, read_result
+from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline, parse_duration
+from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.types import Plain
+from chipfit.recipes import fit as recipe
+from chipfit.recipes.settings import Progress, Settings
+from chipfit.report.card import predict_source
+from chipfit.report.choose import budget_of
+from chipfit.report.page import page
+from chipfit.report.view import RunView
+from chipfit.store.atomic import write_atomically
+from chipfit.store.memory import LayeredMemory
+from chipfit.store.store import DATABASE_NAME, Store
+
+LimitsLike = Mapping[str, float | str] | Sequence[str]
+"""{"latency_ms": 5, "size_mb": "50%"} or ["latency_ms=5", "size_mb=50%"]."""
+
+LEAST_SHARE = 0.25
+"""Of its time that a run which is taken up again gets at least."""
+
+_OF_ONE_BUDGET: Mapping[str, Plain] = {"finished": False, "training steps": None, "phases": []}
+"""Facts that another budget or time begins anew."""
+
+
+def fit(
+    model: ModelLike | Sequence[ModelLike],
+    *,
+    data: str | Path | Dataset,
+    device: str = "local",
+    limits: LimitsLike = (),
+    budgets: Sequence[str] | str = (),
+    min_accuracy: float | str | None = None,
+    minimize: str | None = None,
+    time: str = "10m",
+    epochs: float | None = None,
+    train: bool = True,
+    weights: Sequence[str | Path] = (),
+    bits: Sequence[int] = (32, 8),
+    keep: Sequence[str] = (),
+    input_shape: Sequence[int] | None = None,
+    resize: str | None = None,
+    normalize: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    starts: int = 3,
+    finalists: int = 2,
+    baselines: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Fits the model, or the best of several for one task, to the device: the most accurate file within the limits.
+
+    Training uses processes of its own, so a script calls this under `if __name__ == "__main__":`.
+
+    Args:
+        model: a torch module with trained weights, a name like those of the command line, or several of either.
+        data: a `Dataset`, "fashion-mnist", "digits", a folder or zip of class folders, or "my_data.py:loaders".
+        device: see `chipfit devices`.
+        limits: upper limits that hold at once, absolute or a share of the reference ("60%"). The reference is the most
+            accurate model as it came, at the better of float and int8.
+        budgets: several budgets in one run, such as "40%,20%" of the reference's latency.
+        min_accuracy: what the result must reach on validation, 0..1 or a share of the reference's such as "99%".
+        minimize: a cost that is made as small as `min_accuracy` allows, instead of accuracy as large as `limits` allow.
+        time: for everything, such as "90s", "10m", "1h30m".
+        epochs: length of the fine-tune; without it the time that is left.
+        train: False: post-training only, for which unlabelled data will do.
+        weights: a file for each model named FILE.py:FUNCTION.
+        bits: precisions that may be used.
+        keep: layers, or beginnings of their names, that stay as they are.
+        input_shape: (C, H, W) of one input; without it that of the data.
+        resize: "HEIGHTxWIDTH" that pictures are resized to.
+        normalize: "MEAN,STD"; without it computed from the data.
+        seed: of all that is random.
+        out: run directory; without it runs/MODEL-HASH.
+        starts: number of models whose designs are searched.
+        finalists: number of designs fine-tuned for each budget.
+        baselines: make the all-int8 and uniform-width baselines too.
+        progress: called with (phase, what is happening).
+
+    Raises:
+        BadInput: an argument that cannot be used.
+        Infeasible: no design holds a budget; `nearest` tells what can be reached.
+    """
+    given = Given.of(model, data)
+    config = Config.of({
+        "models": given.names, "weights": list(weights), "data": data_name(data), "device": device, "max": limits,
+        "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
+        "time": time, "epochs": epochs, "train": train, "bits": tuple(bits), "keep": keep, "input_shape": input_shape,
+        "resize": resize, "normalize": normalize, "seed": seed, "out": None if out is None else str(out),
+        "starts": starts, "finalists": finalists, "baselines": baselines,
+    })  # fmt: skip
+    return run(config, given=given, progress=progress)
+
+
+def run(config: Config, *, given: Given | None = None, progress: Progress | None = None) -> Result:
+    """The result of the run of a configuration: begun, gone on with, or read where it has ended.
+
+    Raises:
+        BadInput: something cannot be used as it is, or the directory holds a run of other options.
+        Infeasible: no design holds a budget.
+    """
+    deadline = Deadline.after(parse_duration(config.time))
+    objects, folder = given or Given(), config.directory
+    _ = config.budget_sets  # no budget at all is found before anything is opened
+    if not (folder / DATABASE_NAME).is_file():
+        with opened(config.device):
+            inputs = load(config, objects)
+        with Store.open_or_create(folder, config.plain()) as store:
+            return _go(store, config, inputs, deadline, progress)
+    with Store.open_or_create(folder, config.plain()) as store:
+        if store.finished:
+            return _ended(store, config)
+        return _go(store, config, load(config, objects), deadline, progress)
+
+
+def resume(
+    path: str | Path,
+    *,
+    limits: LimitsLike = (),
+    budgets: Sequence[str] | str = (),
+    time: str | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Goes on with a run, or gives it another budget or time; what was measured is not measured again.
+
+    A new limit takes the place of the old one on the same metric; other limits stay.
+
+    Raises:
+        BadInput: not a run directory, or a run that was started from Python objects.
+        Infeasible: no design holds a budget.
+    """
+    if not (Path(path) / DATABASE_NAME).is_file():
+        raise BadInput(f"{str(path)!r} is not a run directory (it has no {DATABASE_NAME}); give the --out of a run")
+    with Store(path) as store:
+        stored = store.fact("config")
+        if not isinstance(stored, Mapping):
+            raise BadInput(f"run {path} has no configuration; start it again with chipfit fit")
+        config = Config.of({**stored, "out": str(path)})
+        new = Config.of({"max": limits, "budgets": budgets})
+        wanted = config.with_budget(new.max, new.budgets) if new.max or new.budgets else config
+        wanted = wanted if time is None else wanted.changed(time=time)
+        if wanted.plain() == config.plain() and store.finished:
+            return _ended(store, config)
+        deadline = Deadline.after(parse_duration(wanted.time))
+        inputs = load(wanted, Given())
+        _check_inputs(store, inputs)
+        if wanted.plain() != config.plain():
+            store.set_fact("config", wanted.plain())
+            for fact, value in _OF_ONE_BUDGET.items():
+                store.set_fact(fact, value)
+        return _go(store, wanted, inputs, deadline, progress)
+
+
+def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progress: Progress | None) -> Result:
+    """Runs the recipe on what the store holds, and writes the files of the directory."""
+    _check_inputs(store, inputs)
+    store.set_fact("inputs", inputs.digests())
+    config_file.write(config, store.path / "config.yaml")
+    settings = Settings(
+        budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
+        starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
+    )  # fmt: skip
+    with opened(config.device) as device, user_memory() as far:
+        memory = LayeredMemory(store.memory, far)
+        tell = progress or _silent
+        try:
+            recipe.fit(
+                inputs.entries, inputs.dataset, device, settings, store, memory, _left(store, config, deadline), tell
+            )
+        except Infeasible:
+            page(store)  # what was measured on the way is worth reading
+            raise
+    return _ended(store, config)
+
+
+def _silent(phase: str, detail: str) -> None:
+    """Progress that nobody follows."""
+
+
+def _check_inputs(store: Store, inputs: Inputs) -> None:
+    """A run goes on only with the networks and data that it was begun with."""
+    stored = store.fact("inputs")
+    if not isinstance(stored, Mapping):
+        return
+    now = inputs.digests()
+    for name in {**stored, **now}:
+        if stored.get(name) != now.get(name):
+            raise BadInput(f"{name} is not what run {store.path} was started with; give another --out to begin anew")
+
+
+def _left(store: Store, config: Config, deadline: Deadline) -> Deadline:
+    """What earlier sessions of this run left of its time, a quarter at least."""
+    phases = cast(list[tuple[str, float]], store.fact("phases") or [])
+    total = parse_duration(config.time)
+    return deadline.sooner(max(LEAST_SHARE * total, total - sum(seconds for _, seconds in phases)))
+
+
+def _ended(store: Store, config: Config) -> Result:
+    """The result of a finished run, its files written where they are missing or older than the store.
+
+    Raises:
+        Infeasible: the best model does not reach the accuracy that was asked for.
+    """
+    if config.minimize is not None:
+        _smallest_first(store, config)
+    result = read_result(store)
+    if result.best is not None and result.best.exportable:
+        _write_best(result.path, result.best, result.view)
+    page(store)
+    _check_floor(result, config)
+    return result
+
+
+def _write_best(folder: Path, best: Model, run: RunView) -> None:
+    """best/model.onnx, and best/predict.py that runs it."""
+    place, data = folder / "best", run.dataset
+    place.mkdir(exist_ok=True)
+    best.export(place / "model.onnx")
+    names = () if isinstance(data.classes, int) else data.classes
+    source = predict_source(data.input_shape, data.mean, data.std, names)
+    write_atomically(place / "predict.py", source.encode())
+
+
+def _floor(result: Result, config: Config) -> float | None:
+    reference = result.view.reference
+    if config.floor is None:
+        return None
+    return config.floor.against(reference.accuracy if reference is not None and reference.accuracy else 1.0).value
+
+
+def _check_floor(result: Result, config: Config) -> None:
+    least, best = _floor(result, config), result.best
+    if least is None or best is None or (best.accuracy or 0.0) >= least:
+        return
+    reached = max((m.accuracy or 0.0 for m in result.finals), default=0.0)
+    raise Infeasible(
+        f"no model within the budget reaches accuracy {least:.4g}: the nearest has {reached:.4g}; relax one of the two",
+        {"accuracy": reached},
+    )
+
+
+def _smallest_first(store: Store, config: Config) -> None:
+    """Orders the run's budgets so that the one it leads with is the smallest that holds the accuracy asked for."""
+    result = read_result(store)
+    run, least, name = result.view, _floor(result, config) or 0.0, config.minimize or "latency_ms"
+    costs: dict[str, float] = {}
+    for r in run.of_role("final"):
+        budget, cost = budget_of(run, r), r.metric(name)
+        enough = r.accuracy is not None and r.accuracy.value >= least
+        if enough and cost is not None and budget is not None and budget.met(r):
+            costs[budget.text] = cost.value
+    if costs:
+        ordered = sorted(run.budgets, key=lambda b: costs.get(b.text, math.inf))
+        store.set_fact("budgets", [b.text for b in ordered])

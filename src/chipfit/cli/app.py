@@ -1,0 +1,100 @@
+"""The command itself: its verbs, and how each way of ending becomes an exit code and one line."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App, CycloptsError, Parameter
+
+from chipfit.cli import machine, verbs
+from chipfit.cli.output import document, say
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+
+HELP = """Fit trained networks to a chip: the best model that holds a budget, as a file that was measured there.
+
+chipfit fit zoo:fashion-mnist --data fashion-mnist --max latency_ms=60% --time 5m --out runs/first
+"""
+_PACKAGE = "chipfit"
+VERBS: tuple[Callable[..., int], ...] = (
+    machine.demo, machine.doctor, machine.devices, verbs.profile, verbs.check, verbs.fit, verbs.resume,
+    verbs.report, verbs.compare, verbs.export, verbs.init, verbs.schema,
+)  # fmt: skip
+"""In the order in which the help lists them."""
+
+
+def _version() -> str:
+    try:
+        return version(_PACKAGE)
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def build() -> App:
+    """The parser with every verb."""
+    app = App(
+        name=_PACKAGE,
+        help=HELP,
+        version=_version,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=False),
+        exit_on_error=False,
+        print_error=False,
+        help_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for place, verb in enumerate(VERBS):
+        app.command(verb, sort_key=place)
+    zoo = App(name="zoo", help=machine.zoo.__doc__ or "", sort_key=VERBS.index(machine.devices))
+    zoo.default(machine.zoo)
+    zoo.command(machine.train_zoo, name="train")
+    app.command(zoo)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; returns its exit code.
+
+    0 done, 1 something failed, 2 wrong usage or input, 3 no model holds the budget, 130 stopped with Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    loud = bool({"-v", "--verbose"} & set(words))
+    with warnings.catch_warnings():
+        if not loud:
+            warnings.simplefilter("ignore")
+        try:
+            return int(build()(words) or 0)
+        except CycloptsError as e:
+            return _failed(words, BadInput(f"{_sentence(str(e))}; see chipfit --help"))
+        except ChipfitError as e:
+            return _failed(words, e, trace=loud)
+        except KeyboardInterrupt:
+            say("stopped")
+            return verbs.STOPPED
+        except BrokenPipeError:  # the reader of our output has enough, as `| head` does
+            sys.stderr.close()
+            return 0
+        except Exception as e:
+            how = "" if loud else "; run it again with -v for the traceback"
+            return _failed(words, ChipfitError(f"internal: {type(e).__name__}: {e}{how}"), trace=loud)
+
+
+def _failed(words: Sequence[str], error: ChipfitError, trace: bool = False) -> int:
+    """Says an error in one line, and as JSON where that was asked for."""
+    if trace:
+        traceback.print_exc()
+    say(f"error: {error}")
+    if "--json" in words:
+        nearest = dict(error.nearest) if isinstance(error, Infeasible) else {}
+        document({"error": str(error), "exit_code": error.exit_code, "nearest": nearest})
+    return error.exit_code
+
+
+def _sentence(text: str) -> str:
+    """Cyclopts' message as one clause of ours."""
+    line = " ".join(text.split()).rstrip(".")
+    return f"{line[:1].lower()}{line[1:]}"

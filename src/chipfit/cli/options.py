@@ -1,0 +1,122 @@
+"""The flags, grouped. Their help is that of the configuration's fields, so that it is written once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from chipfit.api import config_file
+from chipfit.api.config import Config
+
+Flag = Annotated[bool, Parameter(negative=())]
+Texts = tuple[str, ...]
+
+
+def said(name: str, metavar: str | None = None) -> Parameter:
+    """A parameter with the description of a configuration's field."""
+    return Parameter(help=Config.model_fields[name].description, metavar=metavar)
+
+
+@Parameter(name="*", group=Group("Every verb", sort_key=9))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What every verb takes."""
+
+    json: Annotated[bool, Parameter(help="one JSON document on stdout")] = False
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="no progress")] = False
+    verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), help="warnings, and tracebacks of errors")] = False
+    seed: Annotated[int | None, said("seed", "N")] = None
+
+
+@Parameter(name="*", group=Group("Model and device", sort_key=3))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """How networks are read, and for which device."""
+
+    device: Annotated[str | None, said("device", "NAME")] = None
+    weights: Annotated[Texts | None, said("weights", "FILE")] = None
+    input_shape: Annotated[str | None, said("input_shape", "C,H,W")] = None
+
+
+@Parameter(name="*", group=Group("Budget", sort_key=1))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a result must hold."""
+
+    max: Annotated[Texts | None, said("max", "METRIC=LIMIT")] = None
+    budgets: Annotated[Texts | None, said("budgets", "40%,20%")] = None
+
+
+@Parameter(name="*", group=Group("What may change", sort_key=4))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freedom:
+    """What the search may touch."""
+
+    bits: Annotated[str | None, said("bits", "32,8")] = None
+    keep: Annotated[Texts | None, said("keep", "LAYER")] = None
+    exclude: Annotated[Texts | None, said("exclude", "LAYER")] = None
+
+
+@Parameter(name="*", group=Group("Data, goal, effort", sort_key=2))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What only a fit takes."""
+
+    data: Annotated[str | None, said("data", "DATA")] = None
+    resize: Annotated[str | None, said("resize", "HxW")] = None
+    normalize: Annotated[str | None, said("normalize", "MEAN,STD")] = None
+    min: Annotated[Texts | None, said("min", "accuracy=LIMIT")] = None
+    maximize: Annotated[str | None, said("maximize", "METRIC")] = None
+    minimize: Annotated[str | None, said("minimize", "METRIC")] = None
+    time: Annotated[str | None, said("time", "10m")] = None
+    epochs: Annotated[float | None, said("epochs", "N")] = None
+    no_train: Annotated[bool, Parameter(help="post-training only, for which unlabelled data will do")] = False
+    no_baselines: Annotated[bool, Parameter(help="leave out the baselines under the same budgets")] = False
+    starts: Annotated[int | None, said("starts", "N")] = None
+    finalists: Annotated[int | None, said("finalists", "N")] = None
+    out: Annotated[str | None, said("out", "DIR")] = None
+
+
+Flags = Common | Networks | Limits | Freedom | Effort
+_FLAGS: Mapping[str, tuple[str, Any]] = {"no_train": ("train", False), "no_baselines": ("baselines", False)}
+"""Flags that stand for a field of the configuration with another value."""
+_SHOWN = ("json", "quiet", "verbose")
+
+
+def given(models: Texts, *groups: Flags) -> dict[str, Any]:
+    """What was said on the command line, by the configuration's names."""
+    values: dict[str, Any] = {"models": models} if models else {}
+    for group in groups:
+        for f in fields(group):
+            value = getattr(group, f.name)
+            if f.name in _FLAGS:
+                if value:
+                    values.update([_FLAGS[f.name]])
+            elif f.name not in _SHOWN and value is not None:
+                values[f.name] = value
+    return values
+
+
+def configured(models: Texts, file: Path | None, *groups: Flags) -> Config:
+    """The configuration of a file and the command line, which comes first.
+
+    Where neither a model nor a file is named, `chipfit.yaml` in this folder is read if it is there.
+
+    Raises:
+        BadInput: see `Config.of` and `config_file.read`.
+    """
+    here = Path(config_file.NAME)
+    if file is None and not models and here.is_file():
+        file = here
+    stored = config_file.read(file) if file is not None else {}
+    return Config.of({**stored, **_split(given(models, *groups))})
+
+
+def _split(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists whose items may themselves hold commas (`--budgets 40%,20%`) as one flat list."""
+    commas = ("budgets", "keep", "exclude", "max", "min")
+    return {k: tuple(",".join(v).split(",")) if k in commas and v else v for k, v in values.items()}

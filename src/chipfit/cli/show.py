@@ -1,0 +1,173 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from chipfit.report.choose import best_under
+from chipfit.report.view import Budget, Row
+
+if TYPE_CHECKING:
+    from chipfit.api.result import Model, Result
+    from chipfit.recipes.check import Feasibility
+    from chipfit.recipes.profile import Profile
+
+NONE = "–"
+LONGEST = 15
+"""Operators that a profile shows unless all are asked for."""
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[RenderableType]], left: int = 1) -> Table:
+    """A table whose first `left` columns are words and the others numbers."""
+    made = Table(
+        title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None, padding=(0, 1)
+    )
+    for n, name in enumerate(columns):
+        made.add_column(name, justify="left" if n < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def number(value: float | None, digits: str = ".4g", scale: float = 1.0) -> str:
+    """A number, or a dash where there is none."""
+    return NONE if value is None else f"{value * scale:{digits}}"
+
+
+def summary(result: Result) -> list[RenderableType]:
+    """A run: its models as they came, what was made for each budget, how long it took, where the files are."""
+    reference = result.view.reference
+    base = reference.latency_ms if reference is not None else None
+    parts: list[RenderableType] = [_models("As they came", [m for m in result.models if m.role == "zoo"], base)]
+    for budget in result.view.budgets:
+        share = _share(budget, base)
+        rows = list(_under(result, budget))
+        parts += ["", _models(f"Under {budget.text}{share}", [m for _, m in rows], base, [word for word, _ in rows])]
+    parts += ["", *_ending(result)]
+    return parts
+
+
+def _share(budget: Budget, base: float | None) -> str:
+    limit = next((x for x in budget.limits if x.metric == "latency_ms"), None)
+    return f"  ({100 * limit.value / base:.0f} % of the reference)" if limit is not None and base else ""
+
+
+COLUMNS = ("test %", "valid. %", "ms", "predicted", "error", "of ref.", "MB")
+
+
+def _models(title: str, models: Sequence[Model | None], base: float | None, words: Sequence[str] = ()) -> Table:
+    names = words or [m.name if m else NONE for m in models]
+    made_from = [m.name if m and m.role == "zoo" else (m.base if m else "") for m in models]
+    rows = [
+        [name, *([origin] if words else []), *_numbers(m, base)]
+        for name, origin, m in zip(names, made_from, models, strict=True)
+    ]
+    return table(title, ["", *(["model"] if words else []), *COLUMNS], rows, left=2 if words else 1)
+
+
+def _numbers(m: Model | None, base: float | None) -> list[str]:
+    if m is None:
+        return ["none fits", *[NONE] * (len(COLUMNS) - 1)]
+    error = m.predicted_ms / m.latency_ms - 1 if m.predicted_ms and m.latency_ms else None
+    return [
+        number(m.test_accuracy, ".2f", 100),
+        number(m.accuracy, ".2f", 100),
+        number(m.latency_ms),
+        number(m.predicted_ms),
+        NONE if error is None else f"{100 * error:+.1f} %",
+        NONE if not base or m.latency_ms is None else f"{100 * m.latency_ms / base:.0f} %",
+        number(m.size_mb, ".3g"),
+    ]
+
+
+def _under(result: Result, budget: Budget) -> Iterator[tuple[str, Model | None]]:
+    """(word, model) of what competes for a budget."""
+    rows = result.view.rows
+
+    def best(candidates: Iterable[Row]) -> Model | None:
+        found = best_under(budget, list(candidates))
+        return None if found is None else result.of(found)
+
+    yield "best unmodified", best(r for r in rows if r.role == "zoo")
+    untrained = [r for r in rows if r.role == "baseline" and not r.budget]
+    if untrained:
+        yield "all int8", best(untrained)
+    for r in rows:
+        if r.role == "baseline" and r.budget == budget.text and r.error is None:
+            yield r.name, result.of(r)
+    yield "ours", next((m for m in result.finals if m.budget == budget.text), None)
+
+
+def _ending(result: Result) -> Iterator[RenderableType]:
+    run = result.view
+    if run.phases:
+        spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run.phases)
+        yield Text(f"seconds   {spent}; in all {sum(s for _, s in run.phases):.0f}")
+    if run.latency is not None and run.latency.mape is not None:
+        mape = 100 * run.latency.mape
+        yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
+    for line in run.warnings:
+        yield Text(f"mind      {line}")
+    if result.best is not None and result.best.exportable:
+        yield Text(f"file      {result.path / 'best' / 'model.onnx'}")
+    yield Text(f"report    {result.report}")
+
+
+def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
+    """Where the time of each model goes."""
+    parts: list[RenderableType] = []
+    for name, p in found.items():
+        head = (
+            f"{name}: {p.ms:.4g} ms, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
+        )
+        shown = p.rows if whole else p.rows[:LONGEST]
+        rows: list[list[RenderableType]] = [
+            [
+                r.op,
+                r.kind,
+                number(r.ms),
+                number(r.ms / p.ms if p.ms else None, ".1f", 100),
+                number(r.macs, ".3g", 1e-6),
+                r.bottleneck,
+            ]
+            for r in shown
+        ]
+        parts += [table(head, ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2)]
+        if len(p.rows) > len(shown):
+            parts.append(Text(f"and {len(p.rows) - len(shown)} faster ones; --all shows them", style="dim"))
+        parts.append("")
+    return parts
+
+
+def feasibility(found: dict[str, Feasibility]) -> list[RenderableType]:
+    """Whether each model can be brought within the limits, and how."""
+    rows: list[list[RenderableType]] = [
+        [
+            name,
+            Text("yes", style="green") if f.feasible else Text("no", style="red"),
+            _pairs(f.reference),
+            _pairs(f.reachable),
+            _pairs({m: v for m, v in f.predicted.items() if m in f.reference}),
+            f"{f.seconds:.1f}",
+        ]
+        for name, f in found.items()
+    ]
+    parts: list[RenderableType] = [
+        table("", ("model", "feasible", "as it is", "least reachable", "suggested", "seconds"), rows, left=5)
+    ]
+    for name, f in found.items():
+        if f.suggestion:
+            chosen = ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
+            parts.append(Text(f"{name}: {chosen}", style="dim"))
+        for layer, why in f.untouched:
+            parts.append(Text(f"{name}: {layer} stays: {why}", style="dim"))
+    return parts
+
+
+def _pairs(values: dict[str, float]) -> str:
+    return ", ".join(f"{m} {v:.4g}" for m, v in values.items()) or NONE

@@ -1,0 +1,130 @@
+"""The profile of a network on a data set: all that its options cost in quality, whatever the device.
+
+It holds no weights of options. From H of each layer (`hessian`) and the order in which each group gives up its
+channels (`obs`) every width, and every combination of widths, is stitched by one least-squares solution a layer.
+Damage is kept by edit, so that another budget, device or channel block finds what was measured before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.compress import edit
+from chipfit.compress.hessian import consumers, hessians
+from chipfit.compress.obs import compensated, removal_order
+from chipfit.core.edits import Edit, Width, to_plain
+from chipfit.core.graph import Network, Weights
+from chipfit.space.groups import channel_groups
+from chipfit.space.menu import Menu
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one network and one set of inputs say about every option.
+
+    `network` is the digest of the network it belongs to. `hessians` maps weight prefix to H, (d, d) float32, or to its
+    diagonal (d,) for layers too wide for it. `order` maps channel group to its channels, the first to go first.
+    `damage` maps the key of a set of edits to the KL divergence (nats) they cause alone.
+    """
+
+    network: str
+    hessians: Mapping[str, NDArray[np.float32]]
+    order: Mapping[str, tuple[int, ...]]
+    damage: Mapping[str, float]
+
+    def real(self, edits: Sequence[Edit]) -> tuple[Edit, ...]:
+        """The edits with each width's channels replaced by the best ones of that number."""
+        return tuple(self.width(e.group, len(e.keep)) if isinstance(e, Width) else e for e in edits)
+
+    def width(self, group: str, n: int) -> Width:
+        """The edit that keeps the best `n` channels of a group."""
+        order = self.order[group]
+        return Width(group, tuple(sorted(order[len(order) - n :])))
+
+    def knowing(self, damage: Mapping[str, float]) -> Profile:
+        """The profile with these damages added."""
+        return replace(self, damage={**self.damage, **damage})
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The profile as named arrays; `Profile.from_arrays` reads them back."""
+        arrays: dict[str, NDArray[Any]] = {"about": _bytes({"network": self.network, "damage": dict(self.damage)})}
+        for name, h in self.hessians.items():
+            arrays[f"hessian/{name}"] = h[np.triu_indices(len(h))] if h.ndim == 2 else h
+            arrays[f"rank/{name}"] = np.array(h.ndim)
+        return arrays | {f"order/{name}": np.array(order, np.int64) for name, order in self.order.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Profile:
+        """The profile that `to_arrays` wrote."""
+        about = json.loads(arrays["about"].tobytes())
+        found = {n.removeprefix("hessian/"): a for n, a in arrays.items() if n.startswith("hessian/")}
+        return cls(
+            about["network"],
+            {n: _square(a) if int(arrays[f"rank/{n}"]) == 2 else a for n, a in found.items()},
+            {n.removeprefix("order/"): tuple(a.tolist()) for n, a in arrays.items() if n.startswith("order/")},
+            about["damage"],
+        )
+
+
+def _bytes(value: Mapping[str, Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def _square(upper: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The symmetric matrix with this upper triangle."""
+    size = int(np.sqrt(2 * len(upper)))
+    full = np.zeros((size, size), np.float32)
+    full[np.triu_indices(size)] = upper
+    return full + np.triu(full, 1).T
+
+
+def key(edits: Sequence[Edit]) -> str:
+    """Equal for equal sets of edits (16 hex digits)."""
+    return hashlib.sha256(json.dumps(to_plain(edits)).encode()).hexdigest()[:16]
+
+
+def profile(network: Network, inputs: NDArray[np.float32], rng: np.random.Generator) -> Profile:
+    """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W)."""
+    moments = hessians(network, inputs, rng)
+    order = {g.name: removal_order(network, g, moments) for g in channel_groups(network.graph).groups}
+    return Profile(network.digest(), {n: h.astype(np.float32) for n, h in moments.items()}, order, {})
+
+
+def real(menu: Menu, profile: Profile) -> Menu:
+    """The menu whose widths keep the best channels instead of the first."""
+    decisions = tuple(
+        replace(d, options=tuple(replace(o, edits=profile.real(o.edits)) for o in d.options)) for d in menu.decisions
+    )
+    return replace(menu, decisions=decisions)
+
+
+def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network:
+    """The network after the edits, each layer that lost inputs compensated; arrays that no edit touches are shared.
+
+    The edits must keep real channels: take them from a menu that went through `real`.
+    """
+    made = edit.apply(network, edits)
+    coupling, before = channel_groups(network.graph), network.graph
+    keep = {e.group: np.array(e.keep) for e in edits if isinstance(e, Width)}
+    weights: Weights = dict(made.weights)
+    for o in consumers(made.graph):
+        inputs = edit.kept(coupling.segments[before[o.name].inputs[0]], keep)
+        name = f"{o.weights}.weight"
+        if inputs is None or o.weights not in profile.hessians:
+            continue
+        whole = network.weights[name]
+        rows = edit.kept(coupling.segments[o.name], keep)
+        whole = whole if rows is None else whole[rows]
+        taps = int(np.prod(whole.shape[2:]))
+        columns = (inputs[:, None] * taps + np.arange(taps)).ravel()
+        flat = whole.reshape(len(whole), -1).astype(np.float64)
+        solved = compensated(flat, profile.hessians[o.weights].astype(np.float64), columns)
+        weights[name] = solved.reshape(weights[name].shape).astype(np.float32)
+    return Network(made.graph, weights)

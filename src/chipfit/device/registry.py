@@ -1,0 +1,56 @@
+"""Devices by name: what the command line lists, and the one place where such a name becomes an object."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.protocols import Device
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKind:
+    """One line of the list: the format it takes, what it is, what pip must install, and where its class is."""
+
+    format: str
+    about: str
+    requires: str
+    home: str
+
+
+DEVICES: Mapping[str, DeviceKind] = {
+    "onnxruntime": DeviceKind(
+        "onnx",
+        "ONNX Runtime on one core of this machine's processor, measured",
+        "onnxruntime",
+        "chipfit.device.onnxruntime:OnnxRuntime",
+    ),
+    "null": DeviceKind(
+        "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
+    ),
+}
+
+ALIASES: Mapping[str, str] = {"local": "onnxruntime"}
+"""Other names; "local" is what a user without a chip in mind gets."""
+
+
+def open_device(name: str) -> Device:
+    """The device of that name; whoever opens it closes it.
+
+    Raises:
+        BadInput: an unknown name (proposes the closest), or a package that is not installed (says the pip line).
+    """
+    kind = DEVICES.get(ALIASES.get(name, name))
+    if kind is None:
+        known = [*DEVICES, *ALIASES]
+        raise BadInput(f"device {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
+    if find_spec(kind.requires) is None:
+        raise BadInput(
+            f"device {name!r} needs {kind.requires}, which is not installed; run: pip install {kind.requires}"
+        )
+    module, _, cls = kind.home.partition(":")
+    device: Device = getattr(importlib.import_module(module), cls)()
+    return device

@@ -1,0 +1,91 @@
+"""The first look at a zoo: every model as it is and in int8, as files, timed and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chipfit.core.edits import Precision, to_plain
+from chipfit.core.graph import Network
+from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
+from chipfit.evaluate.deployed import Deployer
+from chipfit.nets.zoo import Entry
+from chipfit.space import edits as on_graph
+from chipfit.space.groups import sites
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """One untouched model in one precision throughout: its file, and what was measured of it."""
+
+    entry: Entry
+    bits: int
+    artifact: Artifact
+    trial: Trial
+
+    @property
+    def name(self) -> str:
+        """The model's name, with the precision where it is not fp32."""
+        return self.entry.name if self.bits == 32 else f"{self.entry.name} int8"
+
+    @property
+    def latency_ms(self) -> float:
+        """Measured milliseconds."""
+        return self.trial.get("latency_ms")
+
+    def met(self, limits: Sequence[Limit]) -> bool:
+        """True when it holds every limit on metrics that it has."""
+        return all(limit.met(self.trial.get(limit.metric)) for limit in limits if self.trial.has(limit.metric))
+
+
+def all_int8(network: Network) -> Network:
+    """The network with every site in int8."""
+    edits = tuple(Precision(s.name, 8) for s in sites(network.graph))
+    return Network(on_graph.apply(network.graph, edits), network.weights)
+
+
+def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) -> list[Screened]:
+    """Each entry in each precision; the files are timed in one sitting and scored on validation."""
+    found = []
+    for entry in entries:
+        for b in bits:
+            network = entry.network if b == 32 else all_int8(entry.network)
+            found.append((entry, b, deployer.export(network)))
+    latencies = deployer.latency([a for *_, a in found], "final")
+    rows = []
+    for (entry, b, artifact), latency in zip(found, latencies, strict=True):
+        measurements: list[Measurement] = [latency, *deployer.sizes(artifact)]
+        validation = deployer.dataset.validation
+        if validation.targets is not None:
+            measurements.append(deployer.accuracy(artifact, validation, "validation"))
+        rows.append(Screened(entry, b, artifact, _trial(entry, b, tuple(measurements))))
+    return rows
+
+
+def _trial(entry: Entry, bits: int, measurements: tuple[Measurement, ...]) -> Trial:
+    edits = () if bits == 32 else tuple(Precision(s.name, 8) for s in sites(entry.network.graph))
+    candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
+    role, name = ("zoo", entry.name) if bits == 32 else ("baseline", f"{entry.name} int8")
+    failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
+    return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
+
+
+def reference(rows: Sequence[Screened]) -> Screened:
+    """What relative budgets refer to: the most accurate float model, or int8 where that file is faster.
+
+    Without labels the first model stands for the most accurate.
+    """
+    floats = [r for r in rows if r.bits == 32] or list(rows)
+    best = max(floats, key=lambda r: r.trial.get("accuracy") if r.trial.has("accuracy") else 0.0)
+    same = [r for r in rows if r.entry is best.entry and r.trial.error is None]
+    return min(same, key=lambda r: r.latency_ms)
+
+
+def absolute(limits: Sequence[Limit], of: Screened) -> tuple[Limit, ...]:
+    """The limits with shares of the reference replaced by numbers."""
+    return tuple(limit.against(of.trial.get(limit.metric)) if limit.relative else limit for limit in limits)
+
+
+def with_accuracy(trial: Trial, more: Measurement) -> Trial:
+    """The trial with one more measurement."""
+    return replace(trial, measurements=(*trial.measurements, more))

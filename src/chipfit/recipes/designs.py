@@ -1,0 +1,157 @@
+"""The designs that compete for one budget: each start's exact optimum, corrected by real scores, and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import Infeasible
+from chipfit.core.graph import Network
+from chipfit.core.types import Limit
+from chipfit.evaluate.design import Design, Solve, fitted
+from chipfit.evaluate.screen import Screened
+from chipfit.evaluate.start import Start
+from chipfit.evaluate.timing import Timing
+from chipfit.recipes.settings import Settings
+from chipfit.search.assign import assign
+from chipfit.search.coefficients import search_coefficients
+from chipfit.search.uniform import uniform_width
+from chipfit.space.menu import Assignment
+from chipfit.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Designed:
+    """One design for one budget, repaired in closed form and not yet trained; `role` as in the report."""
+
+    name: str
+    role: str
+    start: Start
+    design: Design
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A budget (absolute limits and their text) and its designs."""
+
+    limits: tuple[Limit, ...]
+    text: str
+    designs: tuple[Designed, ...]
+
+
+def plan_budget(
+    limits: tuple[Limit, ...],
+    starts: Sequence[Start],
+    rows: Sequence[Screened],
+    timing: Timing,
+    settings: Settings,
+    store: Store,
+    deadline: Deadline,
+) -> Plan:
+    """Every start's design for a budget, and the uniform baseline of the first start.
+
+    Raises:
+        Infeasible: neither a start nor an untouched model holds the budget.
+    """
+    text = ", ".join(str(limit) for limit in limits)
+    stored = cast(dict[str, Any] | None, store.fact(f"plan:{text}"))
+    if stored is None:
+        stored = _solved(limits, starts, timing, settings, deadline)
+        if not stored["designs"] and not any(r.met(limits) for r in rows):
+            nearest = {m: float(v) for m, v in stored["nearest"].items()}
+            what = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
+            raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit", nearest)
+        store.set_fact(f"plan:{text}", stored)
+    by_name = {s.entry.name: s for s in starts}
+    designs = []
+    for d in stored["designs"]:
+        if d["model"] in by_name:
+            start, a = by_name[d["model"]], tuple(int(i) for i in d["assignment"])
+            design = Design(a, float(d["predicted_ms"]), float(d["measured_ms"]))
+            designs.append(Designed(d["name"], d["role"], start, design, start.repaired(a, store)))
+    return Plan(limits, text, tuple(designs))
+
+
+def _solved(
+    limits: Sequence[Limit], starts: Sequence[Start], timing: Timing, settings: Settings, deadline: Deadline
+) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    nearest: dict[str, float] = {}
+    for start in starts:
+        try:
+            design = _design(start, limits, timing, settings, deadline)
+        except Infeasible as e:
+            for m, v in e.nearest.items():
+                nearest[m] = min(v, nearest.get(m, np.inf))
+            continue
+        found.append(_plain(f"ours from {start.entry.name}", "candidate", start, design))
+    if settings.baselines and starts:
+        for bits in settings.bits:
+            if (baseline := _uniform(starts[0], limits, timing, bits)) is not None:
+                found.append(_plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline))
+    return {"designs": _best_uniform(found), "nearest": nearest}
+
+
+def _plain(name: str, role: str, start: Start, design: Design) -> dict[str, Any]:
+    return {
+        "name": name, "role": role, "model": start.entry.name, "assignment": list(design.assignment),
+        "predicted_ms": design.predicted_ms, "measured_ms": design.measured_ms,
+        "damage": start.menu.total("damage", design.assignment),
+    }  # fmt: skip
+
+
+def _best_uniform(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the uniform baselines (one a precision) only the least damaged."""
+    uniform = sorted((d for d in found if d["role"] == "baseline"), key=lambda d: d["damage"])
+    return [d for d in found if d["role"] != "baseline"] + uniform[:1]
+
+
+def _design(start: Start, limits: Sequence[Limit], timing: Timing, settings: Settings, deadline: Deadline) -> Design:
+    """The exact optimum, then coefficients searched against real scores, both as measured."""
+    menu, graph = start.menu, start.entry.network.graph
+    damage = partial(menu.total, "damage")
+    plain = fitted(menu, graph, limits, timing, partial(assign, menu, deadline=deadline), damage)
+    tight = [
+        replace(limit, value=min(limit.value, plain.predicted_ms * limit.value / plain.measured_ms))
+        if limit.metric == "latency_ms" else limit
+        for limit in limits
+    ]  # fmt: skip
+    rng = np.random.default_rng(settings.seed)
+    try:
+        better = search_coefficients(
+            menu, tight, start.true_damage, rng, confirm=start.confirmed_damage, random_rounds=24, patience=16,
+            max_solves=60, deadline=deadline.share(0.1),
+        )  # fmt: skip
+    except Infeasible:
+        return plain
+    if better == plain.assignment:
+        return plain
+    found = fitted(menu, graph, limits, timing, _only(better), damage) if better else plain
+    holds = all(limit.met(found.measured_ms) for limit in limits if limit.metric == "latency_ms")
+    return found if holds else plain
+
+
+def _only(a: Assignment) -> Solve:
+    """A solver that knows one answer."""
+    return lambda limits: a
+
+
+def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int) -> Design | None:
+    menu = start.menu
+
+    def solve(scaled: Sequence[Limit]) -> Assignment:
+        found = uniform_width(menu, scaled, bits)
+        if found is None:
+            raise Infeasible("no uniform width holds the budget", {})
+        return found
+
+    try:
+        return fitted(menu, start.entry.network.graph, limits, timing, solve, partial(menu.total, "damage"))
+    except Infeasible:
+        return None

@@ -1,0 +1,253 @@
+"""HotNAS's flow on a real device: start from trained models, price and damage their menus, solve, refine, measure.
+
+Wiring only. Every stage writes what it found to the store before the next begins and reads it from there when the run
+is taken up again, so that a run killed at any moment ends in the same choice.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
+
+from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.protocols import Device
+from chipfit.core.types import Candidate, Limit, Measurement, Plain, Trial
+from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.screen import Screened, absolute, reference, screen
+from chipfit.evaluate.start import Start, open_start
+from chipfit.evaluate.timing import Timing
+from chipfit.nets.zoo import Entry
+from chipfit.recipes import report_facts
+from chipfit.recipes.designs import Plan, plan_budget
+from chipfit.recipes.refine import Tuned, refine
+from chipfit.recipes.settings import Progress, Settings
+from chipfit.store.memory import MeasurementMemory
+from chipfit.store.store import Store
+
+
+@dataclass
+class Run:
+    """What the stages of one fit share."""
+
+    entries: Sequence[Entry]
+    dataset: Dataset
+    settings: Settings
+    store: Store
+    timing: Timing
+    deployer: Deployer
+    deadline: Deadline
+    progress: Progress
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the seconds of what is done inside to the phase, in the store as soon as it ends."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
+            self.store.set_fact("phases", [[n, s] for n, s in self.phases.items()])
+
+
+def fit(
+    entries: Sequence[Entry],
+    dataset: Dataset,
+    device: Device,
+    settings: Settings,
+    store: Store,
+    memory: MeasurementMemory,
+    deadline: Deadline,
+    progress: Progress,
+) -> tuple[Trial, ...]:
+    """The best file for each budget, as trials with role "final" whose label `blob` names the file in the store.
+
+    Raises:
+        Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
+        BadInput: the models do not fit the data.
+    """
+    run = _begin(entries, dataset, device, settings, store, memory, deadline, progress)
+    with run.phase("screen"):
+        progress("screen", f"{len(entries)} models, timed and scored as files")
+        rows = screen(entries, run.deployer, settings.bits)
+        _check_entries(rows, dataset)
+        base = reference(rows)
+        budgets = [absolute(limits, base) for limits in settings.budgets]
+        report_facts.write_screen(store, rows, base, budgets)
+    starts = _open(run, rows, budgets)
+    plans: list[Plan] = []
+    with run.phase("assign"):
+        for limits in budgets:
+            progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
+            plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, deadline))
+    with run.phase("fine-tune"):
+        tuned = refine(run, plans, base.entry)
+    with run.phase("measure"):
+        finals = _deploy(run, rows, plans, tuned)
+    with run.phase("report"):
+        report_facts.write_additivity(store, starts, settings.seed)
+    store.finish()
+    return finals
+
+
+def budget_text(limits: Sequence[Limit]) -> str:
+    """A budget as the report and the labels of trials write it."""
+    return ", ".join(str(limit) for limit in limits)
+
+
+def _begin(
+    entries: Sequence[Entry],
+    dataset: Dataset,
+    device: Device,
+    settings: Settings,
+    store: Store,
+    memory: MeasurementMemory,
+    deadline: Deadline,
+    progress: Progress,
+) -> Run:
+    if not entries:
+        raise BadInput("no model was given; name at least one, e.g. zoo:fashion-mnist")
+    for e in entries:
+        if e.network.graph.input_shape != dataset.input_shape:
+            raise BadInput(
+                f"model {e.name!r} takes inputs of shape {e.network.graph.input_shape}, the data has "
+                f"{dataset.input_shape}; give --resize H,W or another --data"
+            )
+    timing = Timing(device, memory)
+    licences = {e.name: e.licence for e in entries} | {dataset.name: dataset.licence}
+    store.set_fact("device", cast(Plain, {**asdict(timing.facts), "channel_block": _plain_block(timing)}))
+    store.set_fact("dataset", report_facts.dataset_fact(dataset))
+    store.set_fact("licences", licences)
+    store.set_fact("seed", settings.seed)
+    names = ("chipfit", "torch", "numpy", "onnx", "onnxruntime", "scipy")
+    store.set_fact("versions", {"python": platform.python_version(), **{n: version(n) for n in names}})
+    notes = {"data": dataset.name, "chipfit": version("chipfit")}
+    earlier = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
+    return Run(
+        entries, dataset, settings, store, timing, Deployer(timing, dataset, notes), deadline, progress, earlier
+    )  # fmt: skip
+
+
+def _plain_block(timing: Timing) -> dict[str, int]:
+    return {str(bits): block for bits, block in timing.facts.channel_block.items()}
+
+
+def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:
+    for r in rows:
+        outputs = r.artifact.graph[r.artifact.graph.output].shape
+        if outputs != (len(dataset.classes),) and dataset.labelled:
+            raise BadInput(
+                f"model {r.entry.name!r} answers with {outputs}, the data has {len(dataset.classes)} classes; "
+                "give a model with one output a class"
+            )
+
+
+def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Start]:
+    """Menus of the promising models, the most accurate first, as long as half of the time is left."""
+    starts: list[Start] = []
+    began = time.monotonic()
+    for entry in promising(rows, budgets)[: run.settings.starts]:
+        spent = (time.monotonic() - began) / max(1, len(starts))
+        if starts and run.deadline.left() < 3 * spent:
+            run.progress("menu", f"no time for the menu of {entry.name}")
+            break
+        with run.phase("profile"):
+            run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
+            starts.append(open_start(entry, run.dataset, run.timing, run.settings, run.store, run.deadline))
+    report_facts.write_menus(run.store, starts)
+    return starts
+
+
+def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:
+    """Models worth editing: those that no other beats in both accuracy and latency, and those above a budget whose
+    accuracy is within two points of the best; the most accurate first."""
+    best: dict[str, Screened] = {}
+    for r in rows:
+        if r.trial.error is None and (r.entry.name not in best or r.latency_ms < best[r.entry.name].latency_ms):
+            best[r.entry.name] = r
+    def score(r: Screened) -> float:
+        return r.trial.get("accuracy") if r.trial.has("accuracy") else 0.0
+
+    top = max(score(r) for r in best.values())
+    loose = max((limit.value for b in budgets for limit in b if limit.metric == "latency_ms"), default=np.inf)
+    kept = [
+        r for r in best.values()
+        if not any(score(o) >= score(r) and o.latency_ms < r.latency_ms for o in best.values() if o is not r)
+        or (r.latency_ms > loose and score(r) >= top - 0.02)
+    ]  # fmt: skip
+    return [r.entry for r in sorted(kept, key=lambda r: -score(r))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """A finished network's file and its row so far."""
+
+    tuned: Tuned
+    artifact: Any
+    trial: Trial
+
+
+def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned]) -> tuple[Trial, ...]:
+    """Files of all tuned networks, timed in one sitting; the best of each budget is chosen on validation, then the
+    test part is read once for everything that the report shows."""
+    run.progress("measure", f"{len(tuned)} files, timed in one sitting")
+    filed = _file(run, tuned)
+    chosen: list[tuple[Trial, bytes]] = []
+    shown: list[tuple[Trial, Any]] = [(r.trial, r.artifact) for r in rows]
+    for plan in plans:
+        mine = [f for f in filed if f.tuned.budget == plan.text]
+        shown += [(f.trial, f.artifact) for f in mine if f.tuned.role == "baseline"]
+        best = _choose(plan, [f for f in mine if f.tuned.role == "candidate"], rows)
+        final = Trial(best[0].candidate, best[0].measurements, None, {
+            "role": "final", "name": "ours", "budget": plan.text,
+            "model": str(best[0].labels["model"]), "blob": run.store.put_blob(best[1].data),
+        })  # fmt: skip
+        chosen.append((final, best[1]))
+        for f in mine:
+            if f.tuned.role == "candidate":
+                run.store.append(f.trial)
+    finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
+    report_facts.write_profiles(run.store, run.timing.device, rows, chosen)
+    return finals
+
+
+def _file(run: Run, tuned: Sequence[Tuned]) -> list[_Filed]:
+    artifacts = [run.deployer.export(t.network) for t in tuned]
+    latencies = run.deployer.latency(artifacts, "final")
+    filed = []
+    for t, artifact, latency in zip(tuned, artifacts, latencies, strict=True):
+        measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact)]
+        if t.predicted_ms is not None:
+            measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
+        if run.dataset.validation.targets is not None:
+            measurements.append(run.deployer.accuracy(artifact, run.dataset.validation, "validation"))
+        else:
+            measurements.append(Measurement("damage", t.damage, "measured", "validation"))
+        labels = {"role": t.role, "model": t.model, "name": t.name, "budget": t.budget}
+        candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
+        filed.append(_Filed(t, artifact, Trial(candidate, tuple(measurements), None, labels)))
+    return filed
+
+
+def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Any]:
+    """The best on validation among the designs and the untouched files that hold the budget as measured."""
+    options = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows if r.trial.error is None]
+    holding = [o for o in options if all(limit.met(_true(o[0], limit.metric)) for limit in plan.limits)]
+    if not holding:
+        nearest = {limit.metric: min(_true(t, limit.metric) for t, _ in options) for limit in plan.limits}
+        text = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
+        raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
+    return max(holding, key=lambda o: o[0].get("accuracy") if o[0].has("accuracy") else -o[0].get("damage") if o[0].has("damage") else 0.0)
+
+
+def _true(trial: Trial, metric: str) -> float:
+    return next((m.value for m in trial.measurements if m.metric == metric and m.provenance != "predicted"), np.nan)

@@ -1,0 +1,113 @@
+"""What a fit leaves in the store for its report, in the vocabulary of `report.view`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from chipfit.core.data import Dataset
+from chipfit.core.protocols import Device
+from chipfit.core.types import Artifact, Limit, Plain, Trial
+from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.screen import Screened, with_accuracy
+from chipfit.evaluate.start import Start
+from chipfit.recipes.settings import Progress
+from chipfit.store.store import Store
+
+
+def dataset_fact(d: Dataset) -> dict[str, Plain]:
+    """The fact "dataset"."""
+    return {
+        "name": d.name, "digest": d.digest(), "sizes": {"train": len(d.train), "validation": len(d.validation)},
+        "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
+        "notes": list(d.notes), "mean": list(d.mean), "std": list(d.std),
+    }  # fmt: skip
+
+
+def write_screen(
+    store: Store, rows: Sequence[Screened], base: Screened, budgets: Sequence[tuple[Limit, ...]]
+) -> None:
+    """Untouched models as trials (test accuracy follows at the end), the reference and the budgets."""
+    if not store.trials(role="zoo"):
+        for r in rows:
+            store.append(r.trial)
+    accuracy = base.trial.get("accuracy") if base.trial.has("accuracy") else None
+    store.set_fact("reference", {"name": base.name, "latency_ms": base.latency_ms, "accuracy": accuracy})
+    store.set_fact("budgets", [", ".join(str(limit) for limit in b) for b in budgets])
+
+
+def write_menus(store: Store, starts: Sequence[Start]) -> None:
+    """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
+    store.set_fact("decisions", {
+        s.entry.name: [[d.name, d.kind, [[o.label, o.value] for o in d.options]] for d in s.menu.decisions]
+        for s in starts
+    })  # fmt: skip
+    store.set_fact("untouched", [[s.entry.name, layer, why] for s in starts for layer, why in s.offer.untouched])
+    predicted = [p for s in starts for p in s.pricing.predicted]
+    measured = [m for s in starts for m in s.pricing.measured]
+    if len(measured) > 2:
+        p, m = np.array(predicted), np.array(measured)
+        store.set_fact("table", {
+            "predicted": predicted, "measured": measured, "mape": float(np.mean(np.abs(p - m) / m)),
+            "spearman": float(spearmanr(p, m).statistic),
+        })  # fmt: skip
+
+
+def write_additivity(store: Store, starts: Sequence[Start], seed: int) -> None:
+    """How well the sum of damages foretold stitched networks of the first start."""
+    if starts and store.fact("additive") is None:
+        predicted, true = starts[0].additivity(np.random.default_rng(seed), 40)
+        store.set_fact("additive", {
+            "predicted": predicted.tolist(), "true": true.tolist(),
+            "spearman": float(spearmanr(predicted, true).statistic),
+        })  # fmt: skip
+
+
+def read_test(
+    store: Store,
+    deployer: Deployer,
+    dataset: Dataset,
+    shown: Sequence[tuple[Trial, Any]],
+    chosen: Sequence[tuple[Trial, Any]],
+    progress: Progress,
+) -> tuple[Trial, ...]:
+    """Opens the test part, once, after every choice; appends every row of the report with its test accuracy."""
+    if not dataset.labelled:
+        for trial, _ in (*shown, *chosen):
+            store.append(trial)
+        return tuple(trial for trial, _ in chosen)
+    progress("measure", "the test part is read, once")
+    store.record_test_read("the report's table")
+    split = dataset.open_test()
+    known: dict[str, Any] = {}
+    finals = []
+    for trial, artifact in (*shown, *chosen):
+        if trial.error is None and split.targets is not None:
+            if artifact.digest not in known:
+                known[artifact.digest] = deployer.accuracy(artifact, split, "test")
+            trial = with_accuracy(trial, known[artifact.digest])
+        store.append(trial)
+        finals.append(trial)
+    fact = cast(dict[str, Any], store.fact("dataset"))
+    store.set_fact("dataset", {**fact, "sizes": {**fact["sizes"], "test": len(split)}})
+    return tuple(finals[len(shown) :])
+
+
+def write_profiles(
+    store: Store, device: Device, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
+) -> None:
+    """Time by operator of the first choice and of the model it came from."""
+    if not chosen:
+        return
+    trial, after = chosen[0]
+    before = next(r for r in rows if r.entry.name == trial.labels["model"])
+    profiles = {
+        "before": [[t.op, t.ms, t.bottleneck] for t in device.profile(before.artifact)],
+        "after": [[t.op, t.ms, t.bottleneck] for t in device.profile(after)],
+    }
+    store.set_fact("profile", cast(Plain, profiles))
+
+

@@ -1,0 +1,164 @@
+"""Prices: on a device whose latency is counted, tables from chains must foretell whole networks almost to the digit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chipfit.core.edits import Precision, Skip, Width
+from chipfit.core.graph import Graph
+from chipfit.core.types import Limit, Measurement
+from chipfit.device.null import Null
+from chipfit.evaluate.chains import LONG, beside, chain, output_size, recipe
+from chipfit.evaluate.counts import peak_memory_mb, priced_counts
+from chipfit.evaluate.design import fitted
+from chipfit.evaluate.price import price, random_assignment, unit_ms
+from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.units import Unit, UnitMap
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import BUILDERS
+from chipfit.search.assign import assign
+from chipfit.space.edits import apply
+from chipfit.space.offer import offer
+from models.awkward import AWKWARD, INPUT_SHAPE
+
+
+class Dict:
+    """A memory without a file; counts what it was asked to keep."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Measurement] = {}
+
+    def get(self, key: str) -> Measurement | None:
+        return self.kept.get(key)
+
+    def put(self, key: str, measurement: Measurement) -> None:
+        self.kept[key] = measurement
+
+
+def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str = 1) -> Unit:
+    attrs = {"kernel": (3, 3), "stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
+    return Unit("conv", cin, cout, (8, 8), bits, "relu", tuple(sorted(attrs.items())))
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenetv2", "vgg6", "lenet5"])
+def test_tables_foretell_whole_networks(name: str) -> None:
+    graph = trace(BUILDERS[name](), (1, 28, 28)).graph
+    offered = offer(graph, {32: 8, 8: 8})
+    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=6)
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(30):
+        a = random_assignment(offered.menu, rng)
+        true = Null().measure([_artifact(apply(graph, offered.menu.edits(a)))], "final")[0].value
+        errors.append(abs(pricing.menu.total("latency_ms", a) - true) / true)
+    assert np.median(errors) < 0.04
+    assert max(errors) < 0.12
+
+
+def _artifact(graph: Graph) -> object:
+    from chipfit.core.types import Artifact
+
+    return Artifact("onnx", b"", graph)
+
+
+def test_a_second_pricing_measures_nothing() -> None:
+    graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
+    memory, offered = Dict(), offer(graph, {32: 16, 8: 8})
+    first = price(graph, offered, Timing(Null(), memory), np.random.default_rng(0), calibrate=4)
+    kept = dict(memory.kept)
+
+    class Silent(Null):
+        def measure(self, artifacts: object, fidelity: object) -> list[Measurement]:
+            raise AssertionError("measured again")
+
+    second = price(graph, offered, Timing(Silent(), memory), np.random.default_rng(0), calibrate=4)
+    assert memory.kept == kept
+    assert [t.table.tolist() for t in second.menu.terms] == [t.table.tolist() for t in first.menu.terms]
+
+
+def test_counts_are_those_of_the_edited_graph() -> None:
+    graph = trace(AWKWARD["SqueezeExcite"](), INPUT_SHAPE).graph
+    offered = offer(graph, {8: 8}, bits=(32, 8))
+    menu = priced_counts(graph, offered)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a = random_assignment(menu, rng)
+        edited = apply(graph, menu.edits(a))
+        assert menu.total("macs", a) == edited.total_macs
+        assert menu.total("params", a) == edited.total_params
+
+
+def test_units_know_what_sets_their_cost() -> None:
+    graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
+    offered = offer(graph, {8: 8})
+    units = UnitMap(graph, offered)
+    names = [d.name for d in offered.menu.decisions]
+    by_op = {s.op.name: {names[d] for d in units.depends(s)} for s in units.sites}
+    assert by_op["3.body.0"] == {"0", "3.body.0", "bits:0"}
+    assert by_op["4.shortcut.0"] == {"0", "4.body.3", "bits:4.body.0"}
+    assert by_op["8"] == {"5.body.3", "bits:6"}
+    add = next(s for s in units.sites if s.op.kind == "add")
+    assert add.act == "relu"
+    skip = offered.menu.decisions[offered.menu.find("3.body.0")]
+    assert units.unit(add, {offered.menu.find("3.body.0"): len(skip.options) - 1}) is None
+
+
+def test_recipes_measure_marginal_cost() -> None:
+    square = recipe(conv(16, 16))
+    assert [sum(o.kind == "conv" for o in g) for g in square.graphs] == [1, LONG]
+    assert square.value([1.0, 6.0], []) == pytest.approx(1.0)
+    mirrored = recipe(conv(16, 24))
+    assert [sum(o.kind == "conv" for o in g) for g in mirrored.graphs] == [2, LONG]
+    assert mirrored.graphs == recipe(conv(24, 16)).graphs
+    strided = recipe(conv(16, 24, stride=2))
+    assert [sum(o.kind == "add" for o in g) for g in strided.graphs] == [0, LONG - 3]
+    assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
+    assert output_size(conv(8, 8, stride=2)) == (4, 4)
+    assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
+    assert beside(conv(8, 16, stride=2), 3).total_macs == 3 * 8 * 16 * 9 * 16
+
+
+def test_large_families_are_sampled_and_interpolated() -> None:
+    units = {conv(a, b) for a in range(8, 104, 8) for b in range(8, 104, 8)}
+    memory = Dict()
+    ms = unit_ms(units, Timing(Null(), memory))
+    assert len(memory.kept) < len(units) / 2
+    for u in units:
+        assert ms[u] == pytest.approx(u.cin * u.cout * 9 * 64 / 1e6 * 0.01 + 0.002, rel=0.5, abs=0.003)
+
+
+def test_a_design_holds_its_budget_when_measured() -> None:
+    """Tables that promise too much are found out by timing, and the limit is scaled until the design holds."""
+    graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
+    offered = offer(graph, {8: 8}, bits=(32,))
+    timing = Timing(Null(), Dict())
+    menu = priced_counts(graph, offered)
+    honest = price(graph, offered, timing, np.random.default_rng(0), calibrate=4).menu
+    terms = [replace(t, table=t.table * 0.8) for t in honest.terms if t.metric == "latency_ms"]
+    damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in menu.terms if t.metric == "macs"]
+    menu = menu.priced([*terms, *damage])
+    budget = 0.5 * Null().measure([_artifact(graph)], "final")[0].value
+
+    def solve(limits: object) -> tuple[int, ...]:
+        return assign(menu, limits)  # type: ignore[arg-type]
+
+    design = fitted(menu, graph, [Limit("latency_ms", budget)], timing, solve, lambda a: menu.total("damage", a))
+    assert 0.85 * budget <= design.measured_ms <= budget
+    assert design.predicted_ms < design.measured_ms
+
+
+def test_peak_memory_by_hand() -> None:
+    graph = trace(AWKWARD["Flat"](), INPUT_SHAPE).graph
+    # the leaky ReLU after the convolution is not in place: two maps of 16*8*8 floats are alive together
+    assert peak_memory_mb(graph) == pytest.approx(2 * 16 * 64 * 4 / 1e6)
+
+
+def test_edits_of_all_kinds_apply_together() -> None:
+    graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
+    edited = apply(graph, [Skip("3.add"), Width("0", tuple(range(8))), Precision("4.body.0", 8)])
+    assert "3.body.0" not in edited.by_name
+    assert edited["4.body.0"].bits == 8
+    assert edited["0"].shape == (8, 28, 28)

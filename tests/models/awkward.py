@@ -1,0 +1,120 @@
+"""Small networks as users write them, each with one awkward structure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Concat(nn.Module):
+    """Two branches side by side, read by one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(3, 24, 1)
+        self.norm = nn.BatchNorm2d(40)
+        self.c = nn.Conv2d(40, 16, 3, padding=1)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm(torch.cat([self.a(x), self.b(x)], 1)))
+        return self.head(F.relu(self.c(y)).mean((2, 3)))
+
+
+class Shared(nn.Module):
+    """One convolution used twice, with a batch norm of its own each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.twice = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(16) for _ in range(2))
+        self.last = nn.Conv2d(16, 24, 1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.stem(x))
+        for norm in self.norms:
+            y = F.relu(norm(self.twice(y)))
+        return self.head(F.adaptive_avg_pool2d(F.relu(self.last(y)), 1).flatten(1))
+
+
+class Grouped(nn.Module):
+    """A grouped convolution between ordinary ones: what touches it stays, what does not can be narrowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.grouped = nn.Conv2d(16, 32, 3, padding=1, groups=4)
+        self.free = nn.Conv2d(32, 24, 1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.free(F.relu(self.grouped(F.relu(self.stem(x))))))
+        return self.head(y.mean((2, 3)))
+
+
+class Shuffle(nn.Module):
+    """A channel shuffle, as ShuffleNet writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mixed = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 1)
+        self.free = nn.Conv2d(16, 24, 1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.mixed(F.relu(self.stem(x))))
+        n, c, h, w = y.shape
+        y = y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        return self.head(F.relu(self.free(y)).mean((2, 3)))
+
+
+class SqueezeExcite(nn.Module):
+    """A residual block whose body is gated by its own mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.up, self.down = nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(32, 16, 1)
+        self.squeeze, self.excite = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        y = F.relu(self.up(x))
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))))
+        return self.head(F.relu(x + self.down(y * gate)).mean((2, 3)))
+
+
+class Flat(nn.Module):
+    """Convolution, flatten, two dense layers: each channel is many columns of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 5, stride=2, padding=2)
+        self.hidden, self.head = nn.Linear(16 * 4 * 4, 24), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.max_pool2d(F.leaky_relu(self.conv(x), 0.1), 2)
+        return self.head(F.hardswish(self.hidden(y.view(y.size(0), -1))))
+
+
+class Split(nn.Module):
+    """A stream cut into two fixed halves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.part = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.free = nn.Conv2d(16, 24, 1)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = F.relu(self.stem(x)).chunk(2, 1)
+        y = torch.cat([a, F.relu(self.part(b))], 1)
+        return self.head(F.relu(self.free(y)).mean((2, 3)))
+
+
+AWKWARD = {m.__name__: m for m in (Concat, Shared, Grouped, Shuffle, SqueezeExcite, Flat, Split)}
+INPUT_SHAPE = (3, 16, 16)

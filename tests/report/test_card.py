@@ -1,0 +1,148 @@
+"""The model card says what was measured; predict.py runs the file as the card says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from chipfit.core.types import Measurement
+from chipfit.report.card import model_card, predict_source
+from chipfit.report.view import DatasetFact, Row, RunView, view
+from chipfit.store.store import Store
+
+MEAN, STD = (0.5, 0.25), (0.5, 2.0)
+
+
+def test_the_card_of_a_whole_run(whole_run: Path):
+    with Store(whole_run, read_only=True) as store:
+        card = model_card(view(store))
+    for line in (
+        "# Model card: ours (resnet20)",
+        "| | before: resnet20 | after: ours (resnet20) |",
+        "| test accuracy, % | 93.50 ± 0.25 (measured) | 92.90 ± 0.26 (measured) |",
+        "| latency, ms | 0.9700 ± 0.0058 (measured) | 0.4120 ± 0.0025 (measured) |",
+        "| latency as predicted, ms | – | 0.4033 (predicted) |",
+        "- pictures are scaled to 0..1, then normalised with mean [0.286] and std [0.353]",
+        "- lenet5, `conv1`: its 6 channels are no more than one kernel block of 8",
+        "- `conv1`: int8 was slower: 0.031 ms against 0.024 ms",
+        "- fashion-mnist, digest `9f86d081884c7d65`, licence MIT",
+        "- the test split was opened 1 time(s): the report's before/after table",
+        "- latency measured on `epyc-7763-ort-1.31-1t`, protocol canary ratio v1, 1 thread, 40 blocks",
+        "- seed 0",
+        "- chipfit 0.1.0, torch 2.13.0, onnx 1.23.2, onnxruntime 1.31.1",
+        "- zoo weights: CC0-1.0",
+    ):
+        assert line in card.splitlines(), line
+    assert "- residual blocks dropped: " in card
+
+
+def test_a_card_leaves_out_what_is_not_known():
+    final = Row("k", "final", "m", "a|b", "", (Measurement("latency_ms", 1.0, "simulated"),))
+    card = model_card(RunView(Path("run"), (final,), finished=True, dataset=DatasetFact(classes=10)))
+    assert "| | before: – | after: a\\|b (m) |" in card
+    assert "| latency, ms | – | 1 (simulated) |" in card
+    assert "- output: one logit for each of 10 classes" in card
+    assert "accuracy" not in card
+    assert "## Data" not in card
+    assert "no final model yet" in model_card(RunView(Path("run")))
+
+
+def write_model(path: Path, shape: tuple[int, ...], batch: int | str = 1) -> NDArray[np.float32]:
+    """An ONNX file of one linear layer over the flat input; returns its weights (features, 3)."""
+    weights = np.random.default_rng(0).normal(size=(int(np.prod(shape)), 3)).astype(np.float32)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (batch, *shape))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (batch, 3))],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path / "model.onnx")
+    return weights
+
+
+def predicted(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(folder / "predict.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/")
+
+
+def expected(
+    inputs: NDArray[np.float64], weights: NDArray[np.float32], names: tuple[str, ...], top: int = 3
+) -> list[str]:
+    """The lines that predict.py must print for inputs (n, C, H, W) scaled to 0..1."""
+    x = (inputs - np.reshape(MEAN, (1, 2, 1, 1))) / np.reshape(STD, (1, 2, 1, 1))
+    logits = x.reshape(len(x), -1) @ weights
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    best = np.argsort(-shares, 1)[:, :top]
+    return [
+        f"{n}: " + ", ".join(f"{names[i]} {100 * shares[n, i]:.1f}%" for i in order) for n, order in enumerate(best)
+    ]
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path) -> tuple[Path, NDArray[np.float32]]:
+    weights = write_model(tmp_path, (2, 4, 4))
+    (tmp_path / "predict.py").write_text(predict_source((2, 4, 4), MEAN, STD, ("cat", "dog", "it's")))
+    return tmp_path, weights
+
+
+def test_arrays_are_normalised_as_stated_and_classes_named(two_channels: tuple[Path, NDArray[np.float32]]):
+    folder, weights = two_channels
+    inputs = np.random.default_rng(1).integers(0, 256, (3, 2, 4, 4)).astype(np.uint8)
+    np.save(folder / "bytes.npy", inputs)
+    np.save(folder / "floats.npy", (inputs / 255).astype(np.float32))
+    np.save(folder / "one.npy", inputs[0])
+    names = ("cat", "dog", "it's")
+    assert predicted(folder, folder / "bytes.npy").stdout.splitlines() == expected(inputs / 255, weights, names)
+    assert predicted(folder, folder / "floats.npy").stdout.splitlines() == expected(inputs / 255, weights, names)
+    top = predicted(folder, folder / "one.npy", "--top", 1).stdout.splitlines()
+    assert top == expected(inputs[:1] / 255, weights, names, 1)
+
+
+def test_inputs_that_do_not_fit_are_refused_in_one_line(two_channels: tuple[Path, NDArray[np.float32]]):
+    folder, _ = two_channels
+    np.save(folder / "shape.npy", np.zeros((5, 4, 4), np.uint8))
+    np.save(folder / "type.npy", np.zeros((2, 4, 4), np.int64))
+    Image.new("L", (4, 4)).save(folder / "picture.png")
+    for name, words in (
+        ("shape.npy", "has shape (5, 4, 4); the model takes (2, 4, 4)"),
+        ("type.npy", "holds int64; give uint8 (0..255) or float32 (0..1)"),
+        ("picture.png", "takes arrays of shape (2, 4, 4), not pictures"),
+        ("none.npy", "is not there"),
+    ):
+        done = predicted(folder, folder / name)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_pictures_are_turned_into_the_models_channels_and_size(tmp_path: Path, channels: int, mode: str):
+    weights = write_model(tmp_path, (channels, 4, 6), "n")
+    (tmp_path / "predict.py").write_text(predict_source((channels, 4, 6), (0.5,) * channels, (0.5,) * channels))
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    small = np.asarray(Image.fromarray(pixels).convert(mode).resize((6, 4), Image.Resampling.BILINEAR))
+    x = (small.reshape(4, 6, channels).transpose(2, 0, 1) / 255 - 0.5) / 0.5
+    logits = x.reshape(-1) @ weights
+    done = predicted(tmp_path, tmp_path / "picture.png")
+    assert done.stdout.startswith(f"0: {logits.argmax()} {100 * np.exp(logits).max() / np.exp(logits).sum():.1f}%")
+    (tmp_path / "noise.png").write_bytes(b"none")
+    assert "is neither a picture nor a .npy file" in predicted(tmp_path, tmp_path / "noise.png").stderr
+
+
+def test_rows_of_features_and_grey_pictures_without_a_channel_axis(tmp_path: Path):
+    for shape, given in (((5,), (4, 5)), ((1, 4, 4), (4, 4)), ((1, 4, 4), (2, 4, 4))):
+        write_model(tmp_path, shape)
+        (tmp_path / "predict.py").write_text(predict_source(shape, (0.0,), (1.0,)))
+        np.save(tmp_path / "x.npy", np.ones(given, np.float32))
+        done = predicted(tmp_path, tmp_path / "x.npy")
+        assert len(done.stdout.splitlines()) == np.prod(given) // np.prod(shape), done.stderr
