@@ -29,13 +29,20 @@ LADDER = ("70%", "50%", "35%", "25%")
 Budget = tuple[Limit, ...]
 
 
-def _texts(value: object) -> object:
-    """A list of texts from "a,b", or from a list; paths become text."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, Path):
+def _paths(value: object) -> object:
+    """A list of texts from one text or path, or from a list of them."""
+    if isinstance(value, str | Path):
         return (str(value),)
     return tuple(str(v) if isinstance(v, Path) else v for v in value) if isinstance(value, list | tuple) else value
+
+
+def _texts(value: object) -> object:
+    """A list of texts from "a,b", or from a list of such texts."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return tuple(part.strip() for v in value for part in v.split(",") if part.strip())
+    return value
 
 
 def _limits(value: object) -> object:
@@ -60,6 +67,7 @@ def _text(value: object) -> object:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
 Limits = Annotated[tuple[str, ...], BeforeValidator(_limits)]
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -73,10 +81,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models: Texts = _said(
+    models: Paths = _said(
         (), "zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo"
     )
-    weights: Texts = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
+    weights: Paths = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
     device: str = _said("local", "what to fit to; 'chipfit devices' lists them")
     max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")

@@ -95,6 +95,6 @@ def _failed(words: Sequence[str], error: ChipfitError, trace: bool = False) -> i
 
 
 def _sentence(text: str) -> str:
-    """Cyclopts' message as one clause of ours."""
-    line = " ".join(text.split()).rstrip(".")
+    """Cyclopts' message as one clause of ours: without its list of commands, which it cuts off anyway."""
+    line = " ".join(text.split()).partition(" Available commands:")[0].rstrip(".").replace(". Did you", "; did you")
     return f"{line[:1].lower()}{line[1:]}"

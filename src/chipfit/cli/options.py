@@ -113,10 +113,4 @@ def configured(models: Texts, file: Path | None, *groups: Flags) -> Config:
     if file is None and not models and here.is_file():
         file = here
     stored = config_file.read(file) if file is not None else {}
-    return Config.of({**stored, **_split(given(models, *groups))})
-
-
-def _split(values: dict[str, Any]) -> dict[str, Any]:
-    """Lists whose items may themselves hold commas (`--budgets 40%,20%`) as one flat list."""
-    commas = ("budgets", "keep", "exclude", "max", "min")
-    return {k: tuple(",".join(v).split(",")) if k in commas and v else v for k, v in values.items()}
+    return Config.of({**stored, **given(models, *groups)})

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from chipfit.api import config_file
+from chipfit.api.config import Config
 from chipfit.cli.options import Common, Effort, Freedom, Limits, Networks, configured, given
 from chipfit.cli.output import document, emit, following, say
 from chipfit.core.deadline import parse_duration
@@ -49,9 +50,9 @@ def fit(
     model
         zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo
     """
+    options = configured(model, config, limits, effort, networks, freedom, common)
     from chipfit.api import runs
 
-    options = configured(model, config, limits, effort, networks, freedom, common)
     with following(common, parse_duration(options.time)) as progress:
         try:
             result = runs.run(options, progress=progress)
@@ -70,14 +71,12 @@ def resume(run: Path, *, time: str | None = None, limits: Limits = NO_LIMITS, co
     time
         another time for it: 90s, 10m, 1h30m
     """
+    said = Config.of(given((), limits))
     from chipfit.api import runs
 
-    said = given((), limits)
     with following(common, parse_duration(time) if time else None) as progress:
         try:
-            result = runs.resume(
-                run, limits=said.get("max", ()), budgets=said.get("budgets", ()), time=time, progress=progress
-            )
+            result = runs.resume(run, limits=said.max, budgets=said.budgets, time=time, progress=progress)
         except KeyboardInterrupt:
             return stopped(run)
     return show_result(common, result)
@@ -113,12 +112,13 @@ def profile(
     model
         zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION (with --input-shape); several are profiled in turn
     """
+    options = configured(model, None, networks, common)
     from chipfit.api import quick
     from chipfit.cli import show
 
     with following(common) as progress:
         progress("profile", " ".join(model))
-        found = quick.profile_of(configured(model, None, networks, common))
+        found = quick.profile_of(options)
     emit(common, cast(Plain, {name: asdict(p) for name, p in found.items()}), show.profiles(found, all))
     return 0
 
@@ -137,12 +137,13 @@ def check(
     model
         zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION (with --input-shape); several are checked in turn
     """
+    options = configured(model, None, limits, networks, freedom, common)
     from chipfit.api import quick
     from chipfit.cli import show
 
     with following(common) as progress:
         progress("check", " ".join(model))
-        found = quick.check_of(configured(model, None, limits, networks, freedom, common))
+        found = quick.check_of(options)
     emit(common, cast(Plain, {name: asdict(f) for name, f in found.items()}), show.feasibility(found))
     return 0 if any(f.feasible for f in found.values()) else Infeasible.exit_code
 

@@ -69,7 +69,11 @@ class Walk:
 
     def step(self, o: Op) -> Tensor:
         """Computes the operator from its inputs and keeps its value while it has readers."""
-        return self.put(o, evaluate(o, self.weights, *self.inputs(o)))
+        return self.put(o, self.evaluate(o))
+
+    def evaluate(self, o: Op) -> Tensor:
+        """The operator's output, not kept."""
+        return evaluate(o, self.weights, *self.inputs(o))
 
     def put(self, o: Op, value: Tensor) -> Tensor:
         """Takes `value` for the operator's output."""
@@ -88,3 +92,14 @@ def run(graph: Graph, weights: Mapping[str, Tensor], x: Tensor, keep: Collection
         for o in graph.ops[1:]:
             walk.step(o)
     return {name: walk.values[name] for name in {*keep, graph.output}}
+
+
+def affordable(graph: Graph, megabytes: float) -> int:
+    """How many inputs can be walked at once with their live values within this memory; at least 16."""
+    last = {i: n for n, o in enumerate(graph.ops) for i in o.inputs}
+    live, peak = {graph.ops[0].name: graph.ops[0].size}, 1
+    for n, o in enumerate(graph.ops):
+        live[o.name] = o.size
+        peak = max(peak, sum(live.values()))
+        live = {name: size for name, size in live.items() if last.get(name, -1) > n}
+    return max(16, int(megabytes * 1e6 / (4 * peak)))

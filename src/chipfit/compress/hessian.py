@@ -23,6 +23,9 @@ from torch.nn import functional as F
 from chipfit.compress.forward import Walk, batch, tensors
 from chipfit.core.graph import Graph, Network, Op
 
+WIDEST = 6000
+"""Largest d with a full H (288 MB); wider layers keep its diagonal only."""
+
 RIDGE = 0.01
 """λ as a share of the mean diagonal."""
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,6 @@ from chipfit.device.child import Child, DeviceFailed
 from chipfit.device.facts import cpu, probe
 from chipfit.device.protocol import (
     BLOCK_S,
-    MAX_BLOCKS,
     PAIRS,
     ROUND_S,
     Block,
@@ -34,6 +33,9 @@ BATCH, CHUNK_BYTES = 64, 1 << 26
 """Inputs in one call where the file leaves the batch open, and bytes in one message."""
 
 PROFILE_RUNS, PROFILE_S = 200, 10.0
+
+QUICK_BATCH = 32
+"""Files that are timed quickly by turns: fewer than the worker keeps loaded."""
 
 SLOW_NS = 1e9
 """A network slower than this gets three pairs a block, or a block would outlast its time."""
@@ -116,16 +118,15 @@ class OnnxRuntime:
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
         """Latency of each artifact for one input, in ms.
 
-        "quick" is one block each (standard error stated: 1 %); "final" goes over all artifacts by turns, at least
-        five blocks each, until the standard error over blocks is below .5 %. An artifact that is refused, crashes,
-        hangs or gives an output that is not finite has value nan and the protocol "failed: <reason>".
+        Goes over all artifacts by turns. "quick" is two short blocks each, up to four where they disagree (standard
+        error stated: 1 %); "final" is at least five blocks, until their standard error is below .5 %. An artifact
+        that is refused, crashes, hangs or gives an output that is not finite has value nan and the protocol
+        "failed: <reason>".
         """
         if not artifacts:
             return []
         where, load = self.fingerprint, _demand()
-        different = list({a.digest: a for a in artifacts}.values())
-        rounds = MAX_BLOCKS if fidelity == "final" else 1
-        taken, reasons = self._rounds(different, rounds, BLOCK_S[fidelity])
+        taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity)
         found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
         found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
         return [found[a.digest] for a in artifacts]
@@ -139,11 +140,11 @@ class OnnxRuntime:
             DeviceFailed: one of the two cannot be timed.
         """
         blocks: list[Block] = []
-        while not settled(blocks):
+        while not settled(blocks, "final"):
             start = time.monotonic()
             for x in (a, b):
                 self._load(x.digest, x.data)
-            blocks.append(self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS, -1, 1.0))
+            blocks.append(self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0))
             _wait(start)
         value = float(np.median([x.ratio for x in blocks]))
         where = self._mark
@@ -191,37 +192,37 @@ class OnnxRuntime:
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
         return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
 
-    def _rounds(
-        self, artifacts: Sequence[Artifact], rounds: int, seconds: float
-    ) -> tuple[dict[str, list[Block]], dict[str, str]]:
-        """Blocks by digest, and the reasons of those that failed: one block of each in turn, `rounds` times at most."""
-        blocks: dict[str, list[Block]] = {a.digest: [] for a in artifacts}
+    def _sitting(self, files: Mapping[str, bytes], fidelity: Fidelity) -> tuple[dict[str, list[Block]], dict[str, str]]:
+        """Blocks by digest, and the reasons of those that failed; every round takes one block of each in turn."""
+        blocks: dict[str, list[Block]] = {}
         reasons: dict[str, str] = {}
-        for n in range(rounds):
-            start = time.monotonic()
-            left = [a for a in artifacts if a.digest not in reasons and not settled(blocks[a.digest])]
-            for a in left:
-                try:
-                    blocks[a.digest].append(self._insist(a.digest, a.data, seconds))
-                except DeviceFailed as e:
-                    reasons[a.digest] = str(e)
-                    del blocks[a.digest]
-            if not left:
-                break
-            if n + 1 < rounds:
-                _wait(start)
-        return blocks, reasons
+        digests = list(files)
+        # What was timed quickly need not be one sitting, and more than the worker keeps would be loaded every round.
+        step = QUICK_BATCH if fidelity == "quick" else max(1, len(digests))
+        for first in range(0, len(digests), step):
+            left = digests[first : first + step]
+            while left:
+                start = time.monotonic()
+                for digest in left:
+                    try:
+                        blocks.setdefault(digest, []).append(self._insist(digest, files[digest], fidelity))
+                    except DeviceFailed as e:
+                        reasons[digest] = str(e)
+                left = [d for d in left if d not in reasons and not settled(blocks[d], fidelity)]
+                if left and fidelity == "final":
+                    _wait(start)
+        return {d: b for d, b in blocks.items() if d not in reasons}, reasons
 
-    def _insist(self, digest: str, data: bytes, seconds: float) -> Block:
+    def _insist(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
         """A block; once more where the process died, which need not have been the artifact's fault."""
         try:
-            return self._block(digest, data, seconds)
+            return self._block(digest, data, fidelity)
         except DeviceFailed as e:
             if not e.died:
                 raise
-            return self._block(digest, data, seconds)
+            return self._block(digest, data, fidelity)
 
-    def _block(self, digest: str, data: bytes, seconds: float) -> Block:
+    def _block(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
         """One block of a target against the canary of its size."""
         scale = self._ladder()
         self._load(digest, data)
@@ -231,7 +232,7 @@ class OnnxRuntime:
             guess = canary.nearest(scale, self._ns[digest] / 1e6)
             ms = self._against(digest, guess, 0.0, 3).ms
             self._rungs[digest] = canary.nearest(scale, ms)
-        return self._against(digest, self._rungs[digest], seconds, PAIRS)
+        return self._against(digest, self._rungs[digest], BLOCK_S[fidelity], PAIRS[fidelity])
 
     def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
         """One block against a given rung."""
@@ -270,12 +271,16 @@ class OnnxRuntime:
         a, b = canary.ladder()[upper], canary.ladder()[lower]
         for rung in (a, b):
             self._load(rung.digest, rung.data, pinned=True)
-        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS, lower, 1.0)
+        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower, 1.0)
         return block.ratio, float(np.median(block.target)) / 1e6
 
     def _quick_ms(self, files: Sequence[bytes]) -> list[float]:
-        """Ms of bare files, one block each."""
-        return [self._insist(hashlib.sha256(f).hexdigest()[:16], f, BLOCK_S["quick"]).ms for f in files]
+        """Ms of bare files."""
+        named = {hashlib.sha256(f).hexdigest()[:16]: f for f in files}
+        taken, reasons = self._sitting(named, "quick")
+        if reasons:
+            raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")
+        return [float(np.median([b.ms for b in taken[d]])) for d in named]
 
 
 def _wait(start: float) -> None:

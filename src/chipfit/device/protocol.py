@@ -2,8 +2,9 @@
 
 A block is about 40 ms of target, canary, target, canary, ...; its value is the *median of the ratios of adjacent
 runs*. A measurement is the median of its blocks times what the canary takes on this device (`canary.calibrate`), in
-ms. Nothing is dropped but each network's first runs. "quick" is one block. "final" is at least five, spread over
-seconds, over all artifacts of the call by turns, until the standard error is below half a percent.
+ms. Nothing is dropped but each network's first runs. Blocks go over all artifacts of a call by turns. "quick" is two
+short blocks, and more where they disagree; "final" at least five, spread over time, until the standard error is below
+half a percent.
 
 Which statistic, [measured] on Sapphire Rapids with both cores busy (11 networks of 18 us to 15 ms; fp32 and int8),
 10 processes one after another; sd of one 40 ms block over all processes / sd between processes of 8 blocks' median:
@@ -25,7 +26,7 @@ time stays at 1.4 %: so the worker times by CPU where it may not have real-time 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,16 +35,21 @@ from numpy.typing import NDArray
 from chipfit.core.types import Fidelity, Measurement
 from chipfit.device.canary import VERSION
 
-BLOCK_S = {"quick": 0.025, "final": 0.04}
-PAIRS = 7
+BLOCK_S: Mapping[Fidelity, float] = {"quick": 0.013, "final": 0.04}
+PAIRS: Mapping[Fidelity, int] = {"quick": 4, "final": 7}
 """Least pairs in a block: above some ms a block takes longer than BLOCK_S."""
 
-MIN_BLOCKS, MAX_BLOCKS = 5, 15
+MIN_BLOCKS: Mapping[Fidelity, int] = {"quick": 2, "final": 5}
+MAX_BLOCKS: Mapping[Fidelity, int] = {"quick": 4, "final": 15}
+
+AGREE = 0.02
+"""Two quick blocks that differ by more want another: one block in 200 falls into a bad moment and is 5-15 % off."""
+
 ENOUGH = 0.005
 """Relative standard error at which a final measurement stops."""
 
 QUICK_ERROR = 0.01
-"""Standard error stated for one block: [measured] .1-.4 % up to 1 ms, 1.1-1.3 % above; one number covers both."""
+"""Standard error stated for a quick measurement, at least: @@"""
 
 SESSION_ERROR = 0.003
 """Relative error that more blocks do not remove, since it is the process's: where its memory came to lie.
@@ -91,17 +97,19 @@ def spread(values: Sequence[float]) -> float:
 def error(blocks: Sequence[Block]) -> float:
     """Standard error in ms of a measurement from these blocks, the process's own share in it."""
     ms = [b.ms for b in blocks]
-    if len(ms) == 1:
-        return QUICK_ERROR * ms[0]
     return math.hypot(spread(ms), SESSION_ERROR * float(np.median(ms)))
 
 
-def settled(blocks: Sequence[Block]) -> bool:
-    """True when a final measurement needs no further block."""
-    if len(blocks) < MIN_BLOCKS:
+def settled(blocks: Sequence[Block], fidelity: Fidelity) -> bool:
+    """True when a measurement needs no further block."""
+    if len(blocks) < MIN_BLOCKS[fidelity]:
         return False
     ms = [b.ms for b in blocks]
-    return len(blocks) >= MAX_BLOCKS or spread(ms) <= ENOUGH * float(np.median(ms))
+    if len(blocks) >= MAX_BLOCKS[fidelity]:
+        return True
+    if fidelity == "quick":
+        return bool(np.min(np.abs(np.diff(np.sort(ms)))) <= AGREE * min(ms))
+    return spread(ms) <= ENOUGH * float(np.median(ms))
 
 
 def protocol(fidelity: Fidelity) -> str:
@@ -112,22 +120,22 @@ def protocol(fidelity: Fidelity) -> str:
 def latency(blocks: Sequence[Block], fidelity: Fidelity, where: str, load: float) -> Measurement:
     """`latency_ms` of one target from its blocks (at least one).
 
-    Details: p50_ms and p95_ms of single runs and cv over blocks (of samples, where there is one block), canary (its
-    rung) and canary_ms, load (processes wanting a core).
+    Details: p50_ms and p95_ms of single runs, cv over blocks, canary (its rung) and canary_ms, load (processes that
+    want a core).
     """
     ms = [b.ms for b in blocks]
     value = float(np.median(ms))
     samples = np.concatenate([b.samples_ms for b in blocks])
-    many = ms if len(ms) > 1 else list(samples)
+    sure = max(error(blocks), QUICK_ERROR * value) if fidelity == "quick" else error(blocks)
     details = {
         "p50_ms": float(np.median(samples)),
         "p95_ms": float(np.quantile(samples, 0.95)),
-        "cv": float(np.std(many) / np.mean(many)),
+        "cv": float(np.std(ms) / np.mean(ms)),
         "canary": float(blocks[0].rung),
         "canary_ms": blocks[0].reference_ms,
         "load": load,
     }
-    return Measurement("latency_ms", value, "measured", where, protocol(fidelity), error(blocks), len(blocks), details)
+    return Measurement("latency_ms", value, "measured", where, protocol(fidelity), sure, len(blocks), details)
 
 
 def failed(reason: str, where: str) -> Measurement:

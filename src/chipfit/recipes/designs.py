@@ -85,7 +85,7 @@ def _solved(
     nearest: dict[str, float] = {}
     for start in starts:
         try:
-            design = _design(start, limits, timing, settings, deadline)
+            design = designed(start, limits, timing, settings.seed, deadline)
         except Infeasible as e:
             for m, v in e.nearest.items():
                 nearest[m] = min(v, nearest.get(m, np.inf))
@@ -112,7 +112,7 @@ def _best_uniform(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [d for d in found if d["role"] != "baseline"] + uniform[:1]
 
 
-def _design(start: Start, limits: Sequence[Limit], timing: Timing, settings: Settings, deadline: Deadline) -> Design:
+def designed(start: Start, limits: Sequence[Limit], timing: Timing, seed: int, deadline: Deadline) -> Design:
     """The exact optimum, then coefficients searched against real scores, both as measured."""
     menu, graph = start.menu, start.entry.network.graph
     damage = partial(menu.total, "damage")
@@ -122,7 +122,7 @@ def _design(start: Start, limits: Sequence[Limit], timing: Timing, settings: Set
         if limit.metric == "latency_ms" else limit
         for limit in limits
     ]  # fmt: skip
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed)
     try:
         better = search_coefficients(
             menu, tight, start.true_damage, rng, confirm=start.confirmed_damage, random_rounds=24, patience=16,

@@ -162,9 +162,20 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
             break
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
-            starts.append(open_start(entry, run.dataset, run.timing, run.settings, run.store, run.deadline))
+            starts.append(_opened(run, entry))
     report_facts.write_menus(run.store, starts)
     return starts
+
+
+def _opened(run: Run, entry: Entry) -> Start:
+    """The entry's menu; its profile comes from the store where it is known, and goes there where it is not."""
+    name = f"profile {entry.network.digest()} {run.dataset.digest()}"
+    s = run.settings
+    start = open_start(
+        entry, run.dataset, run.timing, bits=s.bits, keep=s.keep, seed=s.seed, known=run.store.arrays(name)
+    )
+    run.store.put_arrays(name, start.profile.to_arrays())
+    return start
 
 
 def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:

@@ -1,0 +1,124 @@
+"""A model whose menu is open: what may change, what each change costs on this device, and what it harms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from chipfit.compress import profile as profiling
+from chipfit.compress.profile import Profile
+from chipfit.compress.refit import repair
+from chipfit.core.data import Dataset
+from chipfit.core.graph import Network
+from chipfit.evaluate.counts import priced_counts
+from chipfit.evaluate.damage import damaged
+from chipfit.evaluate.price import Pricing, price, random_assignment
+from chipfit.evaluate.timing import Timing
+from chipfit.nets.build import build
+from chipfit.nets.zoo import Entry
+from chipfit.space.menu import Assignment, Menu
+from chipfit.space.offer import Offer, offer
+from chipfit.store.store import Store
+
+HESSIAN_INPUTS = 1024
+DAMAGE_INPUTS = 256
+"""Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One entry of the zoo with its offer, profile (device-free) and priced menu (weight-free costs)."""
+
+    entry: Entry
+    offer: Offer
+    profile: Profile
+    pricing: Pricing
+    menu: Menu
+    inputs: NDArray[np.float32] = field(repr=False)
+    _logits: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def stitched(self, a: Assignment) -> Network:
+        """The network of an assignment, compensated from the profile; no gradients, no labels."""
+        return profiling.stitch(self.entry.network, self.profile, self.menu.edits(a))
+
+    def repaired(self, a: Assignment, store: Store | None = None) -> Network:
+        """The stitched network, refitted layer by layer to the original; kept in the store."""
+        name = f"repaired {self.entry.name} {'-'.join(map(str, a))}"
+        stitched = self.stitched(a)
+        known = store.arrays(name) if store is not None else None
+        if known is not None:
+            return Network(stitched.graph, known)
+        made = repair(self.entry.network, stitched, self._part(0, HESSIAN_INPUTS), np.random.default_rng(0))
+        if store is not None:
+            store.put_arrays(name, made.weights)
+        return made
+
+    def true_damage(self, a: Assignment) -> float:
+        """KL divergence (nats) of the stitched network from the original on inputs that no option was scored on."""
+        return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS)
+
+    def confirmed_damage(self, a: Assignment) -> float:
+        """The same on yet other inputs, to confirm what a search found."""
+        return self._divergence(a, HESSIAN_INPUTS + 2 * DAMAGE_INPUTS)
+
+    def _part(self, start: int, n: int) -> NDArray[np.float32]:
+        """`n` inputs from `start` on, or the last `n` where there are not so many."""
+        start = max(0, min(start, len(self.inputs) - n))
+        return self.inputs[start : start + n]
+
+    def _divergence(self, a: Assignment, at: int) -> float:
+        x = torch.from_numpy(self._part(at, DAMAGE_INPUTS)).contiguous(memory_format=torch.channels_last)
+        key = f"teacher {at}"
+        with torch.inference_mode():
+            if key not in self._logits:
+                self._logits[key] = F.log_softmax(build(self.entry.network)(x), 1)
+            student = F.log_softmax(build(self.stitched(a))(x), 1)
+        return float(F.kl_div(student, self._logits[key], reduction="batchmean", log_target=True))
+
+    def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(predicted, true) damage of `n` random stitched networks, each with a random number of changed decisions.
+
+        Precision is left as it is: the stitched network is scored in float.
+        """
+        menu = self.menu
+        free = [i for i, d in enumerate(menu.decisions) if d.kind != "precision"]
+        found: list[Assignment] = []
+        while len(found) < n:
+            a = random_assignment(menu, rng)
+            changed = set(rng.permutation(free)[: int(rng.integers(1, len(free) + 1))].tolist())
+            mixed = tuple(o if i in changed else 0 for i, o in enumerate(a))
+            if menu.valid(mixed):
+                found.append(mixed)
+        predicted = [menu.total("damage", a) for a in found]
+        true = [self.true_damage(a) for a in found]
+        return np.array(predicted), np.array(true)
+
+
+def open_start(
+    entry: Entry,
+    dataset: Dataset,
+    timing: Timing,
+    *,
+    bits: tuple[int, ...] = (32, 8),
+    keep: tuple[str, ...] = (),
+    seed: int = 0,
+    known: Mapping[str, NDArray[Any]] | None = None,
+) -> Start:
+    """Offers, prices and damages the menu of an entry; `known` is a profile that was stored before."""
+    offered = offer(entry.network.graph, timing.facts.channel_block, bits=bits, keep=keep)
+    inputs = dataset.normalise(dataset.calibration(HESSIAN_INPUTS + 3 * DAMAGE_INPUTS).inputs)
+    inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
+    rng = np.random.default_rng(seed)
+    pricing = price(entry.network.graph, offered, timing, rng)
+    profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
+    menu, profile = damaged(entry.network, offered, profile, inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS])
+    counts = priced_counts(entry.network.graph, offered)
+    menu = menu.priced([*counts.terms, *(t for t in pricing.menu.terms if t.metric == "latency_ms")])
+    return Start(entry, offered, profile, pricing, menu, inputs)

@@ -1,0 +1,436 @@
+"""Configurations, run directories and results. The recipe is played by a stand-in, so that laws are tested, not luck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from torch import nn
+
+import chipfit
+from chipfit.api import config_file, runs
+from chipfit.api.config import Config
+from chipfit.api.result import FORMATS, read_result
+from chipfit.core.data import Dataset, Split
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+from chipfit.core.protocols import Device
+from chipfit.core.types import Candidate, Limit, Measurement, Trial
+from chipfit.export import onnx
+from chipfit.nets.zoo import Entry
+from chipfit.recipes.settings import Progress, Settings
+from chipfit.store.memory import MeasurementMemory
+from chipfit.store.store import Store
+
+# Configuration
+
+
+def test_options_mean_the_same_however_they_are_written() -> None:
+    texts = Config.of({
+        "models": "net.py:build", "max": "latency_ms=60%,size_mb=2", "bits": "8,32", "input_shape": "1x28x28",
+        "normalize": "0.5,0.25", "budgets": (), "keep": "stem,head",
+    })  # fmt: skip
+    values = Config.of({
+        "models": ["net.py:build"], "max": {"latency_ms": "60%", "size_mb": 2}, "bits": [32, 8],
+        "input_shape": (1, 28, 28), "normalize": [0.5, 0.25], "keep": ["stem", "head"], "seed": None,
+    })  # fmt: skip
+    assert texts == values
+    assert texts.plain() == values.plain()
+
+
+def test_every_budget_holds_the_limits_that_always_hold() -> None:
+    c = Config.of({"budgets": "40%,20%", "max": "size_mb=2"})
+    always = Limit("size_mb", 2.0)
+    assert c.budget_sets == (
+        (Limit("latency_ms", 0.4, relative=True), always),
+        (Limit("latency_ms", 0.2, relative=True), always),
+    )
+
+
+def test_minimising_tries_a_ladder_of_its_metric() -> None:
+    c = Config.of({"minimize": "size_mb", "min": "accuracy=99%"})
+    assert [limits[0] for limits in c.budget_sets] == [
+        Limit("size_mb", share, relative=True) for share in (0.7, 0.5, 0.35, 0.25)
+    ]
+    assert c.floor == Limit("accuracy", 0.99, relative=True, at_least=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "limits", "budgets", "after"),
+    [
+        ({"max": "latency_ms=5,size_mb=2"}, ["latency_ms=3"], [], [["size_mb <= 2", "latency_ms <= 3"]]),
+        ({"budgets": "40%,20%"}, ["latency_ms=3"], [], [["latency_ms <= 3"]]),
+        ({"max": "latency_ms=5,size_mb=2"}, [], ["30%"], [["latency_ms <= 30%", "size_mb <= 2"]]),
+        ({"budgets": "40%,20%"}, ["size_mb=2"], [], [["latency_ms <= 40%", "size_mb <= 2"], ["latency_ms <= 20%", "size_mb <= 2"]]),
+    ],
+)  # fmt: skip
+def test_a_new_limit_takes_the_place_of_those_on_its_metric(
+    before: dict[str, Any], limits: list[str], budgets: list[str], after: list[list[str]]
+) -> None:
+    changed = Config.of({"models": "a", **before}).with_budget(limits, budgets)
+    assert [[str(limit) for limit in each] for each in changed.budget_sets] == after
+
+
+def test_the_directory_tells_one_set_of_options_from_another() -> None:
+    a = Config.of({"models": "zoo:fashion-mnist/resnet8", "max": "latency_ms=5"})
+    assert a.directory.parent == Path("runs")
+    assert a.directory.name.startswith("fashion-mnist-resnet8-")
+    assert a.directory == Config.of({"models": "zoo:fashion-mnist/resnet8", "max": "latency_ms=5"}).directory
+    assert a.directory != a.changed(seed=1).directory
+    assert a.changed(out="here").directory == Path("here")
+
+
+def test_the_example_file_can_be_read_and_has_every_option(tmp_path: Path) -> None:
+    path = config_file.write_example(tmp_path / "chipfit.yaml")
+    config = Config.of(config_file.read(path))
+    assert (config.data, config.max, config.time) == ("fashion-mnist", ("latency_ms=60%",), "10m")
+    lines = [line.removeprefix("# ") for line in path.read_text().splitlines() if ":" in line]
+    every = yaml.safe_load(
+        "\n".join(x for x in lines if x.split(":")[0] in Config.model_fields and ": {" not in x and x in lines)
+    )
+    assert set(Config.model_fields) == {x.split(":")[0] for x in lines} & set(Config.model_fields)
+    assert every is not None
+
+
+def test_what_a_run_writes_down_is_the_same_configuration(tmp_path: Path) -> None:
+    config = Config.of({"models": "a.py:b", "data": "digits", "budgets": "40%,20%", "keep": "stem", "train": False})
+    config_file.write(config, tmp_path / "config.yaml")
+    assert Config.of(config_file.read(tmp_path / "config.yaml")) == config
+
+
+def test_the_schema_describes_every_option() -> None:
+    properties = config_file.schema()["properties"]
+    assert isinstance(properties, dict)
+    assert set(properties) == set(Config.model_fields)
+    assert all(p["description"] for p in properties.values())  # type: ignore[index,call-overload]
+
+
+# Runs
+
+
+def small(seed: int = 0) -> Dataset:
+    """Two classes of 1x8x8 pictures."""
+    rng = np.random.default_rng(seed)
+
+    def part(n: int) -> Split:
+        return Split(rng.integers(0, 256, (n, 1, 8, 8), np.uint8), np.arange(n) % 2)
+
+    return Dataset("small", ("a", "b"), (0.5,), (0.25,), part(20), part(10), lambda: part(10))
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+@dataclass
+class StandIn:
+    """Plays the recipe: "measures" each budget once, remembers it, and chooses a model a little below it."""
+
+    calls: list[Settings] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
+    interrupt: bool = False
+    least_ms: float = 0.1
+    accuracy: Callable[[float], float] = lambda ms: 0.9
+
+    def fit(
+        self, entries: Sequence[Entry], dataset: Dataset, device: Device, settings: Settings, store: Store,
+        memory: MeasurementMemory, deadline: Deadline, progress: Progress,
+    ) -> tuple[Trial, ...]:  # fmt: skip
+        self.calls.append(settings)
+        self.left.append(deadline.left())
+        limits = [b[0].against(1.0) for b in settings.budgets]
+        store.set_fact("reference", {"name": entries[0].name, "latency_ms": 1.0, "accuracy": 0.95})
+        store.set_fact("dataset", {"name": dataset.name, "mean": [0.5], "std": [0.25], "input_shape": [1, 8, 8]})
+        store.set_fact("budgets", [str(limit) for limit in limits])
+        zoo = {"role": "zoo", "name": entries[0].name, "model": entries[0].name}
+        if not store.trials(role="zoo"):
+            store.append(Trial(Candidate({"model": entries[0].name}), _numbers(0.95, 1.0), labels=zoo))
+        finals = tuple(self._final(limit, entries[0], store, memory) for limit in limits)
+        phases = store.fact("phases") or []
+        assert isinstance(phases, list)
+        store.set_fact("phases", [*phases, ["play", 2.0]])
+        if self.interrupt:
+            raise KeyboardInterrupt
+        store.finish()
+        return finals
+
+    def _final(self, limit: Limit, entry: Entry, store: Store, memory: MeasurementMemory) -> Trial:
+        ms = 0.95 * limit.value
+        if ms < self.least_ms:
+            raise Infeasible(
+                f"no model can hold {limit}: the nearest takes {self.least_ms} ms", {"latency_ms": self.least_ms}
+            )
+        key = f"timing of {limit}"
+        if memory.get(key) is None:
+            self.measured.append(key)
+            memory.put(key, Measurement("latency_ms", ms, "measured", "here"))
+        blob = store.put_blob(onnx.write(entry.network).data)
+        labels = {"role": "final", "name": "ours", "model": entry.name, "budget": str(limit), "blob": blob}
+        candidate = Candidate({"model": entry.name, "choices": {"conv": f"{ms:g}"}})
+        trial = Trial(candidate, _numbers(self.accuracy(ms), ms), labels=labels)
+        store.append(trial)
+        return trial
+
+
+def _numbers(accuracy: float, ms: float) -> tuple[Measurement, ...]:
+    return (
+        Measurement("accuracy", accuracy, "measured", "validation", spread=0.01),
+        Measurement("latency_ms", ms, "measured", "here", spread=0.01),
+        Measurement("size_mb", 0.5, "measured"),
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """The stand-in in the place of the recipe, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = StandIn()
+    monkeypatch.setattr(runs.recipe, "fit", made.fit)
+    yield made
+
+
+def begun(**options: Any) -> chipfit.Result:
+    """A fit of the small network from files, so that it can be resumed."""
+    Path("net.py").write_text(
+        "from torch import nn\nimport torch\ndef build():\n    torch.manual_seed(0)\n    return nn.Sequential("
+        "nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))\n"
+    )
+    given: dict[str, Any] = {
+        "data": "digits",
+        "device": "null",
+        "limits": {"latency_ms": 0.5},
+        "time": "1m",
+        "out": "run",
+    }
+    return chipfit.fit("net.py:build", **{**given, **options})
+
+
+def test_a_run_leaves_a_whole_directory(recipe: StandIn) -> None:
+    result = begun()
+    names = {str(p.relative_to("run")) for p in Path("run").rglob("*") if p.is_file()}
+    wanted = {"config.yaml", "run.db", "candidates.csv", "front.json", "report.html", "model_card.md"}
+    assert wanted | {"best/model.onnx", "best/predict.py"} <= names
+    assert result.best is not None
+    assert result.best.latency_ms == pytest.approx(0.475)
+    assert (result.best.base, result.best.meets_budget, result.best.exportable) == ("net-build", True, True)
+    assert Path("run/best/model.onnx").read_bytes() == result.best.data()
+    assert [m.role for m in result.front] == ["final", "zoo"]
+
+
+def test_the_same_options_on_a_finished_run_give_its_result(recipe: StandIn) -> None:
+    first, second = begun(), begun()
+    assert len(recipe.calls) == 1
+    assert second.best == first.best
+
+
+def test_files_that_went_missing_after_the_end_come_back(recipe: StandIn) -> None:
+    begun()
+    for name in ("report.html", "best/model.onnx"):
+        Path("run", name).unlink()
+    begun()
+    assert all(Path("run", name).is_file() for name in ("report.html", "best/model.onnx"))
+
+
+def test_other_options_on_a_run_are_refused(recipe: StandIn) -> None:
+    begun()
+    with pytest.raises(BadInput, match=r"started with seed=0, now seed=1; give another --out"):
+        begun(seed=1)
+    with pytest.raises(BadInput, match=r"max"):
+        begun(limits={"latency_ms": 0.4})
+
+
+def test_an_interrupted_run_goes_on(recipe: StandIn) -> None:
+    recipe.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        begun()
+    recipe.interrupt = False
+    result = begun()
+    assert result.best is not None
+    assert recipe.measured == ["timing of latency_ms <= 0.5"]
+    assert recipe.left[1] == pytest.approx(60 - 2, abs=1.5)  # the stand-in says that two seconds were spent
+
+
+def test_a_run_that_has_used_up_its_time_still_gets_a_quarter(recipe: StandIn) -> None:
+    recipe.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        begun()
+    with Store("run") as store:
+        store.set_fact("phases", [["play", 500.0]])
+    recipe.interrupt = False
+    begun()
+    assert recipe.left[1] == pytest.approx(15, abs=1.5)
+
+
+def test_another_network_under_the_same_name_is_refused(recipe: StandIn) -> None:
+    recipe.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        begun()
+    text = Path("net.py").read_text()
+    original = Path.write_text
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BadInput, match="model net-build is not what run"):
+        patch.setattr(
+            Path, "write_text", lambda self, t: original(self, text.replace("manual_seed(0)", "manual_seed(1)"))
+        )
+        begun()
+
+
+def test_resume_with_another_budget_measures_only_what_is_new(recipe: StandIn) -> None:
+    begun(limits={}, budgets="50%,40%")
+    result = chipfit.resume("run", budgets="40%,30%")
+    assert recipe.measured == [f"timing of latency_ms <= {x}" for x in (0.5, 0.4, 0.3)]
+    assert [m.budget for m in result.finals] == ["latency_ms <= 0.4", "latency_ms <= 0.3"]
+    assert result.best is not None
+    assert result.best.latency_ms == pytest.approx(0.38)
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["budgets"] == ["40%", "30%"]
+
+
+def test_resume_without_a_change_gives_the_result(recipe: StandIn) -> None:
+    first = begun()
+    assert chipfit.resume("run").best == first.best
+    assert chipfit.resume("run", limits=["latency_ms=0.5"]).best == first.best
+    assert len(recipe.calls) == 1
+
+
+def test_an_impossible_budget_tells_the_nearest_and_leaves_a_report(recipe: StandIn) -> None:
+    with pytest.raises(Infeasible) as e:
+        begun(limits={"latency_ms": 0.01})
+    assert e.value.nearest == {"latency_ms": 0.1}
+    assert Path("run/report.html").is_file()
+    result = chipfit.resume("run", limits={"latency_ms": 0.2})
+    assert result.best is not None
+
+
+def test_an_accuracy_that_is_not_reached_is_infeasible_each_time(recipe: StandIn) -> None:
+    for _ in range(2):
+        with pytest.raises(Infeasible, match=r"reaches accuracy 0.93: the nearest has 0.9") as e:
+            begun(min_accuracy=0.93)
+        assert e.value.nearest == {"accuracy": 0.9}
+    assert begun(out="other", min_accuracy="90%").best is not None
+
+
+def test_minimising_leads_with_the_smallest_that_is_good_enough(recipe: StandIn) -> None:
+    recipe.accuracy = lambda ms: 0.8 + 0.2 * ms
+    result = begun(limits={}, minimize="latency_ms", min_accuracy=0.88)
+    assert [round(m.accuracy or 0, 3) for m in result.finals] == [0.895, 0.933, 0.867, 0.847]
+    assert result.best is not None
+    assert result.best.budget == "latency_ms <= 0.5"
+    assert Path("run/best/model.onnx").read_bytes() == result.best.data()
+
+
+def test_objects_are_taken_as_they_are(recipe: StandIn) -> None:
+    module = net().train()
+    result = chipfit.fit(module, data=small(), device="null", limits={"latency_ms": "50%"}, out="run")
+    assert result.best is not None
+    assert result.best.base == "Sequential-1"
+    assert module.training
+    again = chipfit.fit(module, data=small(), device="null", limits={"latency_ms": "50%"}, out="run")
+    assert again.best == result.best
+    with pytest.raises(BadInput, match="given as a Python object; call chipfit.fit with it again"):
+        chipfit.resume("run", limits=["latency_ms=40%"])
+
+
+def test_unlabelled_data_need_no_train(recipe: StandIn) -> None:
+    whole = small()
+    bare = replace(whole, train=Split(whole.train.inputs), validation=Split(whole.validation.inputs))
+    with pytest.raises(BadInput, match="no labels to train with; give labelled data, or --no-train"):
+        chipfit.fit(net(), data=bare, device="null", limits={"latency_ms": 0.5}, out="run")
+    assert not Path("run").exists()
+    assert chipfit.fit(net(), data=bare, device="null", limits={"latency_ms": 0.5}, train=False, out="run").best
+
+
+def test_settings_reach_the_recipe(recipe: StandIn) -> None:
+    begun(epochs=2.5, train=False, bits=(32,), keep=["0"], starts=1, finalists=4, baselines=False, seed=7)
+    (settings,) = recipe.calls
+    assert settings == Settings(
+        budgets=((Limit("latency_ms", 0.5),),), train=False, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
+        baselines=False, seed=7,
+    )  # fmt: skip
+
+
+def test_measurements_are_remembered_for_the_next_run(recipe: StandIn) -> None:
+    begun()
+    begun(out="second")
+    assert recipe.measured == ["timing of latency_ms <= 0.5"]
+    with Store("second", read_only=True) as store:
+        assert store.measurement("timing of latency_ms <= 0.5") is not None
+
+
+# Results
+
+
+def test_a_model_is_found_by_key_name_or_budget(recipe: StandIn) -> None:
+    result = begun(limits={}, budgets="50%,40%")
+    second = result.finals[1]
+    assert result.find("latency_ms <= 0.4") == second
+    assert result.find(second.key[:6]) == second
+    assert result.find("ours") == result.best
+    with pytest.raises(BadInput, match=r"has no candidate 'best'; as files it has .* \(ours, latency_ms <= 0.5\)"):
+        result.find("best")
+
+
+def test_exporting(recipe: StandIn, tmp_path: Path) -> None:
+    result = begun()
+    assert result.best is not None
+    assert result.best.export(tmp_path / "m.onnx").read_bytes() == result.best.data()
+    for name, why in FORMATS.items():
+        if why:
+            with pytest.raises(BadInput, match=f"format '{name}' .*; available today: onnx"):
+                result.best.export(tmp_path / "m", format=name)
+    with pytest.raises(BadInput, match="its folder does not exist"):
+        result.best.export(tmp_path / "nowhere" / "m.onnx")
+    with pytest.raises(BadInput, match="was not kept as a file"):
+        result.find("net-build").export(tmp_path / "zoo.onnx")
+
+
+def test_an_exported_file_is_verified_against_an_independent_implementation(recipe: StandIn) -> None:
+    begun()
+    done = chipfit.export_run("run", verify=True, out="m.onnx")
+    assert done.verified is not None
+    assert done.verified.agreement == 1.0
+    assert done.verified.largest_error < 1e-5
+    assert chipfit.export_run("run").path.parent == Path("run/export")
+
+
+def test_a_file_that_answers_differently_is_not_exported(recipe: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chipfit.api import exporting
+
+    begun()
+    honest = exporting._answers
+    monkeypatch.setattr(exporting, "_answers", lambda data, x: honest(data, x) + np.float32(0.5))
+    with pytest.raises(ChipfitError, match="answers differently from ONNX's reference implementation"):
+        chipfit.export_run("run", verify=True, out="m.onnx")
+    assert not Path("m.onnx").exists()
+
+
+def test_pandas_is_asked_for_when_it_is_needed(recipe: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    result = begun()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ChipfitError, match="pip install pandas"):
+        result.front.to_pandas()
+
+
+def test_a_result_as_json_holds_what_it_says(recipe: StandIn) -> None:
+    result = begun()
+    plain = json.loads(json.dumps(result.plain()))
+    assert plain["finished"] is True
+    assert plain["best"]["latency_ms"] == pytest.approx(0.475)
+    assert {m["role"] for m in plain["models"]} == {"zoo", "final"}
+    with Store("run", read_only=True) as store:
+        assert read_result(store).best == result.best == chipfit.open_run("run").best
+
+
+def test_comparing_two_runs_names_the_decisions_that_differ(recipe: StandIn) -> None:
+    begun()
+    begun(out="other", limits={"latency_ms": 0.4})
+    c = chipfit.compare("run", "other")
+    assert c.layers == (("conv", "0.475", "0.38"),)
