@@ -1,4 +1,4 @@
-"""The arms of the hot-start benchmark: how each rival narrows a network to a budget, on the same device and rounding."""
+"""How each rival of the hot-start benchmark narrows a network to a budget, on the same device and rounding."""
 
 from __future__ import annotations
 
@@ -57,13 +57,17 @@ def bisected(make: Callable[[float], Network], budget_ms: float, timing: Timing)
     return best
 
 
-def pruner(module: nn.Module, input_shape: tuple[int, ...], dataset: Dataset, criterion: str) -> Callable[[float], Network]:
+def pruner(
+    module: nn.Module, input_shape: tuple[int, ...], dataset: Dataset, criterion: str
+) -> Callable[[float], Network]:
     """DepGraph (torch-pruning) with a global ranking by group L2 norm or by Taylor expansion, widths in the same steps."""
     example = torch.zeros(1, *input_shape)
 
     def make(ratio: float) -> Network:
         net = copy.deepcopy(module)
-        importance = tp.importance.GroupMagnitudeImportance(p=2) if criterion == "l2" else tp.importance.GroupTaylorImportance()
+        importance = (
+            tp.importance.GroupMagnitudeImportance(p=2) if criterion == "l2" else tp.importance.GroupTaylorImportance()
+        )
         last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1:]
         pruning = tp.pruner.MetaPruner(
             net, example, importance=importance, global_pruning=True, pruning_ratio=ratio, max_pruning_ratio=0.97,
@@ -84,7 +88,7 @@ def _gradients(net: nn.Module, dataset: Dataset) -> None:
     part = dataset.train.take(rows)
     assert part.targets is not None
     net.eval()
-    x = normaliser(dataset)(as_tensor(dataset, part))
+    x = normaliser(dataset)(as_tensor(part))
     for inputs, targets in zip(x.split(128), torch.from_numpy(part.targets).split(128), strict=True):
         nn.functional.cross_entropy(net(inputs), targets).backward()
 

@@ -108,9 +108,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def finish(name: str, rows: Rows, targets: Sequence[Target], *, as_json: bool) -> None:
     """Prints the targets, which rows were recorded, and with --json the object."""
     print()
-    table(["target", "value", "promised", "met"], [(t.name, t.value, t.target, "yes" if t.met else "NO") for t in targets])
+    table(
+        ["target", "value", "promised", "met"], [(t.name, t.value, t.target, "yes" if t.met else "NO") for t in targets]
+    )
     old = [k for k in rows.rows if k not in rows.fresh]
-    print(f"\n{len(old)} rows recorded earlier, {len(rows.fresh)} measured now" + (f"; recorded: {', '.join(old)}" if old else ""))
+    print(
+        f"\n{len(old)} rows recorded earlier, {len(rows.fresh)} measured now"
+        + (f"; recorded: {', '.join(old)}" if old else "")
+    )
     if as_json:
         result = {
             "benchmark": name, "machine": machine(), "commit": commit(), "rows": list(rows.rows.values()),

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from arms import Reached, best_reaching, bisected, faster, pruner
-from harness import Rows, Target, arguments, at_least, at_most, finish, paired_interval, table
+from harness import Rows, Target, arguments, at_least, at_most, finish, table
 from scipy.stats import spearmanr
 
-from chipfit.compress.refit import repair
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
@@ -35,7 +34,6 @@ from chipfit.data.load import load_data
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.price import random_assignment
-from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build
@@ -195,7 +193,9 @@ def _ours(bench: Bench, limits: Sequence[Limit], seed: int, tag: str, names: Seq
             continue
         rivals.append((name, start, design, start.repaired(design.assignment)))
     jobs = [Job(name, network, Schedule(int(0.3 * bench.steps), 0.0), seed) for name, _, _, network in rivals]
-    short = run_jobs(jobs, bench.dataset, bench.teacher(next(iter(bench.entries)) if TEACHER not in bench.entries else TEACHER))
+    short = run_jobs(
+        jobs, bench.dataset, bench.teacher(next(iter(bench.entries)) if TEACHER not in bench.entries else TEACHER)
+    )
     scores = [_validation(bench, Network(n.graph, d.network.weights)) for (*_, n), d in zip(rivals, short, strict=True)]
     best = int(np.argmax(scores))
     name, start, design, network = rivals[best]
@@ -310,7 +310,9 @@ def cifar(rows: Rows, memory: MeasurementTable, device: OnnxRuntime, seeds: Sequ
     for seed in seeds:
         arms = [Arm(f"cifar/resnet56 tuned/{seed}", tall, seed, bench.steps)]
         for share in (0.50, 0.25):
-            arms += _ours(bench, [Limit("latency_ms", share * ms56)], seed, f"cifar/56 {share:.0%}/ours", ("resnet20", "resnet56"))
+            arms += _ours(
+                bench, [Limit("latency_ms", share * ms56)], seed, f"cifar/56 {share:.0%}/ours", ("resnet20", "resnet56")
+            )
         if (narrow := uniform(bench, "resnet20", 0.25 * ms56)) is not None:
             arms.append(Arm(f"cifar/56 25%/uniform resnet20/{seed}", narrow.network, seed, bench.steps))
         for share in (0.35, 0.50):
@@ -355,7 +357,9 @@ def _depth_only(bench: Bench, budget_ms: float) -> Network | None:
 def _restricted(menu: Menu, bits: int) -> Menu:
     """The menu with widths as they are or dropped, and one precision."""
     kept = [_allowed(d, bits) for d in menu.decisions]
-    decisions = tuple(replace(d, options=tuple(d.options[o] for o in k)) for d, k in zip(menu.decisions, kept, strict=True))
+    decisions = tuple(
+        replace(d, options=tuple(d.options[o] for o in k)) for d, k in zip(menu.decisions, kept, strict=True)
+    )
     terms = tuple(replace(t, table=t.table[np.ix_(*(kept[d] for d in t.on))] if t.on else t.table) for t in menu.terms)
     return replace(menu, decisions=decisions, terms=terms, ties=())
 
@@ -418,7 +422,11 @@ def _mape(told: np.ndarray, true: np.ndarray) -> float:
 
 def _additive_row(start: Start) -> dict[str, Any]:
     predicted, true = start.additivity(np.random.default_rng(3), 48)
-    return {"spearman": float(spearmanr(predicted, true)[0]), "n": len(true), "ratio": float(np.median(true / np.maximum(predicted, 1e-9)))}
+    return {
+        "spearman": float(spearmanr(predicted, true)[0]),
+        "n": len(true),
+        "ratio": float(np.median(true / np.maximum(predicted, 1e-9))),
+    }
 
 
 def _assign_row(bench: Bench) -> dict[str, Any]:
@@ -462,7 +470,10 @@ def _stitched_row(bench: Bench) -> dict[str, Any]:
     test = bench.dataset.open_test()
     x = torch.from_numpy(bench.dataset.normalise(test.inputs))
     with torch.inference_mode():
-        halves = {n: build(w)(x).argmax(1).numpy() for n, w in (("stitched", start.stitched(a)), ("repaired", start.repaired(a)))}
+        halves = {
+            n: build(w)(x).argmax(1).numpy()
+            for n, w in (("stitched", start.stitched(a)), ("repaired", start.repaired(a)))
+        }
     return {n: float((got == test.targets).mean()) for n, got in halves.items()}
 
 
@@ -498,7 +509,11 @@ def accuracy(rows: Rows, tag: str, seeds: Sequence[int]) -> list[float]:
     """Test accuracies of an arm (a key up to its seed; a start in brackets is ignored), in points."""
     found = []
     for seed in seeds:
-        hits = [r for k, r in rows.rows.items() if (k.startswith(f"{tag}/") or k.startswith(f"{tag} (")) and k.endswith(f"/{seed}") and "choice" not in k]
+        hits = [
+            r
+            for k, r in rows.rows.items()
+            if (k.startswith(f"{tag}/") or k.startswith(f"{tag} (")) and k.endswith(f"/{seed}") and "choice" not in k
+        ]
         found += [100 * r["accuracy"] for r in hits if "accuracy" in r]
     return found
 
@@ -515,7 +530,10 @@ def fashion_targets(rows: Rows, seeds: Sequence[int]) -> list[Target]:
     for share in FASHION_BUDGETS:
         tag = f"fashion/{share:.0%}"
         ours = mean(accuracy(rows, f"{tag}/ours", seeds))
-        arms = {n: mean(accuracy(rows, f"{tag}/{n}", seeds)) for n in ("unmodified tuned", "uniform", "l2", "taylor", "scratch")}
+        arms = {
+            n: mean(accuracy(rows, f"{tag}/{n}", seeds))
+            for n in ("unmodified tuned", "uniform", "l2", "taylor", "scratch")
+        }
         arms["unmodified plain"] = mean(accuracy(rows, f"{tag}/unmodified plain", [0]))
         arms["ours untrained"] = mean(accuracy(rows, f"{tag}/ours untrained", seeds))
         lines.append((f"{share:.0%}", ours, *(arms[n] for n in _COLUMNS)))
@@ -526,7 +544,9 @@ def fashion_targets(rows: Rows, seeds: Sequence[int]) -> list[Target]:
         best = [v for n in ("l2", "taylor") if (v := arms[n]) is not None]
         pruners += [ours - max(best)] if best else []
         scratch += [ours - arms["scratch"]] if arms["scratch"] is not None else []
-    print("\nFashion-MNIST, test accuracy of the exported file in points, mean over seeds (blank: cannot reach the budget)")
+    print(
+        "\nFashion-MNIST, test accuracy of the exported file in points, mean over seeds (blank: cannot reach the budget)"
+    )
     table(("budget", "ours", *_COLUMNS), [["" if c is None else c for c in line] for line in lines])
     tuned, half = mean(accuracy(rows, "fashion/resnet20 tuned", seeds)), mean(accuracy(rows, "fashion/50%/ours", seeds))
     return [
@@ -547,8 +567,16 @@ def cifar_targets(rows: Rows, seeds: Sequence[int]) -> list[Target]:
     names = ("resnet56 tuned", "56 50%/ours", "56 25%/ours", "56 25%/uniform resnet20", "20 35%/ours", "20 35%/uniform",
              "20 35%/depth", "20 50%/ours", "20 50%/uniform")  # fmt: skip
     values = {n: get(n) for n in names}
-    print("\nCIFAR (JPEG), test accuracy of the exported file in points, mean over seeds (blank: cannot reach the budget)")
-    table(("arm", "accuracy", "spread"), [(n, "" if v is None else v, float(np.ptp(accuracy(rows, f"cifar/{n}", seeds) or [0]))) for n, v in values.items()])
+    print(
+        "\nCIFAR (JPEG), test accuracy of the exported file in points, mean over seeds (blank: cannot reach the budget)"
+    )
+    table(
+        ("arm", "accuracy", "spread"),
+        [
+            (n, "" if v is None else v, float(np.ptp(accuracy(rows, f"cifar/{n}", seeds) or [0])))
+            for n, v in values.items()
+        ],
+    )
 
     def less(a: str, b: str) -> float | None:
         x, y = values[a], values[b]
@@ -586,7 +614,11 @@ def claim_targets(rows: Rows) -> list[Target]:
 
 def honesty(bench: Bench, prefix: str, budgets: dict[str, float], reference_ms: float, reference: Artifact) -> int:
     """How many of our finals miss their budget by more than 2 % in the plain loop."""
-    keys = [k for k, r in bench.rows.rows.items() if k.startswith(prefix) and "/ours/" in k and "choice" not in k and "accuracy" in r]
+    keys = [
+        k
+        for k, r in bench.rows.rows.items()
+        if k.startswith(prefix) and "/ours/" in k and "choice" not in k and "accuracy" in r
+    ]
     again = retimed(bench, keys, reference_ms, reference)
     over = 0
     for key, ms in again.items():

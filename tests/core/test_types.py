@@ -90,7 +90,17 @@ def test_edits_are_plain_data_and_back() -> None:
 
 def tiny() -> Graph:
     conv = op(
-        "c", "conv", ("in",), (4, 8, 8), "c", kernel=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1, bias=1
+        "c",
+        "conv",
+        ("in",),
+        (4, 8, 8),
+        "c",
+        kernel=(3, 3),
+        stride=(1, 1),
+        padding=(1, 1),
+        dilation=(1, 1),
+        groups=1,
+        bias=1,
     )
     norm = op("n", "batch_norm", ("c",), (4, 8, 8), "n", eps=1e-5)
     return Graph((op("in", "input", (), (3, 8, 8)), conv, norm, op("dead", "relu", ("c",), (4, 8, 8))), "n")

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from chipfit.core.graph import Graph, op
-from chipfit.core.types import Artifact
+from chipfit.core.types import Artifact, Fidelity
 from chipfit.device import onnxruntime as module
 from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import Probe
@@ -46,9 +46,9 @@ def test_a_measurement_says_all_of_itself(device: OnnxRuntime, small: Small) -> 
     assert m.value > 0
     assert m.provenance == "measured"
     assert m.protocol == "canary-v1 quick"
-    assert m.n == 1
+    assert 2 <= m.n <= 4
     assert m.where == device.facts().fingerprint
-    assert m.spread == pytest.approx(0.01 * m.value)
+    assert m.spread >= 0.01 * m.value
     assert {"p50_ms", "p95_ms", "cv", "canary", "canary_ms", "load"} <= set(m.details)
 
 
@@ -56,9 +56,9 @@ def test_final_goes_by_turns(device: OnnxRuntime, small: Small, monkeypatch: pyt
     order: list[str] = []
     real = OnnxRuntime._insist
 
-    def insist(self: OnnxRuntime, digest: str, data: bytes, seconds: float) -> Any:
+    def insist(self: OnnxRuntime, digest: str, data: bytes, fidelity: Fidelity) -> Any:
         order.append(digest)
-        return real(self, digest, data, seconds)
+        return real(self, digest, data, fidelity)
 
     monkeypatch.setattr(OnnxRuntime, "_insist", insist)
     a, b = small(4), small(8)

@@ -50,16 +50,25 @@ def test_spread_by_hand() -> None:
 
 
 def test_a_final_measurement_stops_when_it_is_sure_or_at_its_end() -> None:
-    assert not settled([_block(1.0)] * (MIN_BLOCKS - 1))
-    assert settled([_block(1.0)] * MIN_BLOCKS)
-    wild = [_block(1.0 + 0.1 * (n % 2)) for n in range(MAX_BLOCKS)]
-    assert not settled(wild[:-1])
-    assert settled(wild)
+    assert not settled([_block(1.0)] * (MIN_BLOCKS["final"] - 1), "final")
+    assert settled([_block(1.0)] * MIN_BLOCKS["final"], "final")
+    wild = [_block(1.0 + 0.1 * (n % 2)) for n in range(MAX_BLOCKS["final"])]
+    assert not settled(wild[:-1], "final")
+    assert settled(wild, "final")
+
+
+def test_a_quick_one_stops_when_two_blocks_agree() -> None:
+    assert not settled([_block(1.0)], "quick")
+    assert settled([_block(1.0), _block(1.01)], "quick")
+    assert not settled([_block(1.0), _block(1.1)], "quick")
+    assert settled([_block(1.0), _block(1.1), _block(1.005)], "quick")
+    assert settled([_block(ms) for ms in (1.0, 1.1, 1.2, 1.3)], "quick"), "four are enough, whatever they say"
 
 
 def test_the_error_never_falls_below_the_process_s_own() -> None:
-    assert error([_block(2.0)]) == pytest.approx(QUICK_ERROR * 2.0)
     assert error([_block(2.0)] * 5) == pytest.approx(SESSION_ERROR * 2.0)
+    assert latency([_block(2.0)] * 2, "quick", "", 0.0).spread == pytest.approx(QUICK_ERROR * 2.0)
+    assert latency([_block(2.0), _block(2.4)], "quick", "", 0.0).spread > 0.2
 
 
 def test_latency_says_how_it_was_taken() -> None:
@@ -76,7 +85,7 @@ def test_latency_says_how_it_was_taken() -> None:
 
 def test_percentiles_are_on_the_scale_of_the_value() -> None:
     target = np.concatenate([np.full(90, 2e5), np.full(10, 6e5)])
-    m = latency([Block(target, np.full(100, 1e5), 0, 0.5)], "quick", "", 0.0)
+    m = latency([Block(target, np.full(100, 1e5), 0, 0.5)] * 2, "quick", "", 0.0)
     assert m.value == pytest.approx(1.0)
     assert m.details["p95_ms"] == pytest.approx(3.0)
 

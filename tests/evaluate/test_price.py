@@ -11,7 +11,7 @@ from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph
 from chipfit.core.types import Limit, Measurement
 from chipfit.device.null import Null
-from chipfit.evaluate.chains import LONG, beside, chain, output_size, recipe
+from chipfit.evaluate.chains import LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
 from chipfit.evaluate.design import fitted
 from chipfit.evaluate.price import price, random_assignment, unit_ms
@@ -116,7 +116,7 @@ def test_recipes_measure_marginal_cost() -> None:
     strided = recipe(conv(16, 24, stride=2))
     assert [sum(o.kind == "add" for o in g) for g in strided.graphs] == [0, LONG - 3]
     assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
-    assert output_size(conv(8, 8, stride=2)) == (4, 4)
+    assert conv(8, 8, stride=2).out_size == (4, 4)
     assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
     assert beside(conv(8, 16, stride=2), 3).total_macs == 3 * 8 * 16 * 9 * 16
 

@@ -35,7 +35,9 @@ def test_genes_beyond_the_ends_are_clipped() -> None:
 
 def test_a_value_that_is_not_offered_is_named() -> None:
     space = Choices({"activation": ("relu", "silu")})
-    with pytest.raises(BadInput, match="gene 'activation' is 'rellu'; it must be one of \"relu\", \"silu\"; did you mean"):
+    with pytest.raises(
+        BadInput, match="gene 'activation' is 'rellu'; it must be one of \"relu\", \"silu\"; did you mean"
+    ):
         space.encode(Candidate({"activation": "rellu"}))
     with pytest.raises(BadInput, match="gene 'activation' is None"):
         space.encode(Candidate({}))

@@ -117,6 +117,6 @@ def test_two_inner_groups_are_tied_to_one_skip() -> None:
     at = next(i for i, o in enumerate(ops) if o.name == "b2")
     ops[at : at + 1] = [conv("bm", "rb", 32, 24, size=4), conv("b2", "bm", 24, 32, size=4)]  # type: ignore[list-item]
     menu = offer(Graph(tuple(ops), "head"), {8: 8}, bits=(8,)).menu
-    ((d, o), (e, p)), = menu.ties
+    (((d, o), (e, p)),) = menu.ties
     assert {menu.decisions[d].name, menu.decisions[e].name} == {"b1", "bm"}
     assert menu.decisions[d].options[o].label == menu.decisions[e].options[p].label == "skip"

@@ -12,7 +12,11 @@ def menu() -> Menu:
     width = Decision(
         "inner",
         "width",
-        (Option("4", 4), Option("2", 2, (Width("inner", (0, 1)),)), Option("skip", 0, (Skip("block"), Width("inner", (0,))))),
+        (
+            Option("4", 4),
+            Option("2", 2, (Width("inner", (0, 1)),)),
+            Option("skip", 0, (Skip("block"), Width("inner", (0,)))),
+        ),
     )
     bits = Decision("bits", "precision", (Option("fp32", 32), Option("int8", 8, (Precision("site", 8),))))
     macs = np.array([16.0, 4.0, 0.0])

@@ -51,7 +51,9 @@ def _limits(value: object) -> object:
 
 
 def _numbers(value: object) -> object:
-    """(1, 28, 28) from "1,28,28", from "1x28x28", or from a list."""
+    """(1, 28, 28) from "1,28,28", from "1x28x28", or from a list; one number counts as a list of it."""
+    if isinstance(value, int):
+        return (value,)
     return _texts(value.replace("x", ",")) if isinstance(value, str) else value
 
 

@@ -58,7 +58,7 @@ def example() -> str:
         "",
     ]
     for name, field in Config.model_fields.items():
-        lines += textwrap.wrap(f"{name}: {field.description}", 110, initial_indent="# ", subsequent_indent="#   ")
+        lines += textwrap.wrap(str(field.description), 110, initial_indent="# ", subsequent_indent="# ")
         default = json.dumps(field.default)
         lines += [f"{name}: {_EXAMPLE[name]}" if name in _EXAMPLE else f"# {name}: {default}", ""]
     return "\n".join(lines)

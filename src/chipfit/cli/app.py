@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -67,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not loud:
             warnings.simplefilter("ignore")
         try:
-            return int(build()(words) or 0)
+            code = int(build()(words) or 0)
+            sys.stdout.flush()
+            return code
         except CycloptsError as e:
             return _failed(words, BadInput(f"{_sentence(str(e))}; see chipfit --help"))
         except ChipfitError as e:
@@ -75,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("stopped")
             return verbs.STOPPED
-        except BrokenPipeError:  # the reader of our output has enough, as `| head` does
-            sys.stderr.close()
+        except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as e:
             how = "" if loud else "; run it again with -v for the traceback"

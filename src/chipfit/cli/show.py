@@ -137,7 +137,10 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
             ]
             for r in shown
         ]
-        parts += [table(head, ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2)]
+        parts += [
+            Text(head, style="bold"),
+            table("", ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2),
+        ]
         if len(p.rows) > len(shown):
             parts.append(Text(f"and {len(p.rows) - len(shown)} faster ones; --all shows them", style="dim"))
         parts.append("")

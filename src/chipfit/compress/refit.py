@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
-from chipfit.compress.hessian import WIDEST, Pixels, consumers, fan_in, outputs, patches, pixels
+from chipfit.compress.hessian import WIDEST, consumers, fan_in, outputs, patches, pixels
 from chipfit.compress.pair import Pair
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable, affine, moments, set_affine
 from chipfit.core.edits import Edit

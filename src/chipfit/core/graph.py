@@ -85,7 +85,13 @@ class Op:
 
 
 def op(
-    name: str, kind: str, inputs: tuple[str, ...], shape: tuple[int, ...], weights: str = "", bits: int = 32, **attrs: Attr
+    name: str,
+    kind: str,
+    inputs: tuple[str, ...],
+    shape: tuple[int, ...],
+    weights: str = "",
+    bits: int = 32,
+    **attrs: Attr,
 ) -> Op:
     """An `Op` with attributes as keywords.
 
@@ -99,7 +105,10 @@ def op(
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in an order in which every input comes before its use; the first is the `input`, `output` names the last value."""
+    """Operators in an order in which every input comes before its use.
+
+    The first is the `input`; `output` names the last value.
+    """
 
     ops: tuple[Op, ...]
     output: str

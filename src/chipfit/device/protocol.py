@@ -49,7 +49,11 @@ ENOUGH = 0.005
 """Relative standard error at which a final measurement stops."""
 
 QUICK_ERROR = 0.01
-"""Standard error stated for a quick measurement, at least: @@"""
+"""Standard error stated for a quick measurement, at least.
+
+[measured] 7 networks timed 160-200 times with both cores busy: sd .1-.3 % up to .2 ms, .8 % at .5 ms, 1.1 % at
+3.5 ms; without real-time priority .1-1.2 %.
+"""
 
 SESSION_ERROR = 0.003
 """Relative error that more blocks do not remove, since it is the process's: where its memory came to lie.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from chipfit.core.graph import Graph, Op, op
+from chipfit.core.graph import Attr, Graph, Op, op
 from chipfit.evaluate.units import Unit
 
 LONG = 6
@@ -69,7 +69,7 @@ def _boundary(unit: Unit) -> Recipe:
 
 
 def _beside(unit: Unit) -> Recipe:
-    out = output_size(unit)
+    out = unit.out_size
     n = LONG - 2
     needs = (Unit("add", unit.cout, unit.cout, out, unit.bits),) if out else ()
     graphs = (beside(unit, 1), beside(unit, n))
@@ -77,27 +77,13 @@ def _beside(unit: Unit) -> Recipe:
 
 
 def _square(width: int, size: tuple[int, ...], bits: int) -> Unit:
-    attrs = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    return Unit("conv", width, width, size, bits, "relu", tuple(sorted(attrs.items())))
-
-
-def output_size(unit: Unit) -> tuple[int, ...]:
-    """(height, width) of a unit's output; () for flat ones."""
-    a = dict(unit.attrs)
-    if unit.kind == "global_pool":
-        return (1, 1) if a["keep"] else ()
-    if not unit.size or "kernel" not in a:
-        return unit.size
-    dilation = a.get("dilation", (1, 1))
-    up = bool(a.get("ceil", 0))
-    return tuple(
-        -(-(n + 2 * p - d * (k - 1) - 1) // s) + 1 if up else (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(unit.size, a["padding"], dilation, a["kernel"], a["stride"], strict=True)  # type: ignore[arg-type]
-    )
+    one = (1, 1)
+    attrs: dict[str, Attr] = {"dilation": one, "groups": 1, "kernel": (3, 3), "padding": one, "stride": one}
+    return Unit("conv", width, width, size, bits, "relu", tuple(attrs.items()))
 
 
 def _keeps_size(unit: Unit) -> bool:
-    return output_size(unit) == unit.size
+    return unit.out_size == unit.size
 
 
 class _Writer:
@@ -118,7 +104,7 @@ class _Writer:
             attrs["bias"] = 1
         if attrs.get("groups") == "dw":
             attrs["groups"] = unit.cin
-        shape = (unit.cout, *output_size(unit))
+        shape = (unit.cout, *unit.out_size)
         inputs = sources * 2 if unit.kind in ("mul", "sub") else sources
         name = self.put(unit.kind, inputs, shape, unit.bits, **attrs)
         if residual:

@@ -15,14 +15,8 @@ def _kernel(unit: Unit) -> tuple[int, int]:
     """(weights, output pixels) of a convolution or linear layer."""
     if unit.kind == "linear":
         return unit.cin * unit.cout, 1
-    attrs = dict(unit.attrs)
-    kernel, stride, padding, dilation = (attrs[k] for k in ("kernel", "stride", "padding", "dilation"))
-    pixels = prod(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(unit.size, padding, dilation, kernel, stride, strict=True)  # type: ignore[arg-type]
-    )
-    groups = unit.cin if attrs["groups"] == "dw" else int(attrs["groups"])  # type: ignore[call-overload]
-    return unit.cin // groups * unit.cout * prod(kernel), pixels  # type: ignore[arg-type]
+    groups = unit.cin if unit.attr("groups") == "dw" else int(unit.attr("groups"))
+    return unit.cin // groups * unit.cout * prod(unit.attr("kernel")), prod(unit.out_size)
 
 
 def macs(unit: Unit) -> int:
@@ -32,7 +26,7 @@ def macs(unit: Unit) -> int:
 
 
 def priced_counts(graph: Graph, offer: Offer) -> Menu:
-    """The offer's menu with terms for `macs`, `params`, `bops` and `size_mb` (weights and scales, not the file's names)."""
+    """The offer's menu with terms for `macs`, `params`, `bops` and `size_mb` (weights and scales, not names)."""
     units = UnitMap(graph, offer)
     terms: list[Term] = []
     for site in units.sites:

@@ -38,7 +38,12 @@ class Design:
 
 
 def fitted(
-    menu: Menu, graph: Graph, limits: Sequence[Limit], timing: Timing, solve: Solve, prefer: Callable[[Assignment], float]
+    menu: Menu,
+    graph: Graph,
+    limits: Sequence[Limit],
+    timing: Timing,
+    solve: Solve,
+    prefer: Callable[[Assignment], float],
 ) -> Design:
     """The design within the limits, as measured, that `prefer` (lower is better) likes best.
 

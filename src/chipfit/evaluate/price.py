@@ -81,9 +81,7 @@ def _terms(units: UnitMap, timing: Timing) -> dict[str, list[Term]]:
     return terms
 
 
-def _border(
-    units: UnitMap, name: str, p: int, q: int
-) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
+def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
     """Cells of the conversion behind operator `name` over its precision, its reader's and its width."""
     segments = units.coupling.segments[name]
     width = next((units.decision[s.group] for s in segments if s.group in units.decision), None)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from chipfit.compress import profile as profiling
 from chipfit.compress.profile import Profile
-from chipfit.compress.refit import repair
+from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
 from chipfit.core.graph import Network
 from chipfit.evaluate.counts import priced_counts
@@ -55,7 +55,9 @@ class Start:
         known = store.arrays(name) if store is not None else None
         if known is not None:
             return Network(stitched.graph, known)
-        made = repair(self.entry.network, stitched, self._part(0, HESSIAN_INPUTS), np.random.default_rng(0))
+        made = refit(
+            self.entry.network, stitched, self.menu.edits(a), self._part(0, HESSIAN_INPUTS), np.random.default_rng(0)
+        )
         if store is not None:
             store.put_arrays(name, made.weights)
         return made

@@ -14,8 +14,10 @@ from chipfit.store.memory import MeasurementMemory, measurement_key
 
 
 class Timing:
-    """A device and what is remembered of it. Time depends on a network's structure, not on its weights, so graphs
-    are timed with random ones."""
+    """A device and what is remembered of it.
+
+    Time depends on a network's structure, not on its weights, so graphs are timed with random ones.
+    """
 
     def __init__(self, device: Device, memory: MeasurementMemory) -> None:
         self.device = device

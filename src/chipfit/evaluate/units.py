@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +38,30 @@ class Unit:
     act: str = ""
     attrs: tuple[tuple[str, Attr], ...] = ()
 
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The value of an attribute."""
+        return dict(self.attrs).get(name, default)
+
+    @property
+    def out_size(self) -> tuple[int, ...]:
+        """(height, width) of the output; () for flat ones."""
+        if self.kind == "global_pool":
+            return (1, 1) if self.attr("keep") else ()
+        kernel = self.attr("kernel")
+        if not self.size or kernel is None:
+            return self.size
+        dilation, up = self.attr("dilation", (1, 1)), bool(self.attr("ceil", 0))
+        geometry = zip(self.size, self.attr("padding"), dilation, kernel, self.attr("stride"), strict=True)
+        spans = [(n + 2 * p - d * (k - 1) - 1, s) for n, p, d, k, s in geometry]
+        return tuple((-(-span // s) if up else span // s) + 1 for span, s in spans)
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a unit stands: its operator, segments in and out, fused activation, learnt values per output channel
-    (bias, and scale and shift of a batch norm)."""
+    """Where a unit stands: its operator, segments in and out, fused activation.
+
+    `affine` counts the learnt values per output channel (bias, and scale and shift of a batch norm).
+    """
 
     op: Op
     inputs: tuple[Segment, ...]
@@ -128,7 +148,8 @@ class UnitMap:
         bits = options[p].value if p in options and site.op.kind in QUANTISABLE else site.op.bits
         attrs = dict(site.op.attrs)
         if site.op.kind == "conv":
-            attrs["groups"] = "dw" if attrs["groups"] == site.op.shape[0] == self.graph.in_shape(site.op)[0] > 1 else attrs["groups"]
+            depthwise = attrs["groups"] == site.op.shape[0] == self.graph.in_shape(site.op)[0] > 1
+            attrs["groups"] = "dw" if depthwise else attrs["groups"]
         attrs.pop("bias", None)
         return Unit(site.op.kind, cin, cout, site.size, bits, site.act, tuple(sorted(attrs.items())))
 

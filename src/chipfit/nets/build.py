@@ -15,7 +15,7 @@ Function = Callable[..., Tensor]
 
 
 class GraphModule(nn.Module):
-    """Runs a graph operator by operator. Layers with weights are ordinary torch layers, shared where the graph says so."""
+    """Runs a graph operator by operator; layers with weights are torch's own, shared where the graph says so."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -106,7 +106,9 @@ def _layer(graph: Graph, o: Op) -> nn.Module:
 
 
 def _max_pool(o: Op) -> Function:
-    return partial(F.max_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"]))  # fmt: skip
+    return partial(
+        F.max_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"])
+    )
 
 
 def _avg_pool(o: Op) -> Function:

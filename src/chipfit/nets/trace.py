@@ -20,7 +20,7 @@ import torch
 from torch import fx, nn
 
 from chipfit.core.errors import BadInput, Untraceable
-from chipfit.core.graph import Graph, Network, Op, Weights, live, op
+from chipfit.core.graph import Network, Op, Weights, live, op
 from chipfit.nets.rewrite import select_convolutions
 
 _BATCH = 3
@@ -108,7 +108,8 @@ class _Tracer:
         name = _aten(node)
         rule = _RULES.get(name)
         if rule is None:
-            raise Untraceable(f"operator '{name}' (in '{self.path(node) or 'the model'}') has no rule; known: {_known()}")
+            where = self.path(node) or "the model"
+            raise Untraceable(f"operator '{name}' (in '{where}') has no rule; known: {_known()}")
         rule(self, node)
 
     # what rules ask
@@ -126,7 +127,9 @@ class _Tracer:
     def source(self, node: fx.Node, i: int = 0) -> str:
         arg = node.args[i]
         if not isinstance(arg, fx.Node) or arg.name not in self.value:
-            raise Untraceable(f"operator '{_aten(node)}' (in '{self.path(node)}') takes a constant; give it tensors only")
+            raise Untraceable(
+                f"operator '{_aten(node)}' (in '{self.path(node)}') takes a constant; give it tensors only"
+            )
         return self.value[arg.name]
 
     def argument(self, node: fx.Node, i: int, name: str, default: Any) -> Any:
@@ -160,7 +163,7 @@ Rule = Callable[[_Tracer, fx.Node], None]
 
 
 def _aten(node: fx.Node) -> str:
-    """"conv2d" of aten.conv2d.default, "relu" of aten.relu_.default."""
+    """The operator's bare name: conv2d of aten.conv2d.default, relu of aten.relu_.default."""
     return str(node.target).removeprefix("aten.").split(".")[0].rstrip("_")
 
 
@@ -233,7 +236,9 @@ def _leaky_relu(t: _Tracer, node: fx.Node) -> None:
 def _hardtanh(t: _Tracer, node: fx.Node) -> None:
     low, high = t.argument(node, 1, "min_val", -1), t.argument(node, 2, "max_val", 1)
     if (low, high) != (0, 6):
-        raise Untraceable(f"operator 'hardtanh' ({low}, {high}) in '{t.path(node)}' has no rule; only (0, 6), ReLU6, has")
+        raise Untraceable(
+            f"operator 'hardtanh' ({low}, {high}) in '{t.path(node)}' has no rule; only (0, 6), ReLU6, has"
+        )
     t.add(node, "relu6", (t.source(node),))
 
 
@@ -251,6 +256,7 @@ def _pool(kind: str) -> Rule:
         kernel = _pair(node.args[1])
         stride = _pair(t.argument(node, 2, "stride", []) or kernel)
         padding = _pair(t.argument(node, 3, "padding", 0))
+        extra: dict[str, Any]
         if kind == "max_pool":
             if _pair(t.argument(node, 4, "dilation", 1)) != (1, 1):
                 raise Untraceable(f"dilated max-pool (in '{t.path(node)}') has no rule")
@@ -260,7 +266,7 @@ def _pool(kind: str) -> Rule:
                 "ceil": int(t.argument(node, 4, "ceil_mode", False)),
                 "count_include_pad": int(t.argument(node, 5, "count_include_pad", True)),
             }
-        t.add(node, kind, (t.source(node),), kernel=kernel, stride=stride, padding=padding, **extra)
+        t.add(node, kind, (t.source(node),), "", kernel=kernel, stride=stride, padding=padding, **extra)
 
     return rule
 
@@ -273,7 +279,7 @@ def _adaptive_avg_pool(t: _Tracer, node: fx.Node) -> None:
 
 def _mean(t: _Tracer, node: fx.Node) -> None:
     rank = len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
-    axes = sorted(int(a) % rank for a in t.argument(node, 1, "dim", []))  # type: ignore[union-attr]
+    axes = sorted(int(a) % rank for a in t.argument(node, 1, "dim", []))
     if rank != 4 or axes != [2, 3]:
         raise Untraceable(f"mean over axes {axes} (in '{t.path(node)}') has no rule; only over the two spatial axes")
     t.add(node, "global_pool", (t.source(node),), keep=int(t.argument(node, 2, "keepdim", False)))
@@ -286,7 +292,7 @@ def _concat(t: _Tracer, node: fx.Node) -> None:
     axis = int(t.argument(node, 1, "dim", 0)) % rank - 1
     if axis < 0:
         raise Untraceable(f"concatenation along the batch (in '{t.path(node)}') has no rule")
-    t.add(node, "concat", tuple(t.value[p.name] for p in parts), axis=axis)  # type: ignore[union-attr]
+    t.add(node, "concat", tuple(t.value[p.name] for p in parts if isinstance(p, fx.Node)), axis=axis)
 
 
 def _reshape(t: _Tracer, node: fx.Node) -> None:
@@ -386,8 +392,3 @@ _RULES: dict[str, Rule] = {
     "clone": _nothing, "detach": _nothing, "alias": _nothing, "to": _nothing, "_to_copy": _nothing,
     "_assert_tensor_metadata": _check,
 }  # fmt: skip
-
-
-def graph_of(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
-    """The graph alone of `trace`."""
-    return trace(module, input_shape).graph

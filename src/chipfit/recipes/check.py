@@ -47,8 +47,10 @@ def check(
     bits: Sequence[int] = (32, 8),
     seed: int = 0,
 ) -> Feasibility:
-    """Prices the network's menu on the device and solves it; damage is not known here, so the suggestion is the
-    design that keeps most of the work."""
+    """Prices the network's menu on the device and solves it.
+
+    Damage is not known here, so the suggestion is the design that keeps most of the work.
+    """
     start, network = time.monotonic(), entry.network
     timing = Timing(device, memory)
     offered = offer(network.graph, timing.facts.channel_block, bits=bits, keep=keep)
@@ -61,11 +63,11 @@ def check(
     try:
         best = assign(_kept_work(menu), absolute)
     except Infeasible as e:
-        return Feasibility(False, reference, dict(e.nearest) or least, {}, {}, offered.untouched, time.monotonic() - start)
+        return Feasibility(
+            False, reference, dict(e.nearest) or least, {}, {}, offered.untouched, time.monotonic() - start
+        )
     predicted = {m: menu.total(m, best) for m in menu.metrics}
-    labels = {
-        d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o
-    }
+    labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     return Feasibility(True, reference, least, labels, predicted, offered.untouched, time.monotonic() - start)
 
 

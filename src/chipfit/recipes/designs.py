@@ -94,7 +94,9 @@ def _solved(
     if settings.baselines and starts:
         for bits in settings.bits:
             if (baseline := _uniform(starts[0], limits, timing, bits)) is not None:
-                found.append(_plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline))
+                found.append(
+                    _plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
+                )
     return {"designs": _best_uniform(found), "nearest": nearest}
 
 

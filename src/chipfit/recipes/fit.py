@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.protocols import Device
-from chipfit.core.types import Candidate, Limit, Measurement, Plain, Trial
+from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.screen import Screened, absolute, reference, screen
 from chipfit.evaluate.start import Start, open_start
@@ -89,12 +89,11 @@ def fit(
         for limits in budgets:
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
             plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, deadline))
+        report_facts.write_additivity(store, starts, settings.seed)
     with run.phase("fine-tune"):
         tuned = refine(run, plans, base.entry)
     with run.phase("measure"):
         finals = _deploy(run, rows, plans, tuned)
-    with run.phase("report"):
-        report_facts.write_additivity(store, starts, settings.seed)
     store.finish()
     return finals
 
@@ -179,14 +178,18 @@ def _opened(run: Run, entry: Entry) -> Start:
 
 
 def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:
-    """Models worth editing: those that no other beats in both accuracy and latency, and those above a budget whose
-    accuracy is within two points of the best; the most accurate first."""
+    """Models worth editing, the most accurate first.
+
+    Those that no other beats in both accuracy and latency, and those above a budget whose accuracy is within two
+    points of the best.
+    """
     best: dict[str, Screened] = {}
     for r in rows:
         if r.trial.error is None and (r.entry.name not in best or r.latency_ms < best[r.entry.name].latency_ms):
             best[r.entry.name] = r
+
     def score(r: Screened) -> float:
-        return r.trial.get("accuracy") if r.trial.has("accuracy") else 0.0
+        return _quality(r.trial)
 
     top = max(score(r) for r in best.values())
     loose = max((limit.value for b in budgets for limit in b if limit.metric == "latency_ms"), default=np.inf)
@@ -203,17 +206,19 @@ class _Filed:
     """A finished network's file and its row so far."""
 
     tuned: Tuned
-    artifact: Any
+    artifact: Artifact
     trial: Trial
 
 
 def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned]) -> tuple[Trial, ...]:
-    """Files of all tuned networks, timed in one sitting; the best of each budget is chosen on validation, then the
-    test part is read once for everything that the report shows."""
+    """Files of all tuned networks, timed in one sitting; the best of each budget is chosen on validation.
+
+    Then the test part is read, once, for everything that the report shows.
+    """
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
     filed = _file(run, tuned)
-    chosen: list[tuple[Trial, bytes]] = []
-    shown: list[tuple[Trial, Any]] = [(r.trial, r.artifact) for r in rows]
+    chosen: list[tuple[Trial, Artifact]] = []
+    shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
     for plan in plans:
         mine = [f for f in filed if f.tuned.budget == plan.text]
         shown += [(f.trial, f.artifact) for f in mine if f.tuned.role == "baseline"]
@@ -249,7 +254,7 @@ def _file(run: Run, tuned: Sequence[Tuned]) -> list[_Filed]:
     return filed
 
 
-def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Any]:
+def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Artifact]:
     """The best on validation among the designs and the untouched files that hold the budget as measured."""
     options = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows if r.trial.error is None]
     holding = [o for o in options if all(limit.met(_true(o[0], limit.metric)) for limit in plan.limits)]
@@ -257,7 +262,14 @@ def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tu
         nearest = {limit.metric: min(_true(t, limit.metric) for t, _ in options) for limit in plan.limits}
         text = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
         raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
-    return max(holding, key=lambda o: o[0].get("accuracy") if o[0].has("accuracy") else -o[0].get("damage") if o[0].has("damage") else 0.0)
+    return max(holding, key=lambda o: _quality(o[0]))
+
+
+def _quality(trial: Trial) -> float:
+    """Validation accuracy; without labels, what the change left undamaged (an untouched model has no damage)."""
+    if trial.has("accuracy"):
+        return trial.get("accuracy")
+    return -trial.get("damage") if trial.has("damage") else 0.0
 
 
 def _true(trial: Trial, metric: str) -> float:

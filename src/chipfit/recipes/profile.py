@@ -31,6 +31,4 @@ def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     (latency,) = Timing(device, memory).artifacts([artifact], "final")
     graph = entry.network.graph
     rows = tuple(device.profile(artifact))
-    return Profile(
-        latency.value, artifact.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows
-    )
+    return Profile(latency.value, artifact.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows)

@@ -1,5 +1,8 @@
-"""Fine-tunes the designs of all budgets in the time that is left: a short complete schedule for all, a long one for
-the best of each budget. Schedules are never cut short: a candidate stopped in mid-schedule is misjudged."""
+"""Fine-tunes the designs of all budgets in the time that is left.
+
+A short complete schedule for all, a long one for the best of each budget. Schedules are never cut short: a candidate
+stopped in mid-schedule is misjudged.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,10 @@ class _Budget:
 
     @classmethod
     def plan(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
-        """From the time that is left and the measured seconds of a step; remembered, so that a resumed run trains
-        as long as it would have."""
+        """From the time that is left and the measured seconds of a step.
+
+        Remembered, so that a resumed run trains as long as it would have.
+        """
         stored = cast(list[int] | None, run.store.fact("training steps"))
         if stored is not None:
             return cls(*stored)
@@ -100,9 +105,7 @@ class _Budget:
     def _from_time(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
         cost = [seconds_per_step(d.network, run.dataset, None) for _, d in everyone]
         cores = os.cpu_count() or 1
-        images = len(run.dataset.validation) * 2
-        scoring = sum(images * d.design.measured_ms / 1e3 for _, d in everyone) + 2 * len(everyone)
-        left = max(0.0, run.deadline.left() - scoring - 12.0) * 0.85 * min(cores, len(everyone))
+        left = max(0.0, run.deadline.left() - _after(run, everyone)) * 0.9 * min(cores, len(everyone))
         candidates = [c for c, (_, d) in zip(cost, everyone, strict=True) if d.role == "candidate"]
         one_each = len(candidates) <= len({p.text for p, _ in everyone})
         short = 0.0 if one_each else FIRST_SHARE * left / max(sum(candidates), 1e-9)
@@ -110,6 +113,16 @@ class _Budget:
         long_cost += sum(c for c, (_, d) in zip(cost, everyone, strict=True) if d.role == "baseline")
         longer = (1 - FIRST_SHARE * (not one_each)) * left / max(long_cost * 1.12, 1e-9)  # the rate is searched too
         return cls(int(short), int(longer))
+
+
+def _after(run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> float:
+    """Seconds that measuring, scoring and reporting will take.
+
+    The test part is about twice the validation part that the screening read; every design is scored on both.
+    """
+    images = 3 * len(run.dataset.validation)
+    finals = sum(images * d.design.measured_ms / 1e3 + 2.5 for _, d in everyone)
+    return 2.0 * run.phases.get("screen", 0.0) + finals + 6.0
 
 
 def _schedule(steps: int, peak: float, run: Run) -> Schedule:
@@ -130,7 +143,9 @@ def _first_round(
     done = _train(run, jobs, views, "short")
     kept: list[tuple[Plan, Designed]] = []
     for p in plans:
-        scored = sorted(rivals[p.text], key=lambda d: -_score(run, done[_key(p, d)].network if _key(p, d) in done else d.network))
+        scored = sorted(
+            rivals[p.text], key=lambda d: -_score(run, done[_key(p, d)].network if _key(p, d) in done else d.network)
+        )
         kept += [(p, d) for d in scored[:1]] + [(p, d) for d in p.designs if d.role == "baseline"]
     return kept, done
 

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from chipfit.core.data import Dataset
 from chipfit.core.protocols import Device
-from chipfit.core.types import Artifact, Limit, Plain, Trial
+from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
@@ -27,9 +27,7 @@ def dataset_fact(d: Dataset) -> dict[str, Plain]:
     }  # fmt: skip
 
 
-def write_screen(
-    store: Store, rows: Sequence[Screened], base: Screened, budgets: Sequence[tuple[Limit, ...]]
-) -> None:
+def write_screen(store: Store, rows: Sequence[Screened], base: Screened, budgets: Sequence[tuple[Limit, ...]]) -> None:
     """Untouched models as trials (test accuracy follows at the end), the reference and the budgets."""
     if not store.trials(role="zoo"):
         for r in rows:
@@ -70,30 +68,41 @@ def read_test(
     store: Store,
     deployer: Deployer,
     dataset: Dataset,
-    shown: Sequence[tuple[Trial, Any]],
-    chosen: Sequence[tuple[Trial, Any]],
+    shown: Sequence[tuple[Trial, Artifact]],
+    chosen: Sequence[tuple[Trial, Artifact]],
     progress: Progress,
 ) -> tuple[Trial, ...]:
-    """Opens the test part, once, after every choice; appends every row of the report with its test accuracy."""
-    if not dataset.labelled:
-        for trial, _ in (*shown, *chosen):
-            store.append(trial)
-        return tuple(trial for trial, _ in chosen)
-    progress("measure", "the test part is read, once")
-    store.record_test_read("the report's table")
-    split = dataset.open_test()
-    known: dict[str, Any] = {}
-    finals = []
-    for trial, artifact in (*shown, *chosen):
-        if trial.error is None and split.targets is not None:
-            if artifact.digest not in known:
-                known[artifact.digest] = deployer.accuracy(artifact, split, "test")
-            trial = with_accuracy(trial, known[artifact.digest])
-        store.append(trial)
-        finals.append(trial)
-    fact = cast(dict[str, Any], store.fact("dataset"))
-    store.set_fact("dataset", {**fact, "sizes": {**fact["sizes"], "test": len(split)}})
-    return tuple(finals[len(shown) :])
+    """Opens the test part, once, after every choice; appends every row of the report with its test accuracy.
+
+    Rows that were appended before the run was cut off are taken as they are.
+    """
+    kept = {_identity(t): t for t in store.trials() if not dataset.labelled or _on_test(t)}
+    everyone = [*shown, *chosen]
+    missing = [(t, a) for t, a in everyone if _identity(t) not in kept]
+    scores: dict[str, Measurement] = {}
+    if missing and dataset.labelled:
+        progress("measure", "the test part is read, once")
+        store.record_test_read("the report's table")
+        split = dataset.open_test()
+        fact = cast(dict[str, Any], store.fact("dataset"))
+        store.set_fact("dataset", {**fact, "sizes": {**fact["sizes"], "test": len(split)}})
+        for trial, artifact in missing:
+            if trial.error is None and artifact.digest not in scores:
+                scores[artifact.digest] = deployer.accuracy(artifact, split, "test")
+    for trial, artifact in missing:
+        scored = with_accuracy(trial, scores[artifact.digest]) if artifact.digest in scores else trial
+        store.append(scored)
+        kept[_identity(trial)] = scored
+    return tuple(kept[_identity(t)] for t, _ in chosen)
+
+
+def _identity(trial: Trial) -> tuple[str, ...]:
+    labels = trial.labels
+    return (trial.candidate.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
+
+
+def _on_test(trial: Trial) -> bool:
+    return any(m.metric == "accuracy" and m.where == "test" for m in trial.measurements)
 
 
 def write_profiles(
@@ -109,5 +118,3 @@ def write_profiles(
         "after": [[t.op, t.ms, t.bottleneck] for t in device.profile(after)],
     }
     store.set_fact("profile", cast(Plain, profiles))
-
-

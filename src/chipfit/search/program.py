@@ -111,7 +111,7 @@ def spread(tables: Tables) -> float:
 def linearise(menu: Menu, goal: Tables, rows: Sequence[Row]) -> Program | None:
     """The program of a menu, or None where a bound shows that no assignment is within the rows."""
     scopes = _scopes(menu, [goal, *(r.tables for r in rows)])
-    parts = {s: _largest_parts(s, scopes) for s in scopes if len(s) > 1}
+    parts = {s: _parts(s, scopes) for s in scopes if len(s) > 1}
     alive = _alive(menu, scopes, parts, rows)
     if alive is None:
         return None
@@ -145,9 +145,8 @@ def _scopes(menu: Menu, metrics: Sequence[Tables]) -> list[Scope]:
     return [(d,) for d in range(len(menu.decisions))] + sorted(wide)
 
 
-def _largest_parts(scope: Scope, scopes: Sequence[Scope]) -> list[Scope]:
-    inside = [t for t in scopes if set(t) < set(scope)]
-    return [t for t in inside if not any(set(t) < set(u) for u in inside)]
+def _parts(scope: Scope, scopes: Sequence[Scope]) -> list[Scope]:
+    return [t for t in scopes if set(t) < set(scope)]
 
 
 def _alive(
@@ -184,19 +183,21 @@ def _trim(alive: dict[Scope, NDArray[np.bool_]], row: Row) -> bool:
 def _equalities(
     menu: Menu, cells: Mapping[Scope, NDArray[np.intp]], parts: Mapping[Scope, Sequence[Scope]], count: int
 ) -> LinearConstraint:
-    """One option for each decision, agreeing marginals, and the ties."""
+    """One option for each decision, agreeing marginals, and the ties; without rows that follow from others."""
     plus: list[NDArray[np.intp]] = []
     minus: list[int] = []  # -1: the sum is 1
+    first = {d: int(np.argmax(cells[(d,)] >= 0)) for d in range(len(menu.decisions))}
     for scope, columns in cells.items():
-        if len(scope) == 1:
-            plus.append(columns[columns >= 0])
-            minus.append(-1)
+        plus.append(columns[columns >= 0])
+        minus.append(-1)
         for part in parts.get(scope, ()):
             by_part = np.moveaxis(columns, [scope.index(d) for d in part], range(len(part)))
-            for sums, column in zip(by_part.reshape(cells[part].size, -1), cells[part].ravel(), strict=True):
-                if column >= 0:
+            for options in np.argwhere(cells[part] >= 0):
+                # the marginal of an option that is some decision's first is what the others leave
+                if all(o != first[d] for d, o in zip(part, options, strict=True)):
+                    sums = by_part[tuple(options)].ravel()
                     plus.append(sums[sums >= 0])
-                    minus.append(int(column))
+                    minus.append(int(cells[part][tuple(options)]))
     for (a, i), (b, j) in menu.ties:
         if cells[(a,)][i] >= 0:
             plus.append(cells[(a,)][[i]])

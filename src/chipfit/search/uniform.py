@@ -15,7 +15,9 @@ def uniform_width(menu: Menu, limits: Sequence[Limit], bits: int) -> Assignment 
 
     Widths are rounded to those that the menu offers, as any other method's are; depth stays.
     """
-    factors = sorted({o.value / d.options[0].value for d in menu.decisions if d.kind == "width" for o in d.options if o.value})
+    factors = sorted(
+        {o.value / d.options[0].value for d in menu.decisions if d.kind == "width" for o in d.options if o.value}
+    )
     best: Assignment | None = None
     for factor in factors:
         candidate = _narrowed(menu, factor, bits)

@@ -69,9 +69,7 @@ def _at_bits(graph: Graph, ops: tuple[Op, ...], edits: Sequence[Edit]) -> tuple[
     if unknown := wanted.keys() - known.keys():
         raise KeyError(f"no precision site {sorted(unknown)[0]!r}; there are {', '.join(known)}")
     bits = {name: b for site, b in wanted.items() for name in known[site].ops}
-    return tuple(
-        replace(o, bits=bits[o.name]) if o.name in bits and o.kind in QUANTISABLE else o for o in ops
-    )
+    return tuple(replace(o, bits=bits[o.name]) if o.name in bits and o.kind in QUANTISABLE else o for o in ops)
 
 
 def _without(graph: Graph, ops: tuple[Op, ...], skipped: Sequence[str]) -> Graph:
@@ -96,5 +94,3 @@ def _without(graph: Graph, ops: tuple[Op, ...], skipped: Sequence[str]) -> Graph
         else:
             made[o.name] = o
     return live(tuple(made.values()), final(graph.output))
-
-

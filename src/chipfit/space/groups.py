@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Input channels `start + c*repeat + r` (r < repeat) of convolution or linear layer `op` are channel c of the group."""
+    """Input channels `start + c*repeat + r` (r < repeat) of layer `op` are channel c of the group."""
 
     op: str
     start: int
@@ -311,8 +311,11 @@ QUANTISABLE = (
 
 
 def sites(graph: Graph) -> tuple[Site, ...]:
-    """Runs of operators with the same spatial size: a boundary between int8 and float costs a conversion, so that
-    precision changes where resolution does, where tensors are small and few."""
+    """Runs of operators with the same spatial size.
+
+    A boundary between int8 and float costs a conversion, so precision changes where resolution does: tensors there
+    are small and few.
+    """
     largest_after: dict[str, int] = {}
     for o in reversed(graph.ops):
         area = prod(o.shape[1:]) if len(o.shape) == 3 and o.shape[1:] != (1, 1) else 0

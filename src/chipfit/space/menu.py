@@ -50,7 +50,9 @@ class Term:
 
     def __post_init__(self) -> None:
         if self.table.ndim != len(self.on) or len(self.on) > 3:
-            raise ValueError(f"term {self.label!r} is on {len(self.on)} decisions but its table has {self.table.ndim} axes")
+            raise ValueError(
+                f"term {self.label!r} is on {len(self.on)} decisions but its table has {self.table.ndim} axes"
+            )
 
 
 Choice = tuple[int, int]
@@ -73,7 +75,9 @@ class Menu:
         for t in self.terms:
             want = tuple(len(self.decisions[d].options) for d in t.on)
             if t.table.shape != want:
-                raise ValueError(f"term {t.label!r} has a table of shape {t.table.shape}; its decisions have {want} options")
+                raise ValueError(
+                    f"term {t.label!r} has a table of shape {t.table.shape}; its decisions have {want} options"
+                )
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -98,7 +102,9 @@ class Menu:
 
     def valid(self, assignment: Assignment) -> bool:
         """True when every tie holds and every index exists."""
-        if len(assignment) != len(self.decisions) or any(not 0 <= o < n for o, n in zip(assignment, self.sizes, strict=True)):
+        if len(assignment) != len(self.decisions) or any(
+            not 0 <= o < n for o, n in zip(assignment, self.sizes, strict=True)
+        ):
             return False
         return all((assignment[a] == i) == (assignment[b] == j) for (a, i), (b, j) in self.ties)
 

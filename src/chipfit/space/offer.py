@@ -1,4 +1,4 @@
-"""Graph → menu without prices: every decision that can be taken, and everything that cannot be touched, with the reason."""
+"""Graph → menu without prices: every decision that can be taken, and what cannot be touched, with the reason."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from chipfit.core.graph import Graph
 from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
 from chipfit.space.menu import Choice, Decision, Menu, Option
 
-
 LEAST_STEP = 8
-"""Widths are offered in steps of at least this: finer ones buy a few per cent and cost tables of four times the size."""
+"""Widths are offered in steps of at least this: finer ones buy little and quadruple the cost tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,9 @@ def offer(
         of = next((name for name, groups in inside.items() if g.name in groups), None)
         if of is None and g not in open_groups:
             continue
-        options = [Option(str(w), w, () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)]
+        options = [
+            Option(str(w), w, () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)
+        ]
         if of is not None:
             first = not skips[of]
             skips[of].append((len(decisions), len(options)))

@@ -5,12 +5,16 @@ With stored logits no teacher runs in the training loop, which on a processor ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from chipfit.core.data import Dataset
-from chipfit.train.loop import Views, as_tensor, fast_bf16, normaliser, pick_device, shifted
+from chipfit.train.loop import Views, as_tensor, fast_bf16, normaliser, pick_device, placed, shifted
 
 
 def view_list(dataset: Dataset, n: int) -> tuple[tuple[bool, int, int], ...]:
@@ -27,13 +31,14 @@ def view_list(dataset: Dataset, n: int) -> tuple[tuple[bool, int, int], ...]:
 @torch.inference_mode()
 def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) -> Views:
     """The teacher's logits, float16 (views, n, classes), for the training inputs."""
-    device, normalise, inputs = pick_device(), normaliser(dataset), as_tensor(dataset, dataset.train)
-    teacher.to(device, memory_format=torch.channels_last).eval()
+    device, normalise, inputs = pick_device(), normaliser(dataset), as_tensor(dataset.train)
+    placed(teacher, device).eval()
     views = view_list(dataset, n_views)
     made = []
     for view in views:
         parts = []
-        for x in inputs.split(batch):
+        for start in range(0, len(inputs), batch):
+            x = inputs[start : start + batch]
             moved = shifted(x, *view) if x.ndim == 4 else x
             with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
                 parts.append(teacher(normalise(moved.to(device))).to(torch.float16).cpu())
@@ -41,12 +46,12 @@ def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) 
     return Views(torch.stack(made), views)
 
 
-def to_arrays(views: Views) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def to_arrays(views: Views) -> dict[str, NDArray[Any]]:
     """Plain arrays of the views, for storing and for other processes."""
     return {"logits": views.logits.numpy(), "shifts": np.array(views.shifts, np.int64)}
 
 
-def from_arrays(arrays: dict[str, np.ndarray]) -> Views:  # type: ignore[type-arg]
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Views:
     """The views that `to_arrays` wrote."""
     shifts = tuple((bool(f), int(dy), int(dx)) for f, dy, dx in arrays["shifts"])
     return Views(torch.from_numpy(arrays["logits"]), shifts)

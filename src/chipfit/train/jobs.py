@@ -166,7 +166,14 @@ def seconds_per_step(network: Network, dataset: Dataset, teacher: Views | None, 
     try:
         schedule = Schedule(steps=8, peak=1e-3, batch=min(batch, len(dataset.train)))
         rng = np.random.default_rng(0)
-        train(build(network), dataset, schedule, rng, teacher=teacher, on_step=lambda *_: marks.append(time.perf_counter()))
+        train(
+            build(network),
+            dataset,
+            schedule,
+            rng,
+            teacher=teacher,
+            on_step=lambda *_: marks.append(time.perf_counter()),
+        )
     finally:
         torch.set_num_threads(threads)
     return float(np.median(np.diff(marks)[1:]))

@@ -1,0 +1,205 @@
+"""int8 in float: where tensors are clipped, and what a network answers when it is computed with 8 bits.
+
+Activations are uint8 with one scale and zero point a tensor, weights int8 with one scale an output channel after batch
+norm is folded in (Jacob et al. 2018; Krishnamoorthi 2018). Ranges minimise the squared rounding and clipping error
+(Nagel et al. 2021, section 3.1), found on a histogram. The rules of what is quantised are those of the exported file:
+
+* an int8 operator reads quantised tensors, and its output is quantised;
+* nothing is quantised between an operator and a relu that alone reads it;
+* operators that only move values keep the grid of what they read;
+* a dense layer that no int8 operator reads has a float output.
+
+Biases (int32 in the file) are kept in float here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, tensors
+from chipfit.compress.statistics import MEMORY_MB, affine
+from chipfit.core.graph import Graph, Network, Op
+
+Range = tuple[float, float]
+
+LEVELS = 255
+BINS = 2048
+MOVES = frozenset({"max_pool", "flatten", "reshape", "transpose", "slice"})
+CLAMPS = frozenset({"relu", "relu6"})
+FUSES = frozenset({"conv", "linear", "batch_norm", "add", "mul", "avg_pool", "global_pool", "leaky_relu"})
+"""Kinds into which a relu vanishes."""
+
+
+@torch.inference_mode()
+def ranges(network: Network, inputs: NDArray[np.float32], n: int = 128) -> dict[str, Range]:
+    """Operator name to the (low, high) at which its output is clipped, low <= 0 <= high; the input is among them.
+
+    Args:
+        network: as it will be exported.
+        inputs: normalised, unlabelled (n, C, H, W); the first `n` of them are used.
+        n: more inputs than some 100 change little.
+    """
+    graph = network.graph
+    x = batch(inputs[: min(n, affordable(graph, MEMORY_MB))])
+    walk = Walk(graph, tensors(network.weights), {graph.ops[0].name: x})
+    found = {graph.ops[0].name: best_range(x)}
+    for o in graph.ops[1:]:
+        found[o.name] = best_range(walk.step(o))
+    return found
+
+
+def best_range(values: Tensor) -> Range:
+    """The clipping range (low, high) around 0 with the least squared error of 256 levels.
+
+    >>> low, high = best_range(torch.linspace(0.0, 1.0, 1000))
+    >>> low == 0.0 and high > 0.99
+    True
+    """
+    least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if most - least < 1e-12:
+        return least, most
+    counts = torch.histc(values.float(), BINS, least, most).double().numpy()
+    centres = least + (np.arange(BINS) + 0.5) * (most - least) / BINS
+    shrink = np.linspace(1.0, 0.2, 41)
+    high = min(shrink, key=lambda a: _error(centres, counts, least, a * most)) * most
+    low = min(shrink, key=lambda a: _error(centres, counts, a * least, high)) * least
+    return float(low), float(high)
+
+
+def _error(x: NDArray[np.float64], counts: NDArray[np.float64], low: float, high: float) -> float:
+    step = max((high - low) / LEVELS, 1e-30)
+    rounded = np.clip(np.rint((x - low) / step), 0, LEVELS) * step + low
+    # within a level the error is uniform, which the bin centres alone would miss where bins are coarse
+    return float(np.sum(counts * (x - rounded) ** 2) + counts.sum() * step**2 / 12)
+
+
+def on_grid(x: Tensor, low: float, high: float) -> Tensor:
+    """The values rounded to the 256 levels that hold low..high and 0."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < 1e-30:
+        return torch.zeros_like(x)
+    step = (high - low) / LEVELS
+    zero = round(-low / step)
+    return (torch.clamp(torch.round(x / step) + zero, 0, LEVELS) - zero) * step
+
+
+def rounded_weight(weight: Tensor, reduce_range: bool = False) -> Tensor:
+    """The weight (O, ...) rounded to int8, or with `reduce_range` to 7 bits, with one scale for each output channel."""
+    top = 63 if reduce_range else 127
+    scale = weight.abs().flatten(1).amax(1) / top
+    scale = torch.where(scale == 0, 1.0, scale).view(-1, *(1,) * (weight.ndim - 1))
+    return torch.round(weight / scale) * scale
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a graph computes in int8: which batch norms are folded into which layers, and what is rounded, and where."""
+
+    folded: Mapping[str, str]
+    rounds: Mapping[str, Range]
+
+
+def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
+    """The plan of a graph whose operators have bits, with the ranges of its values."""
+    folded = {o.name: o.inputs[0] for o in graph if o.kind == "batch_norm" and _folds(graph, o)}
+    into = {layer: norm for norm, layer in folded.items()}
+    bits = {o.name: o.bits for o in graph}
+    bits |= {norm: bits[layer] for norm, layer in folded.items()}
+    fused = {o.name: o.inputs[0] for o in graph if _vanishes(graph, o)}
+    for clamp, before in fused.items():
+        bits[clamp] = bits[before]
+    read = {i for o in graph if bits[o.name] == 8 for i in o.inputs}
+    bare = set(into) | set(fused.values())
+    rounds: dict[str, Range] = {}
+    for o in graph:
+        made = bits[o.name] == 8 and o.kind not in MOVES and o.kind != "input"
+        final_dense = o.kind == "linear" or (o.name in folded and graph[folded[o.name]].kind == "linear")
+        if o.name not in bare and ((made and not final_dense) or o.name in read):
+            rounds[o.name] = _reach(graph, o, known, rounds)
+    return Plan(folded, rounds)
+
+
+def _reach(graph: Graph, o: Op, known: Mapping[str, Range], rounds: Mapping[str, Range]) -> Range:
+    sources = [rounds[i] for i in o.inputs if i in rounds]
+    if o.kind in MOVES and sources:
+        return sources[0]
+    if o.kind == "concat" and o.bits == 8 and len(sources) == len(o.inputs):
+        return min(s[0] for s in sources), max(s[1] for s in sources)
+    low, high = known[o.name]
+    return max(low, 0.0) if o.kind in CLAMPS else low, min(high, 6.0) if o.kind == "relu6" else high
+
+
+def _folds(graph: Graph, norm: Op) -> bool:
+    before = graph[norm.inputs[0]]
+    alone = graph.users[before.name] == (norm.name,)
+    return alone and (before.kind == "conv" or (before.kind == "linear" and len(before.shape) == 1))
+
+
+def _vanishes(graph: Graph, o: Op) -> bool:
+    """True for a relu that is part of the operator before it."""
+    if o.kind not in CLAMPS:
+        return False
+    before = graph[o.inputs[0]]
+    return before.kind in FUSES and graph.users[before.name] == (o.name,) and graph.output != before.name
+
+
+def folded_layer(o: Op, norm: Op | None, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Weight and bias (float32) of a layer with the batch norm behind it folded in."""
+    weight, bias = weights[f"{o.weights}.weight"], weights.get(f"{o.weights}.bias") if o["bias"] else None
+    if norm is None:
+        return weight, torch.zeros(len(weight)) if bias is None else bias
+    f, c = affine(weights, norm)
+    shift = c if bias is None else c + f * bias
+    return (weight * f.view(-1, *(1,) * (weight.ndim - 1))).float(), shift.float()
+
+
+@torch.inference_mode()
+def fake_quantised(
+    network: Network, known: Mapping[str, Range], inputs: NDArray[np.float32], *, reduce_range: bool = False
+) -> NDArray[np.float32]:
+    """Logits (n, classes) when operators with `bits == 8` compute in int8, for normalised inputs (n, C, H, W).
+
+    Args:
+        network: its graph's operators have bits.
+        known: from `ranges`, for every operator.
+        inputs: any number.
+        reduce_range: weights of 7 bits, as on x86 processors without VNNI.
+    """
+    graph, how = network.graph, plan(network.graph, known)
+    weights = quantised_weights(network, how, reduce_range)
+    parts = []
+    for start in range(0, len(inputs), step := min(256, affordable(graph, MEMORY_MB))):
+        walk = Walk(graph, weights, {graph.ops[0].name: batch(inputs[start : start + step])})
+        for o in graph.ops:
+            value = walk.values[o.name] if o.kind == "input" else compute(o, how, walk)
+            walk.values[o.name] = on_grid(value, *how.rounds[o.name]) if o.name in how.rounds else value
+        parts.append(walk.values[graph.output].numpy())
+    return np.concatenate(parts)
+
+
+def compute(o: Op, how: Plan, walk: Walk) -> Tensor:
+    """The operator's value before rounding, a folded batch norm being part of its layer."""
+    if o.name in how.folded:
+        return walk.put(o, walk.values[o.inputs[0]])
+    layer = o.having(bias=1) if o.kind in ("conv", "linear") else o
+    own = {n.removeprefix(f"{o.name}/"): w for n, w in walk.weights.items() if n.startswith(f"{o.name}/")}
+    return walk.put(o, evaluate(layer, own or walk.weights, *walk.inputs(o)))
+
+
+def quantised_weights(network: Network, how: Plan, reduce_range: bool) -> Tensors:
+    """Arrays of every layer under `<operator>/<array>` as it computes, and those of batch norms that stay."""
+    graph, weights = network.graph, tensors(network.weights)
+    norms = {layer: graph[norm] for norm, layer in how.folded.items()}
+    made = dict(weights)
+    for o in graph:
+        if o.kind in ("conv", "linear"):
+            weight, bias = folded_layer(o, norms.get(o.name), weights)
+            weight = rounded_weight(weight, reduce_range) if o.bits == 8 else weight
+            made |= {f"{o.name}/{o.weights}.weight": weight, f"{o.name}/{o.weights}.bias": bias}
+    return made

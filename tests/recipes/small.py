@@ -1,0 +1,61 @@
+"""A whole fit that takes seconds: two small networks on the digits, a counted device, a fixed number of epochs.
+
+As a program it runs (or takes up) the fit in the folder it is given, for the tests that kill it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline
+from chipfit.core.types import Limit, Trial
+from chipfit.data.load import load_data
+from chipfit.device.null import Null
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import BasicBlock, Entry, conv_bn, head
+from chipfit.recipes.fit import fit
+from chipfit.recipes.settings import Settings
+from chipfit.store.store import Store
+from chipfit.train.loop import Schedule, train
+
+SETTINGS = Settings(
+    budgets=((Limit("latency_ms", 0.6, relative=True),), (Limit("latency_ms", 0.4, relative=True),)), epochs=2
+)
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(*conv_bn(1, 16), nn.ReLU(), *conv_bn(16, 32, 3, 2), nn.ReLU(), *head(32, 10))
+
+
+def residual() -> nn.Module:
+    return nn.Sequential(*conv_bn(1, 16), nn.ReLU(), BasicBlock(16, 16, 1), BasicBlock(16, 24, 2), *head(24, 10))
+
+
+def entries(dataset: Dataset, steps: int = 150) -> list[Entry]:
+    """The two networks, briefly trained."""
+    torch.set_num_threads(1)
+    made = []
+    for name, build in (("plain", plain), ("residual", residual)):
+        torch.manual_seed(0)
+        net = build()
+        train(net, dataset, Schedule(steps, 0.1, batch=64), np.random.default_rng(0))
+        made.append(Entry(name, trace(net, dataset.input_shape), "Apache-2.0", "test"))
+    return made
+
+
+def run(folder: Path, settings: Settings = SETTINGS) -> tuple[Trial, ...]:
+    """The fit in this folder; its finals."""
+    dataset = load_data("digits")
+    with Store.open_or_create(folder, {"test": "small"}) as store:
+        models = entries(dataset)
+        return fit(models, dataset, Null(), settings, store, store.memory, Deadline.never(), lambda *_: None)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

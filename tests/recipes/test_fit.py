@@ -1,0 +1,164 @@
+"""The main job on a counted device: budgets held, splits respected, killed at any moment and taken up again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chipfit.core.data import Dataset, Split
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.types import Limit, Trial
+from chipfit.data.load import load_data
+from chipfit.device.null import Null
+from chipfit.recipes.fit import fit
+from chipfit.store.store import Store
+from recipes import small
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    small.run(folder)
+    return folder
+
+
+def finals(folder: Path) -> list[tuple[str, str, float]]:
+    with Store(folder, read_only=True) as store:
+        assert store.finished
+        return [(t.labels["budget"], t.candidate.key, accuracy(t, "test")) for t in store.trials(role="final")]
+
+
+def accuracy(trial: Trial, where: str) -> float:
+    return next(m.value for m in trial.measurements if m.metric == "accuracy" and m.where == where)
+
+
+def test_each_budget_is_held_by_the_file(finished: Path) -> None:
+    with Store(finished, read_only=True) as store:
+        texts = store.fact("budgets")
+        assert isinstance(texts, list)
+        for text, trial in zip(texts, store.trials(role="final"), strict=True):
+            limit = Limit.parse(str(text).replace(" <= ", "="))
+            assert limit.met(trial.get("latency_ms"), 1e-3)
+            assert trial.labels["budget"] == text
+            session = store.blob(trial.labels["blob"])
+            assert len(session) / 1e6 == trial.get("size_mb")
+        assert len(store.test_reads()) == 1
+        assert {t.labels["name"] for t in store.trials(role="zoo")} == {"plain", "residual"}
+        additive = store.fact("additive")
+        assert isinstance(additive, dict)
+        assert len(additive["true"]) >= 40  # type: ignore[arg-type]
+
+
+def test_fine_tuned_designs_beat_chance_by_far(finished: Path) -> None:
+    for _, _, test in finals(finished):
+        assert test > 0.6
+
+
+def test_another_budget_reuses_what_is_known(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second budget on a profiled model damages nothing anew: the profile comes from the store."""
+    import shutil
+
+    from chipfit.evaluate import start
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("*lock*"))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("profiled again")
+
+    monkeypatch.setattr(start.profiling, "profile", refuse)
+    settings = replace(small.SETTINGS, budgets=((Limit("latency_ms", 0.5, relative=True),),), train=False)
+    trials = small.run(copy, settings)
+    assert len(trials) == 1
+
+
+def test_an_impossible_budget_says_what_is_possible(tmp_path: Path) -> None:
+    settings = replace(small.SETTINGS, budgets=((Limit("latency_ms", 1e-4),),))
+    with pytest.raises(Infeasible, match="the nearest reaches latency_ms") as e:
+        small.run(tmp_path / "run", settings)
+    assert 1e-4 < e.value.nearest["latency_ms"] < 0.05
+
+
+def test_models_must_fit_the_data(tmp_path: Path) -> None:
+    digits = load_data("digits")
+    wide = replace(digits, train=Split(np.zeros((8, 1, 9, 9), np.uint8), np.zeros(8, np.int64)))
+    models = small.entries(digits, steps=1)
+    with Store(tmp_path / "a") as store, pytest.raises(BadInput, match=r"takes inputs of shape \(1, 8, 8\)"):
+        fit(models, wide, Null(), small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
+    with Store(tmp_path / "b") as store, pytest.raises(BadInput, match="no model was given"):
+        fit([], digits, Null(), small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
+
+
+def test_without_labels_and_without_training(tmp_path: Path) -> None:
+    digits = load_data("digits")
+    blind = replace(
+        digits, train=Split(digits.train.inputs), validation=Split(digits.validation.inputs), open_test=_shut
+    )
+    models = small.entries(digits)[1:]
+    settings = replace(small.SETTINGS, budgets=((Limit("latency_ms", 0.7, relative=True),),), train=False)
+    with Store(tmp_path / "run") as store:
+        (final,) = fit(models, blind, Null(), settings, store, store.memory, Deadline.never(), lambda *_: None)
+        assert not store.test_reads()
+        assert final.get("damage") < 1.0
+        assert not final.has("accuracy")
+        assert _agreement(models[0].network, store.blob(final.labels["blob"]), digits) > 0.7
+
+
+def _shut() -> Split:
+    raise AssertionError("the test part was opened")
+
+
+def _agreement(network: object, file: bytes, digits: Dataset) -> float:
+    import onnxruntime as ort
+
+    from chipfit.nets.build import build
+
+    session = ort.InferenceSession(file)
+    x = digits.normalise(digits.validation.inputs)
+    got = np.concatenate([session.run(None, {"input": x[i : i + 1]})[0] for i in range(len(x))])
+    with torch.inference_mode():
+        want = build(network)(torch.from_numpy(x)).numpy()  # type: ignore[arg-type]
+    return float((got.argmax(1) == want.argmax(1)).mean())
+
+
+KILLS = 20
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
+    whole = finals(finished)
+    moments = random.Random(0)
+    here = Path(small.__file__)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[1]), os.environ.get("PYTHONPATH", "")])}
+    kills, number = 0, 0
+    began = time.monotonic()
+    subprocess.run([sys.executable, str(here), str(tmp_path / "timed")], env=env, check=True)
+    length = time.monotonic() - began
+    folder = tmp_path / "run0"
+    while kills < KILLS:
+        process = subprocess.Popen([sys.executable, str(here), str(folder)], env=env)
+        try:
+            process.wait(moments.uniform(0.25, 0.8) * length)
+            assert process.returncode == 0
+            assert finals(folder) == whole
+            number += 1
+            folder = tmp_path / f"run{number}"
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            if (folder / "run.db").exists():
+                with Store(folder):  # it opens, and nothing finished is lost: the next round goes on from it
+                    pass
+    subprocess.run([sys.executable, str(here), str(folder)], env=env, check=True)
+    assert finals(folder) == whole

@@ -1,0 +1,263 @@
+"""The command line: words to configurations, results to tables or JSON, ways of ending to exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chipfit.api import config_file, doctor, inputs, runs
+from chipfit.api.config import Config
+from chipfit.cli import main
+from chipfit.cli.options import Common, Effort, Freedom, Limits, Networks, configured
+from chipfit.data import fashion_mnist
+from chipfit.device.null import Null
+from chipfit.nets.zoo import manifest
+
+NET = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Conv2d(64, 128, 3, padding=1), nn.BatchNorm2d(128), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10),
+    )
+"""
+FIT = ["fit", "net.py:build", "--data", "digits", "--device", "null", "--no-train", "--no-baselines", "--starts", "1"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with a model and a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("net.py").write_text(NET)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one real run: a small network on digits, without training, on the device that counts."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        Path("net.py").write_text(NET)
+        assert main([*FIT, "--budgets", "60%,40%", "--time", "1m", "--out", "run", "-q"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, here: Path) -> Path:
+    """A copy of that run in this test's folder."""
+    shutil.copytree(finished / "run", here / "run")
+    shutil.copytree(finished / "cache", here / "cache", dirs_exist_ok=True)
+    return Path("run")
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    """The one JSON document that a command prints."""
+    assert main([*words, "--json", "-q"]) == code
+    out, _ = capsys.readouterr()
+    return json.loads(out)
+
+
+# Words
+
+
+def test_every_option_can_be_said_on_the_command_line() -> None:
+    flags = {f.name for group in (Networks, Limits, Freedom, Effort) for f in fields(group)}
+    said = {name.removeprefix("no_") for name in flags} | {"models", "seed"}
+    assert said == set(Config.model_fields)
+    assert {f.name for f in fields(Common)} == {"json", "quiet", "verbose", "seed"}
+
+
+def test_the_command_line_comes_before_the_file() -> None:
+    Path("chipfit.yaml").write_text("models: net.py:build\nmax: {latency_ms: 5}\ntime: 3m\nseed: 4\nbits: 32\n")
+    config = configured((), None, Limits(max=("latency_ms=2",)), Effort(no_train=True), Common(seed=7))
+    assert (config.models, config.max, config.time) == (("net.py:build",), ("latency_ms=2",), "3m")
+    assert (config.seed, config.train, config.bits, config.baselines) == (7, False, (32,), True)
+
+
+def test_the_file_of_this_folder_is_read_only_without_a_model() -> None:
+    Path("chipfit.yaml").write_text("models: net.py:build\nseed: 4\n")
+    assert configured(("other.py:build",), None).seed == 0
+    assert configured(("other.py:build",), Path("chipfit.yaml")).models == ("other.py:build",)
+
+
+def test_init_writes_a_file_that_fit_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(capsys, "init", "mine.yaml") == {"file": "mine.yaml"}
+    assert Config.of(config_file.read(Path("mine.yaml"))).models == ("zoo:fashion-mnist",)
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["properties"]) == set(Config.model_fields)
+
+
+# What is here
+
+
+def test_devices_are_listed_with_their_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = answer(capsys, "devices")
+    assert {"onnxruntime": "onnx", "null": "onnx"}.items() <= {r["name"]: r["format"] for r in rows}.items()
+
+
+def test_the_zoo_is_that_of_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [r["name"] for r in answer(capsys, "zoo")] == [r.name for r in manifest()]
+
+
+def test_doctor_says_how_to_get_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "find", lambda: None)
+    monkeypatch.setattr(doctor, "NEEDED", ("numpy", "onnxxruntime"))
+    monkeypatch.setattr(inputs, "open_device", lambda name: Null())
+    found = {f["what"]: f for f in answer(capsys, "doctor", code=1)}
+    assert (found["onnxxruntime"]["well"], found["onnxxruntime"]["remedy"]) == (False, "pip install onnxxruntime")
+    assert found["fashion-mnist"]["remedy"] == "apt-get install dataset-fashion-mnist"
+    assert found["numpy"]["well"]
+    assert "± 0.0 %" in found["timing"]["found"]
+
+
+# Answers in seconds
+
+
+def test_profile_names_the_slowest_operators_first(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "profile", "net.py:build", "--device", "null", "--input-shape", "1,8,8")["net-build"]
+    times = [r["ms"] for r in found["rows"]]
+    assert found["macs"] == 64 * (9 * 64 + 64 * 9 * 128) + 1280
+    assert times == sorted(times, reverse=True)
+    assert main(["profile", "net.py:build", "--device", "null", "--input-shape", "1,8,8"]) == 0
+    assert "M MACs" in capsys.readouterr().out
+
+
+def test_check_tells_what_can_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["check", "net.py:build", "--device", "null", "--input-shape", "1,8,8"]
+    easy = answer(capsys, *model, "--max", "latency_ms=90%")["net-build"]
+    assert easy["feasible"]
+    assert easy["predicted"]["latency_ms"] <= 0.9 * easy["reference"]["latency_ms"]
+    assert easy["suggestion"]
+    hard = answer(capsys, *model, "--max", "latency_ms=1%", code=3)["net-build"]
+    assert not hard["feasible"]
+    assert 0 < hard["reachable"]["latency_ms"] < hard["reference"]["latency_ms"]
+
+
+# Runs
+
+
+def test_fit_shows_what_was_made_for_each_budget(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FIT, "--budgets", "60%,40%", "--time", "1m", "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("best unmodified") == out.count("ours") == 2
+    assert "run/best/model.onnx" in out
+    assert "run/report.html" in out
+    assert err == ""  # it had ended before: nothing is done, nothing is told
+
+
+def test_fit_as_json_is_what_the_run_holds(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, *FIT, "--budgets", "60%,40%", "--time", "1m", "--out", "run")
+    assert found["finished"]
+    assert [m["budget"] for m in found["finals"]] == found["budgets"]
+    reference = next(m for m in found["models"] if m["role"] == "zoo")
+    for share, m in zip((0.6, 0.4), found["finals"], strict=True):
+        assert m["latency_ms"] <= share * reference["latency_ms"]
+        assert m["meets_budget"]
+    assert found["best"] == found["finals"][0]
+
+
+def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*FIT, "--max", "latency_ms=60%", "--time", "1m", "--out", "new", "--json"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["finished"]
+    assert "screen: " in err
+    assert all(line.startswith("[") for line in err.splitlines())
+
+
+def test_other_options_on_a_run_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "config.yaml").read_bytes()
+    assert main([*FIT, "--budgets", "60%,40%", "--time", "2m", "--out", "run"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert 'started with time="1m", now time="2m"' in err
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_an_impossible_budget_ends_with_three_and_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*FIT, "--max", "latency_ms=0.1%", "--time", "1m", "--out", "new"]
+    found = answer(capsys, *words, code=3)
+    assert found["exit_code"] == 3
+    assert found["nearest"]["latency_ms"] > 0
+    assert main(words) == 3
+    assert f"{found['nearest']['latency_ms']:.4g}" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_resume_with_a_tighter_budget(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = answer(capsys, "resume", "run")
+    after = answer(capsys, "resume", "run", "--max", "latency_ms=50%")
+    assert len(after["budgets"]) == 1
+    assert after["best"]["latency_ms"] < before["best"]["latency_ms"]
+    assert main(["resume", "run", "--max", "latency_ms=50%"]) == 0
+
+
+def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    words = [*FIT, "--max", "latency_ms=60%", "--time", "1m", "--out", "my run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.recipe, "fit", interrupted)
+        assert main(words) == 130
+    assert capsys.readouterr().err == "stopped; what was done is kept: chipfit resume 'my run'\n"
+    assert answer(capsys, "resume", "my run")["finished"]
+
+
+def test_our_own_mistakes_are_one_line_unless_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(runs, "run", lambda *a, **k: broken())
+    words = [*FIT, "--max", "latency_ms=60%", "-q"]
+    assert main(words) == 1
+    assert capsys.readouterr().err == (
+        "error: internal: ZeroDivisionError: division by zero; run it again with -v for the traceback\n"
+    )
+    assert main([*words, "-v"]) == 1
+    assert "in broken" in capsys.readouterr().err
+
+
+def test_report_is_written_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "report.html").unlink()
+    assert answer(capsys, "report", "run") == {"report": "run/report.html"}
+    assert (run / "report.html").stat().st_size > 100_000
+
+
+def test_export_and_its_verification(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = answer(capsys, "report", "run") and answer(capsys, "resume", "run")["finals"][1]
+    done = answer(capsys, "export", "run", "--candidate", second["key"], "--to", "onnx", "--out", "m.onnx", "--verify")
+    assert Path("m.onnx").read_bytes() == (run / "blobs" / second["blob"]).read_bytes()
+    assert done["verified"]["agreement"] == 1.0
+    assert main(["export", "run", "--candidate", "nobody"]) == 2
+    assert "has no candidate 'nobody'" in capsys.readouterr().err
+
+
+def test_compare_names_what_differs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("run", "other")
+    assert main(["resume", "other", "--max", "latency_ms=45%", "-q"]) == 0
+    capsys.readouterr()
+    found = answer(capsys, "compare", "run", "other")
+    latency = next(n for n in found["numbers"] if n["what"] == "latency_ms")
+    assert latency["difference"] < 0
+    assert found["layers"]
+    assert main(["compare", "run", "other"]) == 0
+    assert "decision" in capsys.readouterr().out
