@@ -316,15 +316,27 @@ class Answer:
 
 
 def small() -> Menu:
+    """Two choices that save a millisecond each; the first costs less. No cell alone is beyond 3 ms."""
     return Menu(
         "g",
         (decision("a", 2), decision("b", 2)),
         (
             Term("damage", (0,), table(0, 1)),
-            Term("damage", (1,), table(0, 1)),
-            Term("latency_ms", (0, 1), table((4, 3), (2, 1))),
+            Term("damage", (1,), table(0, 2)),
+            Term("latency_ms", (0,), table(2, 1)),
+            Term("latency_ms", (1,), table(2, 1)),
         ),
     )
+
+
+LIMITS = [Limit("latency_ms", 3)]
+
+
+def beyond(aim: np.ndarray) -> Answer:
+    """(0, 0), which takes 4 ms."""
+    x = np.zeros(len(aim))
+    x[[0, 2]] = 1.0
+    return Answer(x)
 
 
 def test_an_answer_beyond_a_limit_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,15 +346,25 @@ def test_an_answer_beyond_a_limit_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
     def loose(aim: np.ndarray, **kw: object) -> object:
         asked.append(kw["constraints"][-1].A.shape[0])  # type: ignore[index]
-        if len(asked) == 1:
-            x = np.zeros(len(aim))
-            x[[0, 2]] = 1.0  # (0, 0): 4 ms
-            return Answer(x)
-        return real(aim, **kw)
+        return beyond(aim) if len(asked) == 1 else real(aim, **kw)
 
     monkeypatch.setattr(module, "milp", loose)
-    assert assign(small(), [Limit("latency_ms", 2)]) == (1, 0)
+    assert assign(small(), LIMITS) == (1, 0)
     assert asked == [1, 2]
+
+
+def test_a_solver_that_never_keeps_a_limit_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[np.ndarray] = []
+
+    def stubborn(aim: np.ndarray, **kw: object) -> object:
+        rows.append(kw["constraints"][-1].ub[0])  # type: ignore[index]
+        return beyond(aim)
+
+    monkeypatch.setattr(module, "milp", stubborn)
+    with pytest.raises(Infeasible):
+        assign(small(), LIMITS)
+    assert 20 < len(rows) < 100
+    assert rows[15] < rows[0], "the rows are closed when cutting does not help"
 
 
 def test_an_undecided_solver_is_asked_again_without_presolve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,11 +376,11 @@ def test_an_undecided_solver_is_asked_again_without_presolve(monkeypatch: pytest
         return Answer(None, 4) if tried[-1] else real(aim, **kw)
 
     monkeypatch.setattr(module, "milp", undecided)
-    assert assign(small(), [Limit("latency_ms", 2)]) == (1, 0)
+    assert assign(small(), LIMITS) == (1, 0)
     assert tried == [True, False]
     monkeypatch.setattr(module, "milp", lambda *a, **k: Answer(None, 4))
     with pytest.raises(ChipfitError, match="the solver failed on this menu: made up"):
-        assign(small(), [Limit("latency_ms", 2)])
+        assign(small(), LIMITS)
 
 
 def test_what_the_solver_prints_is_not_among_the_results(
@@ -371,9 +393,9 @@ def test_what_the_solver_prints_is_not_among_the_results(
         return real(aim, **kw)
 
     monkeypatch.setattr(module, "milp", loud)
-    assign(small(), [Limit("latency_ms", 2)])
+    assign(small(), LIMITS)
     os.write(1, b"after\n")
     assert capfd.readouterr().out == "after\n"
     monkeypatch.setattr(module.os, "name", "nt")
-    assign(small(), [Limit("latency_ms", 2)])
+    assign(small(), LIMITS)
     assert "HighsMip" in capfd.readouterr().out

@@ -39,7 +39,7 @@ def test_scores_correct_damages_that_mislead() -> None:
         seen.append(a)
         return truth(a)
 
-    found = search_coefficients(menu(), LIMITS, score, np.random.default_rng(0), confirm=truth)
+    found = search_coefficients(menu(), LIMITS, score, np.random.default_rng(0), confirm=truth, random_rounds=80)
     assert found == BEST
     assert seen[0] == PLAIN
     assert len(set(seen)) == len(seen), "an assignment was scored twice"

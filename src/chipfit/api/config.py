@@ -79,9 +79,15 @@ def _said(default: object, description: str) -> Any:
 
 
 class Config(BaseModel):
-    """Everything that a fit can be told. The fields' descriptions are the command line's help."""
+    """Everything that a fit can be told. The fields' descriptions are the command line's help.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    >>> Config.of({"models": "zoo:fashion-mnist", "budgets": "40%,20%"}).budget_sets[1]
+    (Limit(metric='latency_ms', value=0.2, relative=True, at_least=False),)
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", title="chipfit.yaml", json_schema_extra={"description": "What chipfit fit is told."}
+    )
 
     models: Paths = _said(
         (), "zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo"

@@ -35,7 +35,7 @@ def document(value: Plain) -> None:
 
 def say(line: str) -> None:
     """One line on stderr, whatever it holds."""
-    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.write(" ".join(line.splitlines()) + "\n")
 
 
 def emit(common: Common, value: Plain, shown: Sequence[RenderableType]) -> None:

@@ -6,8 +6,7 @@ the caller decides what happens between two operators.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -47,42 +46,47 @@ def evaluate(o: Op, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
     return F.batch_norm(x, mean, var, weight, bias, False, 0.0, o["eps"])
 
 
-@dataclass(slots=True)
 class Walk:
     """Values of a graph's operators for one batch, computed in order; what nobody needs any more is freed.
 
-    `keep` names values that stay to the end.
+    What is in `keep` stays.
     """
 
-    graph: Graph
-    weights: Mapping[str, Tensor]
-    values: Tensors
-    keep: Collection[str] = ()
-    _uses: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._uses = {name: len(users) for name, users in self.graph.users.items()}
+    def __init__(self, graph: Graph, weights: Mapping[str, Tensor], values: Tensors, keep: Iterable[str] = ()) -> None:
+        self.graph = graph
+        self.weights = weights
+        self.values = values
+        self.keep = {graph.output, *keep}
+        self._unread = {name: len(users) for name, users in graph.users.items()}
 
     def inputs(self, o: Op) -> tuple[Tensor, ...]:
         """The operator's inputs."""
         return tuple(self.values[i] for i in o.inputs)
 
-    def step(self, o: Op) -> Tensor:
-        """Computes the operator from its inputs and keeps its value while it has readers."""
-        return self.put(o, self.evaluate(o))
-
     def evaluate(self, o: Op) -> Tensor:
         """The operator's output, not kept."""
         return evaluate(o, self.weights, *self.inputs(o))
+
+    def step(self, o: Op) -> Tensor:
+        """Computes the operator from its inputs and keeps its value while it has readers."""
+        return self.put(o, self.evaluate(o))
 
     def put(self, o: Op, value: Tensor) -> Tensor:
         """Takes `value` for the operator's output."""
         self.values[o.name] = value
         for i in o.inputs:
-            self._uses[i] -= 1
-            if not self._uses[i] and i not in self.keep and i != self.graph.output:
-                self.values.pop(i, None)
+            self._unread[i] -= 1
+            self._free(i)
         return value
+
+    def release(self, name: str) -> None:
+        """Keeps a value no longer than it has readers."""
+        self.keep.discard(name)
+        self._free(name)
+
+    def _free(self, name: str) -> None:
+        if not self._unread[name] and name not in self.keep:
+            self.values.pop(name, None)
 
 
 def run(graph: Graph, weights: Mapping[str, Tensor], x: Tensor, keep: Collection[str] = ()) -> Tensors:

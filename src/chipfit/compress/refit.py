@@ -2,18 +2,18 @@
 
 In topological order each convolution and dense layer is fitted to what it should compute given what it now reads:
 
-    W = argmin  Σ ‖ z(W u) - z* ‖² / n  +  λ ‖W - W_now‖²,      λ = 0.01 · mean diag of the covariance of u
+    W = argmin  Σ ‖ z(W u) - z* ‖² / n  +  λ ‖W - W_now‖²,      λ = 0.01 · mean variance of u
 
 with u patches of the *compressed* network's inputs at random pixels and z* the original's value at the same pixels, so
-that the errors of the layers before are made good as far as they can be (R7's sequential refit; Li et al. 2017 and
-He et al. 2017 for pruning). Three things make it better than the plain least squares, each measured on ResNet-20:
+that the errors of the layers before are made good as far as they can be (He et al. 2017, section 3.1, for pruning).
+Three things make it better than plain least squares, each measured on ResNet-20 with half its inner channels:
 
 * z is what comes after batch norm and, in a residual block, after the addition: the last layer of a body also makes
-  good the error that its shortcut carries;
-* relu is taken into account (Zhang et al. 2016, eq. 5-7, the relaxed form): where both the goal and the present answer
-  are negative there is no error, and where the goal alone is negative, zero is enough. The targets are moved
+  good the error that its shortcut carries, and a layer before skipped blocks absorbs what it can of them (`pair`);
+* relu is taken into account (Zhang et al. 2016, section 3.2, the relaxed form): where both the goal and the present
+  answer are negative there is no error, and where the goal alone is negative, zero is enough. The targets are moved
   accordingly and the solution repeated, which costs little, its factorised matrix being the same;
-* a free intercept, which lands in the batch norm or the bias.
+* the intercept is free; it lands in the batch norm or the bias.
 
 Channels that no layer is fitted for (depth-wise convolutions, shared layers) get their statistics back instead
 (`statistics`), and every batch norm ends with the true statistics of its inputs.
@@ -22,7 +22,7 @@ Channels that no layer is fitted for (depth-wise convolutions, shared layers) ge
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,23 +32,31 @@ from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
 from chipfit.compress.hessian import WIDEST, consumers, fan_in, outputs, patches, pixels
-from chipfit.compress.pair import Pair
-from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable, affine, moments, set_affine
+from chipfit.compress.moments import affine, moments, set_affine
+from chipfit.compress.pair import Original, Pair, shortcuts_first
+from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 
 RIDGE = 0.01
-ROWS_PER_COLUMN = 60
+
 MOST_VALUES = 6.4e7
 """Values in all sampled patches of one layer (256 MB)."""
 
-ROUNDS = 3
-"""Solutions with targets moved for the relu."""
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is spent on a fit: sampled patches for each column, solutions with targets moved for the relu, and
+    whether batch norms get true statistics in the end, without which the network may be scored but not trained."""
+
+    rows_per_column: int = 60
+    rounds: int = 3
+    honest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A layer and what follows it alone: batch norm, an addition, an activation (each or none)."""
+    """A layer and what follows it alone: batch norm, an addition of a value that is known, a relu (each or none)."""
 
     layer: Op
     norm: Op | None
@@ -68,27 +76,35 @@ class Chain:
         return next(i for i in self.add.inputs if i != mine)
 
 
-def chain(graph: Graph, o: Op, known: Sequence[str] | set[str]) -> Chain:
-    """The chain of a layer when the values `known` have been computed."""
-    uses = Counter(p.weights for p in graph)
+def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
+    """The chain of each layer that can be fitted, when operators are computed in this order."""
+    uses = Counter(o.weights for o in graph)
+    place = {o.name: n for n, o in enumerate(order)}
 
-    def only(name: str, kinds: tuple[str, ...]) -> Op | None:
-        users = graph.users[name]
-        user = graph[users[0]] if len(users) == 1 and name != graph.output else None
+    def follower(o: Op, *kinds: str) -> Op | None:
+        users = graph.users[o.name]
+        user = graph[users[0]] if len(users) == 1 and o.name != graph.output else None
         return user if user is not None and user.kind in kinds else None
 
-    norm = only(o.name, ("batch_norm",))
-    if norm is not None and uses[norm.weights] > 1:
-        return Chain(o, None, None, None)
-    at = (norm or o).name
-    add = only(at, ("add",))
-    if add is not None and (len(set(add.inputs)) < 2 or not {i for i in add.inputs if i != at} <= set(known)):
-        add = None
-    if add is not None and any(graph[i].shape != add.shape for i in add.inputs):
-        add = None
-    end = (add or norm or o).name
-    blocked = add is None and only(at, ("add",)) is not None
-    return Chain(o, norm, add, None if blocked else only(end, ("relu", "relu6")))
+    found = {}
+    for o in consumers(graph):
+        if uses[o.weights] > 1 or fan_in(graph, o) > WIDEST:
+            continue
+        norm = follower(o, "batch_norm")
+        if norm is not None and uses[norm.weights] > 1:
+            continue
+        last = norm or o
+        add = follower(last, "add")
+        if add is not None and not _known(graph, add, last, place):
+            add = None
+        found[o.name] = Chain(o, norm, add, follower(add or last, "relu", "relu6"))
+    return found
+
+
+def _known(graph: Graph, add: Op, last: Op, place: dict[str, int]) -> bool:
+    """True where the other input of an addition is computed before the layer's own, and adds without broadcast."""
+    others = [i for i in add.inputs if i != last.name]
+    return len(others) == 1 and place[others[0]] < place[last.name] and graph[others[0]].shape == last.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +117,24 @@ class Rows:
     c: Tensor
 
 
-def solve(rows: Rows, prior: Tensor, intercept: bool, relu: bool) -> tuple[Tensor, Tensor]:
-    """W (O, d) and intercept (O,) of the fit, both float64; `prior` (O, d) is what the ridge holds on to."""
+def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[Tensor, Tensor]:
+    """W (O, d) and intercept (O,) of the fit, float64; `prior` (O, d) is what the ridge holds on to.
+
+    `rounds` more solutions take a relu behind z into account.
+    """
     mean = rows.u.mean(0) if intercept else torch.zeros(rows.u.shape[1])
     u = rows.u - mean
     gram = (u.T @ u).double() / len(u)
     ridge = RIDGE * float(gram.diagonal().mean()) or 1.0
     factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
-    wanted = (rows.goal - rows.c) / rows.f
-    target = wanted
-    for repeat in range(1 + (ROUNDS if relu else 0)):
+    target = wanted = (rows.goal - rows.c) / rows.f
+    for left in range(rounds, -1, -1):
         centre = target.mean(0) if intercept else torch.zeros(target.shape[1])
         moment = (u.T @ (target - centre)).double() / len(u)
         w = torch.cholesky_solve(moment + ridge * prior.T, factor).T
-        if relu and repeat < ROUNDS:
+        if left:
             present = u @ w.float().T + centre
-            answered = rows.f * present + rows.c
-            zero = torch.where(answered < 0, present, -rows.c / rows.f)
+            zero = torch.where(rows.f * present + rows.c < 0, present, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
     return w, centre.double() - w @ mean.double()
 
@@ -139,48 +156,55 @@ def refit(
         inputs: some 1,000 normalised unlabelled inputs (n, C, H, W).
         rng: draws the pixels.
     """
-    graph = small.graph
-    uses = Counter(o.weights for o in graph)
-    layers = {o.name for o in consumers(graph) if uses[o.weights] == 1 and fan_in(graph, o) <= WIDEST}
-    free = {o.name for o in adjustable(graph)}
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
-    pair = Pair(original, small, edits, x, {o.name for o in graph})
+    pair = Pair(Original(original, x), small, edits)
+    pair.original.want(pair.of.values())
+    return fit(pair, small.graph.ops[1:], Effort(), rng).network()
+
+
+def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generator) -> Pair:
+    """Walks these operators of the compressed network, fitting the layers and correcting the statistics on the way.
+
+    The values that they read of others must be there.
+    """
+    names = {o.name for o in ops}
+    order = [o for o in shortcuts_first(pair.graph) if o.name in names]
+    layers, free = chains(pair.graph, shortcuts_first(pair.graph)), adjustable(pair.graph)
     fitted: set[str] = set()
-    for o in graph.ops[1:]:
-        if o.name in layers:
-            c = chain(graph, o, set(pair.small.values))
-            if _fit(pair, c, rng):
-                fitted |= {o.name} | ({c.norm.name} if c.norm else set())
-        if o.name in free:
-            source, y = pair.small.values[o.inputs[0]], pair.small.evaluate(o)
-            if o.name not in fitted:
-                adjust(pair.weights, o, source, y, moments(pair.goal(o.name)))
-            elif o.kind == "batch_norm":
-                set_affine(pair.weights, o, *affine(pair.weights, o), moments(source))
+    for o in order:
+        chain = layers.get(o.name)
+        if chain is not None and _fit(pair, chain, effort, rng):
+            fitted |= {p.name for p in (o, chain.norm) if p is not None}
+        if o.name in free and o.name not in fitted:
+            adjust(pair, o)
+        elif o.name in free and o.kind == "batch_norm" and effort.honest:
+            set_affine(pair.weights, o, *affine(pair.weights, o), moments(pair.small.values[o.inputs[0]]))
         pair.small.step(o)
-    return pair.network()
+        if effort.honest: pair.original.release(pair.of[o.name])
+    return pair
 
 
-def _fit(pair: Pair, c: Chain, rng: np.random.Generator) -> bool:
+def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:
     """Solves one layer; False where its outputs have no effect that could be fitted."""
-    o, x = c.layer, pair.small.values[c.layer.inputs[0]]
-    d = fan_in(pair.graph, o)
-    at = pixels(o, len(x), min(ROWS_PER_COLUMN * d, int(MOST_VALUES / d)), rng)
-    f, shift = affine(pair.weights, c.norm) if c.norm else (torch.ones(o.shape[0]).double(), torch.zeros(1).double())
+    o, norm, weights = chain.layer, chain.norm, pair.weights
+    size = o.shape[0]
+    f, c = affine(weights, norm) if norm else (torch.ones(size).double(), torch.zeros(size).double())
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
         return False
-    other = 0.0 if c.add is None else outputs(pair.small.values[c.other], at)
-    safe = torch.where(alive, f, 1.0).float()
-    rows = Rows(patches(o, x, at), outputs(pair.goal(c.end.name), at), safe, shift.float() + other)
-    weight = pair.weights[f"{o.weights}.weight"]
-    intercept = c.norm is not None or bool(o["bias"])
-    w, b = solve(rows, weight.flatten(1).double(), intercept, c.relu is not None)
-    weight.copy_(torch.where(alive[:, None], w, weight.flatten(1).double()).reshape(weight.shape))
+    d, x = fan_in(pair.graph, o), pair.small.values[o.inputs[0]]
+    at = pixels(o, len(x), min(effort.rows_per_column * d, int(MOST_VALUES / d)), rng)
+    other = torch.zeros(1) if chain.add is None else outputs(pair.small.values[chain.other], at)
+    goal = outputs(pair.goal(chain.end.name), at)
+    rows = Rows(patches(o, x, at), goal, torch.where(alive, f, 1.0).float(), c.float() + other)
+    weight = weights[f"{o.weights}.weight"]
+    now = weight.flatten(1).double()
+    intercept = norm is not None or bool(o["bias"])
+    w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
+    weight.copy_(torch.where(alive[:, None], w, now).reshape(weight.shape))
     if o["bias"]:
-        bias = pair.weights[f"{o.weights}.bias"]
+        bias = weights[f"{o.weights}.bias"]
         bias.copy_(torch.where(alive, b, bias.double()))
-    elif c.norm is not None:
-        mean = pair.weights[f"{c.norm.weights}.running_mean"]
-        mean.sub_(torch.where(alive, b, 0.0).float())
+    elif norm is not None:
+        weights[f"{norm.weights}.running_mean"].sub_(torch.where(alive, b, 0.0).float())
     return True

@@ -1,9 +1,10 @@
-"""How the cost of one unit is measured: as the marginal cost of more of it in a chain.
+"""How the cost of one unit is measured: as the marginal cost of more of it in a network.
 
 An operator alone costs 1.02 to 2.45 times what it adds to a network (the call, layout changes, lost fusion), while
-(chain of n - chain of 1) / (n - 1) is right to a few per cent. What keeps its shape is chained; a convolution a→b is
-chained with its mirror b→a, half of the pair's cost each; what changes the spatial size stands n times beside itself,
-the outputs added up, and the price of the additions is taken off again.
+(n of it - one of it) / (n - 1) is right to a few per cent. What keeps its shape stands in a chain. What changes it
+stands n times beside itself on one input, the outputs added up, and the price of the additions is taken off again:
+a chain of a→b and its mirror b→a would give both the same price, which they do not have (kernels work on several
+output blocks at once, so that widening is cheaper than narrowing).
 """
 
 from __future__ import annotations
@@ -33,31 +34,29 @@ def recipe(unit: Unit) -> Recipe:
         return _boundary(unit)
     if unit.kind == "add":
         return _addition(unit)
-    if unit.kind in ("conv", "linear") and _keeps_size(unit):
-        if unit.cin == unit.cout:
-            return _pair(lambda n: chain([unit] * n), 1)
-        if min(unit.cin, unit.cout) > 4:  # a stem has no mirror
-            mirror = replace(unit, cin=unit.cout, cout=unit.cin)
-            pair = sorted((unit, mirror), key=lambda u: u.cin)
-            return _pair(lambda n: chain(pair * (n // 2 or 1) if n > 1 else pair), 0)
-    if unit.kind not in ("conv", "linear", "max_pool", "avg_pool", "global_pool"):
-        return _pair(lambda n: chain([unit] * n), 1)
-    return _beside(unit)
+    if unit.kind == "linear":
+        return _before_a_tail(unit)
+    if unit.kind in ("max_pool", "avg_pool", "global_pool"):
+        return _beside(unit, "sum")
+    if unit.kind == "conv" and not (unit.out_size == unit.size and unit.cin == unit.cout):
+        return _beside(unit, "add")
+    return _chained(unit)
 
 
-def _pair(make: Callable[[int], Graph], first: int) -> Recipe:
-    """Marginal cost between a chain of `LONG` and one of 1 (or of one pair)."""
-    short = 1 if first else 2
-    graphs = (make(1), make(LONG))
-    return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / (LONG - short), 0.0))
+def _chained(unit: Unit) -> Recipe:
+    """Marginal cost between a chain of `LONG` and one."""
+    graphs = (chain([unit]), chain([unit] * LONG))
+    return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / (LONG - 1), 0.0))
 
 
 def _addition(unit: Unit) -> Recipe:
-    """A residual addition is fused into the convolution before it where the runtime can: priced behind one."""
+    """A residual addition is fused into the convolution before it where the runtime can: priced in blocks of two.
+
+    A convolution may not add what it still reads, so a chain in which each adds its own input would not fuse.
+    """
     conv = _square(unit.cin, unit.size, unit.bits)
-    return Recipe(
-        (chain([conv] * LONG), chain([conv] * LONG, residual=True)), (), lambda ms, _: max((ms[1] - ms[0]) / LONG, 0.0)
-    )
+    graphs = (chain([conv] * LONG), chain([conv] * LONG, block=2))
+    return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / (LONG // 2), 0.0))
 
 
 def _boundary(unit: Unit) -> Recipe:
@@ -68,10 +67,16 @@ def _boundary(unit: Unit) -> Recipe:
     return Recipe(graphs, (low, high), lambda ms, needs: max((ms[1] - ms[0]) / steps - sum(needs), 0.0))
 
 
-def _beside(unit: Unit) -> Recipe:
-    out = unit.out_size
+def _before_a_tail(unit: Unit) -> Recipe:
+    """A dense layer is small and unlike its mirror: a network of it and a narrow one against the narrow one."""
+    tail = replace(unit, cin=unit.cout, cout=8, act="")
+    return Recipe((chain([tail]), chain([unit, tail])), (), lambda ms, _: max(ms[1] - ms[0], 0.0))
+
+
+def _beside(unit: Unit, joint: str) -> Recipe:
+    """`joint` is "add" where the additions fuse with the unit, "sum" where they are kernels of their own."""
     n = LONG - 2
-    needs = (Unit("add", unit.cout, unit.cout, out, unit.bits),) if out else ()
+    needs = (Unit(joint, unit.cout, unit.cout, unit.out_size, unit.bits),)
     graphs = (beside(unit, 1), beside(unit, n))
     return Recipe(graphs, needs, lambda ms, adds: max((ms[1] - ms[0]) / (n - 1) - sum(adds), 0.0))
 
@@ -80,10 +85,6 @@ def _square(width: int, size: tuple[int, ...], bits: int) -> Unit:
     one = (1, 1)
     attrs: dict[str, Attr] = {"dilation": one, "groups": 1, "kernel": (3, 3), "padding": one, "stride": one}
     return Unit("conv", width, width, size, bits, "relu", tuple(attrs.items()))
-
-
-def _keeps_size(unit: Unit) -> bool:
-    return unit.out_size == unit.size
 
 
 class _Writer:
@@ -98,15 +99,16 @@ class _Writer:
         self.ops.append(op(name, kind, inputs, shape, weights, bits, **attrs))  # type: ignore[arg-type]
         return name
 
-    def unit(self, unit: Unit, *sources: str, residual: str = "") -> str:
+    def unit(self, unit: Unit, source: str, residual: str = "") -> str:
         attrs = dict(unit.attrs)
         if unit.kind in ("conv", "linear"):
             attrs["bias"] = 1
         if attrs.get("groups") == "dw":
             attrs["groups"] = unit.cin
         shape = (unit.cout, *unit.out_size)
-        inputs = sources * 2 if unit.kind in ("mul", "sub") else sources
-        name = self.put(unit.kind, inputs, shape, unit.bits, **attrs)
+        kind = "add" if unit.kind == "sum" else unit.kind
+        inputs = {"sum": (source, "input"), "mul": (source, source), "sub": (source, source)}.get(unit.kind, (source,))
+        name = self.put(kind, inputs, shape, unit.bits, **attrs)
         if residual:
             name = self.put("add", (name, residual), shape, unit.bits)
         return self.put(unit.act, (name,), shape, unit.bits) if unit.act else name
@@ -119,19 +121,23 @@ class _Writer:
         return Graph(tuple(self.ops), last)
 
 
-def chain(units: Sequence[Unit], residual: bool = False) -> Graph:
-    """Units one behind the other; with `residual` each adds its input to its output."""
+def chain(units: Sequence[Unit], block: int = 0) -> Graph:
+    """Units one behind the other; with `block`, the input of every so many is added to their output."""
     w = _Writer(units[0].cin, units[0].size)
-    last = "input"
-    for u in units:
-        last = w.unit(u, last, residual=last if residual else "")
+    last = start = "input"
+    for n, u in enumerate(units, 1):
+        if block and n % block == 0:
+            last = start = w.unit(u, last, residual=start)
+        else:
+            last = w.unit(u, last)
     return w.done(last)
 
 
 def beside(unit: Unit, n: int) -> Graph:
-    """`n` copies of a unit on one input, their outputs added up."""
+    """`n` copies of a unit on one input, their outputs added up; pools stand behind a convolution, as they do."""
     w = _Writer(unit.cin, unit.size)
-    total = w.unit(unit, "input")
+    source = w.unit(_square(unit.cin, unit.size, unit.bits), "input") if "pool" in unit.kind else "input"
+    total = w.unit(unit, source)
     for _ in range(n - 1):
-        total = w.unit(unit, "input", residual=total)
+        total = w.unit(unit, source, residual=total)
     return w.done(total)

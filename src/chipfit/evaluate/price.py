@@ -16,12 +16,12 @@ from scipy.optimize import lsq_linear
 from chipfit.core.graph import Graph
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import Unit, UnitMap, term
+from chipfit.evaluate.units import Site, Unit, UnitMap, term
 from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer
 
-FULL_TABLE = 40
+FULL_TABLE = 64
 """Cells of one family of units up to which every one is measured; larger families are sampled and interpolated."""
 
 GRID = 4
@@ -40,45 +40,78 @@ class Pricing:
     measured: tuple[float, ...]
 
 
-def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, *, calibrate: int = 14) -> Pricing:
+def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, *, calibrate: int = 64) -> Pricing:
     """The offer's menu with `latency_ms` terms.
 
-    `calibrate` random assignments are timed as whole networks; a scale for each precision and for the boundaries and
-    a constant are fitted to them by a ridge that pulls towards "as measured".
+    `calibrate` random assignments are timed as whole networks; they correct a constant and one scale for each
+    resolution and precision (Bayesian least squares around "as measured in chains").
     """
     units = UnitMap(graph, offer)
-    terms = _terms(units, timing)
+    parts = _parts(units, timing)
     assignments = _spread(offer.menu, calibrate, rng)
     graphs = [on_graph.apply(graph, offer.menu.edits(a), units.coupling) for a in assignments]
     measured = np.array([m.value for m in timing.graphs(graphs, "quick")])
     good = np.isfinite(measured)
-    parts = np.array([[_sum(terms[part], a) for part in _PARTS] for a in assignments])
-    scale, left_out = _calibrate(parts[good], measured[good], timing.facts.overhead_ms)
-    menu = offer.menu.priced(_scaled(terms, scale))
-    return Pricing(menu, tuple(left_out.tolist()), tuple(measured[good].tolist()))
+    sums = np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
+    scales, left_out = _calibrate(sums[good], measured[good], parts)
+    terms = [replace(t, table=t.table * s) for p, s in zip(parts, scales, strict=True) for t in p.terms]
+    return Pricing(offer.menu.priced(terms), tuple(left_out.tolist()), tuple(measured[good].tolist()))
 
 
-_PARTS = ("fp32", "int8", "boundary")
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Terms that are right up to one common factor, which is known to about `spread`."""
+
+    terms: tuple[Term, ...]
+    spread: float
 
 
-def _terms(units: UnitMap, timing: Timing) -> dict[str, list[Term]]:
-    """Latency terms by part; every table holds the cells of one part, zeros elsewhere."""
+CALL_MS = 0.012
+"""First guess of what a network costs beyond its kernels: the call, the input's and the output's layout."""
+
+CONVERSION_MS = 0.004
+"""First guess of what quantising the input, or answering from int8, adds."""
+
+
+def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
+    """Latency terms in groups: the constant, conversions, and units by resolution and precision."""
     tables = [(site, *units.table(site)) for site in units.sites]
-    borders = [(name, p, q, _border(units, name, p, q)) for name, p, q in units.boundaries()]
+    borders = [(name, _border(units, name, p, q)) for name, p, q in units.boundaries()]
     wanted = {u for _, _, cells in tables for u in cells.values() if u} | {
-        u for *_, (_, cells) in borders for u in cells.values() if u
+        u for _, (_, cells) in borders for u in cells.values() if u
     }
     ms = unit_ms(wanted, timing)
-    terms: dict[str, list[Term]] = {part: [] for part in _PARTS}
+    groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
     for site, on, cells in tables:
-        for part, bits in (("fp32", 32), ("int8", 8)):
+        for bits in (32, 8):
             mine = {c: ms[u] for c, u in cells.items() if u and u.bits == bits}
             if mine:
-                terms[part].append(term(units.menu, "latency_ms", on, mine, site.op.name))
-    for name, _, _, (on, cells) in borders:
-        values = {c: ms[u] / 2 for c, u in cells.items() if u}  # a unit holds the way there and back
-        terms["boundary"].append(term(units.menu, "latency_ms", on, values, f"boundary {name}"))
-    return terms
+                groups[_out_size(units, site), bits].append(term(units.menu, "latency_ms", on, mine, site.op.name))
+    conversions = []
+    for name, (on, cells) in borders:
+        for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
+            # a unit holds the way there and back; a kernel more is never free
+            values = {c: ms[u] / 2 + CONVERSION_MS / 2 for c, u in cells.items() if u and u.bits == bits}
+            conversions.append(term(units.menu, "latency_ms", on, values, f"{name} {way}"))
+    made = [_Part((Term("latency_ms", (), np.array(CALL_MS), "call"),), 1.0)]
+    made += [_Part((t,), 1.0) for t in _ends(units)]
+    made += [_Part((t,), 1.0) for t in conversions]
+    return made + [_Part(tuple(group), 0.4) for group in groups.values()]
+
+
+def _out_size(units: UnitMap, site: Site) -> tuple[int, ...]:
+    shape = units.graph[site.op.name].shape
+    return shape[1:] if len(shape) == 3 else ()
+
+
+def _ends(units: UnitMap) -> list[Term]:
+    """What the precision of the first and of the last site adds at the network's ends."""
+    decisions = dict.fromkeys(units.precision.values())
+    found = []
+    for d in list(dict.fromkeys([*list(decisions)[:1], *list(decisions)[-1:]])):
+        low = [float(o.value == 8) * CONVERSION_MS for o in units.menu.decisions[d].options]
+        found.append(Term("latency_ms", (d,), np.array(low), f"ends {units.menu.decisions[d].name}"))
+    return found
 
 
 def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
@@ -93,7 +126,8 @@ def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...],
         chosen = {d: options[d][o].value for d, o in zip(on, cell, strict=True)}
         channels = shape[0] if width is None else chosen[width] or shape[0]
         flat = len(shape) != 3
-        cells[cell] = None if chosen[p] == chosen[q] or flat else Unit("boundary", channels, channels, shape[1:], 8)
+        same = chosen[p] == chosen[q] or flat
+        cells[cell] = None if same else Unit("boundary", channels, channels, shape[1:], chosen[p])
     return on, cells
 
 
@@ -145,8 +179,7 @@ def _sampled(units: Iterable[Unit]) -> dict[Unit, list[Unit]]:
         families[_family(u)].add(u)
     chosen: dict[Unit, list[Unit]] = {}
     for family, members in families.items():
-        pairs = {frozenset((u.cin, u.cout)) if u.kind == "conv" else (u.cin, u.cout) for u in members}
-        if len(pairs) > FULL_TABLE:
+        if len(members) > FULL_TABLE:
             a, b = (_grid(sorted({getattr(u, side) for u in members})) for side in ("cin", "cout"))
             chosen[family] = sorted((u for u in members if u.cin in a and u.cout in b), key=lambda u: (u.cin, u.cout))
     return {f: points for f, points in chosen.items() if len(points) >= 6}
@@ -180,39 +213,33 @@ def _sum(terms: Sequence[Term], a: Assignment) -> float:
     return float(sum(t.table[tuple(a[d] for d in t.on)] for t in terms))
 
 
-def _calibrate(
-    parts: NDArray[np.float64], measured: NDArray[np.float64], overhead: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(constant and scale of each part, leave-one-out predictions).
+NOISE = 0.015
+"""Relative error of a quick measurement of a whole network together with what no table can tell."""
 
-    Relative least squares; each scale is pulled to 1 and the constant to the device's overhead, as strongly as one
-    more network would.
+
+def _calibrate(
+    sums: NDArray[np.float64], measured: NDArray[np.float64], parts: Sequence[_Part]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(scale of each part, leave-one-out predictions in ms).
+
+    Least squares of relative errors in units of `NOISE`, with each scale drawn to 1 in units of the part's spread.
     """
-    prior = np.array([overhead, 1.0, 1.0, 1.0])
-    x = np.column_stack([np.ones(len(parts)), parts]) / measured[:, None]
-    typical = np.maximum(np.abs(x).mean(0), 1e-9) * 0.3
-    pull = np.diag(typical)
+    x = sums / measured[:, None] / NOISE
+    spread = np.array([p.spread for p in parts])
 
     def fit(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        a = np.vstack([x[rows], pull])
-        b = np.concatenate([np.ones(int(rows.sum())), pull @ prior])
-        theta: NDArray[np.float64] = lsq_linear(a, b, bounds=([0.0, 0.3, 0.3, 0.0], np.inf)).x
+        a = np.vstack([x[rows], np.diag(1 / spread)])
+        b = np.concatenate([np.full(int(rows.sum()), 1 / NOISE), 1 / spread])
+        theta: NDArray[np.float64] = lsq_linear(a, b, bounds=(0.0, np.inf)).x
         return theta
 
-    everyone = np.ones(len(parts), bool)
-    left_out = np.empty(len(parts))
-    for i in range(len(parts)):
+    everyone = np.ones(len(sums), bool)
+    left_out = np.empty(len(sums))
+    for i in range(len(sums)):
         others = everyone.copy()
         others[i] = False
-        left_out[i] = float(x[i] @ fit(others)) * measured[i]
+        left_out[i] = float(sums[i] @ fit(others))
     return fit(everyone), left_out
-
-
-def _scaled(terms: Mapping[str, Sequence[Term]], scale: NDArray[np.float64]) -> list[Term]:
-    made = [Term("latency_ms", (), np.array(scale[0]), "overhead")]
-    for part, s in zip(_PARTS, scale[1:], strict=True):
-        made += [replace(t, table=t.table * s) for t in terms[part]]
-    return made
 
 
 def _spread(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]:

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from chipfit.compress import profile as profiling
 from chipfit.compress.profile import Profile
@@ -18,10 +15,9 @@ from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
 from chipfit.core.graph import Network
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.damage import damaged
+from chipfit.evaluate.damage import Judge, damaged, repaired
 from chipfit.evaluate.price import Pricing, price, random_assignment
 from chipfit.evaluate.timing import Timing
-from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import Offer, offer
@@ -30,6 +26,9 @@ from chipfit.store.store import Store
 HESSIAN_INPUTS = 1024
 DAMAGE_INPUTS = 256
 """Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
+
+QUICK_INPUTS = 96
+"""Inputs that a network is repaired on to be scored, not shipped."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Start:
     pricing: Pricing
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
-    _logits: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _judges: dict[int, Judge] = field(default_factory=dict, repr=False)
 
     def stitched(self, a: Assignment) -> Network:
         """The network of an assignment, compensated from the profile; no gradients, no labels."""
@@ -63,7 +62,10 @@ class Start:
         return made
 
     def true_damage(self, a: Assignment) -> float:
-        """KL divergence (nats) of the stitched network from the original on inputs that no option was scored on."""
+        """KL divergence (nats) of the repaired network from the original on inputs that no option was scored on.
+
+        Repaired on a few inputs only, in float: quick enough to correct a search.
+        """
         return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS)
 
     def confirmed_damage(self, a: Assignment) -> float:
@@ -76,13 +78,11 @@ class Start:
         return self.inputs[start : start + n]
 
     def _divergence(self, a: Assignment, at: int) -> float:
-        x = torch.from_numpy(self._part(at, DAMAGE_INPUTS)).contiguous(memory_format=torch.channels_last)
-        key = f"teacher {at}"
-        with torch.inference_mode():
-            if key not in self._logits:
-                self._logits[key] = F.log_softmax(build(self.entry.network)(x), 1)
-            student = F.log_softmax(build(self.stitched(a))(x), 1)
-        return float(F.kl_div(student, self._logits[key], reduction="batchmean", log_target=True))
+        network = self.entry.network
+        if at not in self._judges:
+            self._judges[at] = Judge(network, self._part(at, DAMAGE_INPUTS))
+        quick = repaired(network, self.profile, self.menu.edits(a), self._part(0, QUICK_INPUTS))
+        return self._judges[at].of(quick)
 
     def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(predicted, true) damage of `n` random stitched networks, each with a random number of changed decisions.
@@ -120,7 +120,8 @@ def open_start(
     rng = np.random.default_rng(seed)
     pricing = price(entry.network.graph, offered, timing, rng)
     profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
-    menu, profile = damaged(entry.network, offered, profile, inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS])
+    scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
+    menu, profile = damaged(entry.network, offered, profile, inputs[:HESSIAN_INPUTS], scored)
     counts = priced_counts(entry.network.graph, offered)
     menu = menu.priced([*counts.terms, *(t for t in pricing.menu.terms if t.metric == "latency_ms")])
     return Start(entry, offered, profile, pricing, menu, inputs)

@@ -97,6 +97,8 @@ def _within(menu: Menu, limits: Sequence[Limit], assignment: Assignment) -> bool
 
 def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline) -> Assignment | None:
     """The assignment of least goal within the limits, or None when there is none."""
+    if not menu.decisions:
+        return () if _within(menu, limits, ()) else None
     rows = [Row(tabulate(menu, x.metric, _sign(x)), _sign(x) * x.value) for x in limits]
     program = linearise(menu, goal, rows)
     if program is None:
@@ -142,8 +144,6 @@ def _milp(
     program: Program, aim: NDArray[np.float64], within: LinearConstraint | None, deadline: Deadline
 ) -> NDArray[np.float64] | None:
     """(columns,) the best answer, or None when there is none."""
-    if program.count == 0:
-        return np.zeros(0)
     integer = np.arange(program.count) < program.binaries
     # without an upper bound on y (the marginals give it) HiGHS has fewer answers to repair
     bounds = Bounds(0, np.where(integer, 1.0, np.inf))

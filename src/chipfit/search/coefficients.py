@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import ChipfitError, Infeasible
+from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Limit
 from chipfit.search.assign import assign
 from chipfit.space.menu import Assignment, Menu
@@ -95,8 +95,6 @@ def _solved(
     """The optimum for these coefficients, or None when the time ran out first."""
     try:
         return assign(menu, limits, objective=objective, scale=at, deadline=until)
-    except Infeasible:
-        raise
     except ChipfitError:
         if not until.passed():
             raise

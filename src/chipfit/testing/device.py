@@ -89,6 +89,8 @@ class DeviceLaws:
         artifact = self.artifacts()[0]
         with self._device() as device:
             a, b = device.measure([artifact, artifact], "quick")
+        self._good(a)
+        self._good(b)
         ratio = b.value / a.value
         allowed = self.sigmas * math.hypot(a.spread / a.value, b.spread / b.value) + self.slack
         assert abs(ratio - 1) <= allowed, f"one artifact twice has ratio {ratio:.3f}; 1 ± {allowed:.3f} is allowed"

@@ -1,0 +1,61 @@
+"""Mean and variance of each channel, and the batch norm that turns one pair into another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from chipfit.compress.forward import Tensors
+from chipfit.core.graph import Op
+
+LARGEST = 8.0
+"""Limit of a change of scale: a channel that all but died must not come back as noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and (biased) variance of each channel, (C,) float64."""
+
+    mean: Tensor
+    var: Tensor
+
+
+def moments(y: Tensor) -> Moments:
+    """Over inputs and pixels of (n, C) or (n, C, H, W)."""
+    channels, count = y.shape[1], y.numel() // y.shape[1]
+    mean, var = torch.zeros(channels), torch.zeros(channels)
+    if count == 1:
+        return Moments(y.flatten().double(), var.double())
+    # the batch norm kernel is several times quicker than var_mean, and what training will see
+    F.batch_norm(y, mean, var, None, None, True, 1.0, 1e-5)
+    return Moments(mean.double(), var.double() * (count - 1) / count)
+
+
+def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:
+    """(C,) float64 factor f and offset c of a batch norm in evaluation: y = f x + c."""
+    gamma, beta, mean, var = (
+        weights[f"{o.weights}.{n}"].double() for n in ("weight", "bias", "running_mean", "running_var")
+    )
+    f = gamma / torch.sqrt(var + o["eps"])
+    return f, beta - f * mean
+
+
+def set_affine(weights: Tensors, o: Op, f: Tensor, c: Tensor, seen: Moments) -> None:
+    """Makes the batch norm compute y = f x + c, with what it has seen as its running statistics."""
+    for name, value in (
+        ("weight", f * torch.sqrt(seen.var + o["eps"])),
+        ("bias", c + f * seen.mean),
+        ("running_mean", seen.mean),
+        ("running_var", seen.var),
+    ):
+        weights[f"{o.weights}.{name}"].copy_(value)
+
+
+def matching(now: Moments, wanted: Moments) -> tuple[Tensor, Tensor]:
+    """(C,) factor and offset that give a value with moments `now` the wanted ones."""
+    r = torch.sqrt(wanted.var / now.var.clamp_min(1e-12)).clamp(1 / LARGEST, LARGEST)
+    return r, wanted.mean - r * now.mean
