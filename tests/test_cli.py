@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import chipfit
 from chipfit.api import config_file, doctor, inputs, runs
 from chipfit.api.config import Config
 from chipfit.cli import main
@@ -198,6 +203,23 @@ def test_the_same_command_goes_on_and_shows_what_was_made_for_each_budget(finish
     assert "run/report.html" in out
     assert re.fullmatch(r"(\[ *\d+ s\] \w+: .*\n)+", err)
     assert "assign: " in err
+
+
+def test_a_run_that_was_killed_ends_in_the_same_choice(finished: Finished, here: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(chipfit.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-m", "chipfit.cli", *FIT, *TWO], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "assign: " in line:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert told([*FIT, *TWO, "-q"])[0] == 0
+    mine, other = chipfit.open_run("run"), chipfit.open_run(finished.folder / "run")
+    assert [(m.key, m.test_accuracy, m.latency_ms) for m in mine.finals] == [
+        (m.key, m.test_accuracy, m.latency_ms) for m in other.finals
+    ]
 
 
 def test_the_same_command_on_a_finished_run_only_shows_it(

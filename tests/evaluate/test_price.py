@@ -47,7 +47,7 @@ def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str
 def test_tables_foretell_whole_networks(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     offered = offer(graph, {32: 8, 8: 8})
-    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=6)
+    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=40)
     rng = np.random.default_rng(1)
     errors = []
     for _ in range(30):

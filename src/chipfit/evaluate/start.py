@@ -13,10 +13,11 @@ from chipfit.compress import profile as profiling
 from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
+from chipfit.core.edits import Precision
 from chipfit.core.graph import Network
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.damage import Judge, damaged, repaired
-from chipfit.evaluate.price import Pricing, price, random_assignment
+from chipfit.evaluate.damage import Scorer, additivity, damage
+from chipfit.evaluate.price import Pricing, price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.space.menu import Assignment, Menu
@@ -26,9 +27,6 @@ from chipfit.store.store import Store
 HESSIAN_INPUTS = 1024
 DAMAGE_INPUTS = 256
 """Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
-
-QUICK_INPUTS = 96
-"""Inputs that a network is repaired on to be scored, not shipped."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Start:
     pricing: Pricing
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
-    _judges: dict[int, Judge] = field(default_factory=dict, repr=False)
 
     def stitched(self, a: Assignment) -> Network:
         """The network of an assignment, compensated from the profile; no gradients, no labels."""
@@ -64,7 +61,7 @@ class Start:
     def true_damage(self, a: Assignment) -> float:
         """KL divergence (nats) of the repaired network from the original on inputs that no option was scored on.
 
-        Repaired on a few inputs only, in float: quick enough to correct a search.
+        In float, and repaired with little effort: quick enough to correct a search.
         """
         return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS)
 
@@ -78,29 +75,14 @@ class Start:
         return self.inputs[start : start + n]
 
     def _divergence(self, a: Assignment, at: int) -> float:
-        network = self.entry.network
-        if at not in self._judges:
-            self._judges[at] = Judge(network, self._part(at, DAMAGE_INPUTS))
-        quick = repaired(network, self.profile, self.menu.edits(a), self._part(0, QUICK_INPUTS))
-        return self._judges[at].of(quick)
+        edits = self.menu.edits(a)
+        scored = Scorer(self.entry.network, self.profile, self._part(at, DAMAGE_INPUTS), [edits])
+        return scored.damage(tuple(e for e in edits if not isinstance(e, Precision)))
 
     def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(predicted, true) damage of `n` random stitched networks, each with a random number of changed decisions.
-
-        Precision is left as it is: the stitched network is scored in float.
-        """
-        menu = self.menu
-        free = [i for i, d in enumerate(menu.decisions) if d.kind != "precision"]
-        found: list[Assignment] = []
-        while len(found) < n:
-            a = random_assignment(menu, rng)
-            changed = set(rng.permutation(free)[: int(rng.integers(1, len(free) + 1))].tolist())
-            mixed = tuple(o if i in changed else 0 for i, o in enumerate(a))
-            if menu.valid(mixed):
-                found.append(mixed)
-        predicted = [menu.total("damage", a) for a in found]
-        true = [self.true_damage(a) for a in found]
-        return np.array(predicted), np.array(true)
+        """(predicted, true) damage of `n` random repaired networks, light and heavy ones, on unseen inputs."""
+        inputs = self._part(HESSIAN_INPUTS + DAMAGE_INPUTS, DAMAGE_INPUTS)
+        return additivity(self.menu, self.entry.network, self.profile, inputs, rng, n)
 
 
 def open_start(
@@ -121,7 +103,7 @@ def open_start(
     pricing = price(entry.network.graph, offered, timing, rng)
     profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
     scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
-    menu, profile = damaged(entry.network, offered, profile, inputs[:HESSIAN_INPUTS], scored)
+    menu, profile = damage(entry.network, offered, profile, scored)
     counts = priced_counts(entry.network.graph, offered)
     menu = menu.priced([*counts.terms, *(t for t in pricing.menu.terms if t.metric == "latency_ms")])
     return Start(entry, offered, profile, pricing, menu, inputs)
