@@ -24,8 +24,7 @@ def doctor(*, common: Common = COMMON) -> int:
     """Look at this machine: versions, cores, instruction sets, timing noise, data; and how to get what is missing."""
     from chipfit.api import doctor as at
 
-    with following(common) as progress:
-        progress("doctor", "versions, processor, the noise of a small network's timing")
+    with following(common):
         findings = at.examine()
     rows: list[list[RenderableType]] = [
         [

@@ -58,7 +58,7 @@ def following(common: Common, seconds: float | None = None) -> Iterator[Callable
     if not sys.stderr.isatty() or common.verbose:
         yield lambda phase, detail: say(f"[{time.monotonic() - began:5.0f} s] {phase}: {detail}")
         return
-    now = ["begin", "reading models and data"]
+    now = ["begin", "reading what was named"]
 
     def shown() -> Table:
         gone = time.monotonic() - began

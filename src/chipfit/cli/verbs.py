@@ -116,8 +116,7 @@ def profile(
     from chipfit.api import quick
     from chipfit.cli import show
 
-    with following(common) as progress:
-        progress("profile", " ".join(model))
+    with following(common):
         found = quick.profile_of(options)
     emit(common, cast(Plain, {name: asdict(p) for name, p in found.items()}), show.profiles(found, all))
     return 0
@@ -141,8 +140,7 @@ def check(
     from chipfit.api import quick
     from chipfit.cli import show
 
-    with following(common) as progress:
-        progress("check", " ".join(model))
+    with following(common):
         found = quick.check_of(options)
     emit(common, cast(Plain, {name: asdict(f) for name, f in found.items()}), show.feasibility(found))
     return 0 if any(f.feasible for f in found.values()) else Infeasible.exit_code

@@ -11,7 +11,7 @@ needed. Layers that share their weights share their H (the rows of both are coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from chipfit.compress.forward import Walk, batch, tensors
+from chipfit.compress.forward import Walk, affordable, batch, tensors
+from chipfit.compress.moments import affine
 from chipfit.core.graph import Graph, Network, Op
 
 WIDEST = 6000
@@ -28,6 +29,12 @@ WIDEST = 6000
 
 RIDGE = 0.01
 """λ as a share of the mean diagonal."""
+
+MOST_ROWS = 60_000
+"""Patches of one layer; more change little."""
+
+MEMORY_MB = 1500.0
+"""For the values of the inputs that are walked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,65 +70,80 @@ def pixels(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Pixels | Non
 
 
 def patches(o: Op, x: Tensor, at: Pixels | None) -> Tensor:
-    """(rows, d) float32 input patches of the layer at these positions, in the order of its weight's axes."""
+    """(rows, d) float32 input patches of a layer at these positions of the first inputs, ordered as `flat` does."""
     if at is None:
         return x
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = o["kernel"], o["stride"], o["padding"], o["dilation"]
-    nhwc = F.pad(x, (pw, pw, ph, ph)).permute(0, 2, 3, 1)
-    image = torch.arange(len(x))[:, None]
-    taps = [
-        nhwc[image, at.rows * sh + i * dh, at.columns * sw + j * dw] for i in range(kh) for j in range(kw)
-    ]  # each (n, p, C)
-    return torch.stack(taps, -1).flatten(0, 1).flatten(1)
+    nhwc = F.pad(x[: len(at.rows)].permute(0, 2, 3, 1), (0, 0, pw, pw, ph, ph))
+    n, height, width, channels = nhwc.shape
+    first = (torch.arange(n)[:, None] * height + at.rows * sh) * width + at.columns * sw
+    taps = (torch.arange(kh)[:, None] * dh * width + torch.arange(kw) * dw).flatten()
+    return nhwc.reshape(-1, channels)[(first[:, :, None] + taps).flatten()].view(first.numel(), -1)
 
 
 def outputs(y: Tensor, at: Pixels | None) -> Tensor:
     """(rows, O) values of a layer's output at these positions."""
     if at is None:
         return y
-    return y.permute(0, 2, 3, 1)[torch.arange(len(y))[:, None], at.rows, at.columns].flatten(0, 1)
+    return y.permute(0, 2, 3, 1)[torch.arange(len(at.rows))[:, None], at.rows, at.columns].flatten(0, 1)
 
 
-def ridged(gram: NDArray[np.float64], ridge: float = RIDGE) -> NDArray[np.float64]:
-    """H: the mean of UᵀU with λ on its diagonal."""
-    mean = float(np.trace(gram)) / len(gram)
-    return gram + (ridge * mean if mean > 0 else 1.0) * np.eye(len(gram))
+def flat(weight: Tensor) -> Tensor:
+    """A layer's weight (O, C, k, k) or (O, C) as (O, d), pixel by pixel with the channels of a pixel together."""
+    return weight.permute(0, 2, 3, 1).flatten(1) if weight.ndim == 4 else weight
 
 
+def unflat(rows: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `flat`, in the shape of `like`."""
+    if like.ndim != 4:
+        return rows
+    return rows.reshape(len(like), *like.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def columns_of(inputs: NDArray[np.intp], weight: Tensor) -> NDArray[np.intp]:
+    """Columns of the flat weight that read these input channels, (pixels, *inputs.shape)."""
+    taps = np.arange(int(np.prod(weight.shape[2:]))).reshape(-1, *(1,) * inputs.ndim)
+    return taps * weight.shape[1] + inputs
+
+
+def ridged(gram: Tensor, ridge: float = RIDGE) -> Tensor:
+    """H from the mean of u uᵀ, (d, d), or from its diagonal (d,): with λ added to the diagonal."""
+    diagonal = gram if gram.ndim == 1 else gram.diagonal()
+    amount = (ridge * float(diagonal.mean())) or 1.0
+    return gram + (amount if gram.ndim == 1 else amount * torch.eye(len(gram), dtype=gram.dtype))
+
+
+@torch.inference_mode()
 def hessians(
     network: Network, inputs: NDArray[np.float32], rng: np.random.Generator, *, rows_per_column: int = 20
-) -> dict[str, NDArray[np.float64]]:
-    """H (d, d) by weight prefix, for every layer of `consumers`, from normalised inputs (n, C, H, W)."""
+) -> dict[str, Tensor]:
+    """H (d, d) float64 by weight prefix, for every layer of `consumers`, from normalised inputs (n, C, H, W).
+
+    Layers of more than `WIDEST` columns get the diagonal (d,) alone.
+    """
     graph, weights = network.graph, tensors(network.weights)
-    wanted = {o.name: o for o in consumers(graph)}
-    sums: dict[str, NDArray[np.float64]] = {}
-    counts: dict[str, int] = {}
-    with torch.inference_mode():
-        for start in range(0, len(inputs), 128):
-            part = batch(inputs[start : start + 128])
-            share = len(part) / len(inputs)
-            walk = Walk(graph, weights, {graph.ops[0].name: part})
-            for o in graph.ops[1:]:
-                if o.name in wanted:
-                    rows = int(rows_per_column * fan_in(graph, o) * share) + 1
-                    u = patches(o, walk.values[o.inputs[0]], pixels(o, len(part), rows, rng))
-                    gram = (u.T @ u).double().numpy()
-                    sums[o.weights] = sums[o.weights] + gram if o.weights in sums else gram
-                    counts[o.weights] = counts.get(o.weights, 0) + len(u)
-                walk.step(o)
+    wanted = {o.name for o in consumers(graph)}
+    sums: dict[str, Tensor] = {}
+    counts: Counter[str] = Counter()
+    step = min(128, affordable(graph, MEMORY_MB))
+    for start in range(0, len(inputs), step):
+        part = batch(inputs[start : start + step])
+        walk = Walk(graph, weights, {graph.ops[0].name: part})
+        for o in graph.ops[1:]:
+            if o.name in wanted:
+                d = fan_in(graph, o)
+                rows = min(rows_per_column * d, MOST_ROWS) * len(part) // len(inputs) + 1
+                u = patches(o, walk.values[o.inputs[0]], pixels(o, len(part), rows, rng))
+                gram = (u.T @ u if d <= WIDEST else u.square().sum(0)).double()
+                sums[o.weights] = sums[o.weights] + gram if o.weights in sums else gram
+                counts[o.weights] += len(u)
+            walk.step(o)
     return {name: ridged(total / counts[name]) for name, total in sums.items()}
 
 
-def output_scale(network: Network, o: Op) -> NDArray[np.float64]:
+def output_scale(network: Network, o: Op) -> Tensor:
     """(O,) factor that the batch norm behind a layer puts on its outputs; ones where none follows directly."""
-    users = network.graph.users[o.name]
-    norms = [network.graph[u] for u in users if network.graph[u].kind == "batch_norm"]
-    size = o.shape[0] if o.kind == "conv" else o.shape[-1]
-    if len(users) != 1 or not norms:
-        return np.ones(size)
-    w: Mapping[str, NDArray[np.float32]] = network.weights
-    norm = norms[0]
-    scale: NDArray[np.float64] = w[f"{norm.weights}.weight"] / np.sqrt(
-        w[f"{norm.weights}.running_var"].astype(np.float64) + norm["eps"]
-    )
-    return scale
+    users = [network.graph[u] for u in network.graph.users[o.name]]
+    if len(users) != 1 or users[0].kind != "batch_norm":
+        return torch.ones(o.shape[0]).double()
+    return affine(tensors(network.weights), users[0])[0]

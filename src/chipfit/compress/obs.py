@@ -19,89 +19,83 @@ layer, exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from chipfit.compress.hessian import output_scale
+from chipfit.compress.forward import tensors
+from chipfit.compress.hessian import columns_of, flat, output_scale
 from chipfit.core.graph import Network
 from chipfit.space.groups import ChannelGroup
 
-Array = NDArray[np.float64]
 
-
-@dataclass(slots=True)
 class Reader:
-    """One layer that reads a group, while channels go: scaled weight (O, d), inverse of H, columns of each channel."""
+    """One layer that reads a group, while channels go.
 
-    weight: Array
-    inverse: Array
-    columns: NDArray[np.intp]
+    Args:
+        weight: (O, d), flat, scaled by what the batch norm behind it does.
+        hessian: (d, d), or its diagonal (d,): then nothing is compensated.
+        columns: (channels, s) columns of each channel.
+    """
 
-    def scores(self, alive: NDArray[np.intp]) -> Array:
+    def __init__(self, weight: Tensor, hessian: Tensor, columns: NDArray[np.intp]) -> None:
+        self.weight = weight.clone()
+        self.diagonal = hessian if hessian.ndim == 1 else None
+        self.inverse = hessian if hessian.ndim == 1 else torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+        self.columns = torch.from_numpy(columns)
+
+    def scores(self, alive: Tensor) -> Tensor:
         """(channels,) squared error after batch norm of giving up each of the channels that are left."""
         s = self.columns[alive]
-        inside = np.linalg.inv(self.inverse[s[:, :, None], s[:, None, :]])
-        w = self.weight[:, s].transpose(1, 0, 2)
-        return np.asarray(np.sum((w @ inside) * w, axis=(1, 2)))
+        w = self.weight[:, s].transpose(0, 1)  # (channels, O, s)
+        if self.diagonal is not None:
+            return (w.square().sum(1) * self.diagonal[s]).sum(1)
+        inside = torch.linalg.inv(self.inverse[s[:, :, None], s[:, None, :]])
+        return ((w @ inside) * w).sum((1, 2))
 
     def remove(self, channel: int) -> None:
-        """Gives up a channel and re-solves the others."""
-        s = self.columns[channel]
-        rows = self.inverse[s]
-        step = np.linalg.solve(rows[:, s], rows)
-        self.weight -= self.weight[:, s] @ step
-        self.inverse -= rows.T @ step
+        """Gives up a channel and solves for the others."""
+        if self.diagonal is None:
+            s = self.columns[channel]
+            rows = self.inverse[s]
+            step = torch.linalg.solve(rows[:, s], rows)
+            self.weight -= self.weight[:, s] @ step
+            self.inverse -= rows.T @ step
 
 
-def columns_of(network: Network, group: ChannelGroup, prefix: str) -> NDArray[np.intp]:
-    """(channels, s) columns of the flattened weight `prefix` that belong to each channel of the group."""
-    of = {c.op for c in group.consumers if network.graph[c.op].weights == prefix}
-    first = min(of)  # users of one weight read the same channels
-    weight = network.weights[f"{prefix}.weight"]
-    taps = int(np.prod(weight.shape[2:]))
-    channel = np.arange(group.size)[:, None]
-    parts = []
-    for c in group.consumers:
-        if c.op == first:
-            inputs = c.start + channel * c.repeat + np.arange(c.repeat)
-            parts.append((inputs[:, :, None] * taps + np.arange(taps)).reshape(group.size, -1))
-    return np.concatenate(parts, 1)
-
-
-def removal_order(network: Network, group: ChannelGroup, hessians: Mapping[str, Array]) -> tuple[int, ...]:
+def removal_order(network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Channels in the order in which they are given up; any width keeps a tail of it."""
+    graph, weights = network.graph, tensors(network.weights)
     readers = []
-    for prefix in dict.fromkeys(network.graph[c.op].weights for c in group.consumers):
-        o = next(o for o in network.graph if o.weights == prefix)
-        weight = network.weights[f"{prefix}.weight"].astype(np.float64)
-        scaled = weight.reshape(len(weight), -1) * output_scale(network, o)[:, None]
-        readers.append(Reader(scaled, inverse(hessians[prefix]), columns_of(network, group, prefix)))
+    for prefix in dict.fromkeys(graph[c.op].weights for c in group.consumers):
+        weight = weights[f"{prefix}.weight"]
+        o = next(o for o in graph if o.weights == prefix)  # users of one weight read the same channels
+        channel = np.arange(group.size)[:, None]
+        inputs = np.concatenate(
+            [c.start + channel * c.repeat + np.arange(c.repeat) for c in group.consumers if c.op == o.name], 1
+        )
+        columns = columns_of(inputs, weight).transpose(1, 0, 2).reshape(group.size, -1)
+        readers.append(Reader(flat(weight).double() * output_scale(network, o)[:, None], hessians[prefix], columns))
     return order_of(readers, group.size)
 
 
 def order_of(readers: Sequence[Reader], size: int) -> tuple[int, ...]:
     """The greedy order over all readers of a group."""
-    alive, order = np.arange(size), []
+    alive, order = list(range(size)), []
     while len(alive) > 1:
-        worst = int(np.argmin(sum(r.scores(alive) for r in readers)))
-        order.append(int(alive[worst]))
+        rows = torch.tensor(alive)
+        scores = torch.stack([r.scores(rows) for r in readers]).sum(0)
+        order.append(alive.pop(int(scores.argmin())))
         for r in readers:
             r.remove(order[-1])
-        alive = np.delete(alive, worst)
-    return (*order, int(alive[0]))
+    return (*order, alive[0])
 
 
-def inverse(hessian: Array) -> Array:
-    """H⁻¹ of a symmetric positive definite H."""
-    factor = scipy.linalg.cho_factor(hessian, lower=True)
-    return np.asarray(scipy.linalg.cho_solve(factor, np.eye(len(hessian))))
-
-
-def compensated(weight: Array, hessian: Array, keep: NDArray[np.intp]) -> Array:
+def compensated(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
     """(O, len(keep)) weight on the columns `keep` with the least error for what a (O, d) weight computes."""
-    inside = hessian[np.ix_(keep, keep)]
-    factor = scipy.linalg.cho_factor(inside, lower=True)
-    return np.asarray(scipy.linalg.cho_solve(factor, hessian[keep] @ weight.T).T)
+    if hessian.ndim == 1:
+        return weight[:, keep]
+    factor = torch.linalg.cholesky(hessian[keep][:, keep])
+    return torch.cholesky_solve(hessian[keep] @ weight.T, factor).T

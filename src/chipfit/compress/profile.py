@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import edit
-from chipfit.compress.hessian import consumers, hessians
+from chipfit.compress.hessian import columns_of, consumers, flat, hessians, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.edits import Edit, Width, to_plain
 from chipfit.core.graph import Network, Weights
@@ -94,7 +95,7 @@ def profile(network: Network, inputs: NDArray[np.float32], rng: np.random.Genera
     """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W)."""
     moments = hessians(network, inputs, rng)
     order = {g.name: removal_order(network, g, moments) for g in channel_groups(network.graph).groups}
-    return Profile(network.digest(), {n: h.astype(np.float32) for n, h in moments.items()}, order, {})
+    return Profile(network.digest(), {n: h.float().numpy() for n, h in moments.items()}, order, {})
 
 
 def real(menu: Menu, profile: Profile) -> Menu:
@@ -119,12 +120,10 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
         name = f"{o.weights}.weight"
         if inputs is None or o.weights not in profile.hessians:
             continue
-        whole = network.weights[name]
+        whole = torch.from_numpy(network.weights[name])
         rows = edit.kept(coupling.segments[o.name], keep)
-        whole = whole if rows is None else whole[rows]
-        taps = int(np.prod(whole.shape[2:]))
-        columns = (inputs[:, None] * taps + np.arange(taps)).ravel()
-        flat = whole.reshape(len(whole), -1).astype(np.float64)
-        solved = compensated(flat, profile.hessians[o.weights].astype(np.float64), columns)
-        weights[name] = solved.reshape(weights[name].shape).astype(np.float32)
+        columns = torch.from_numpy(columns_of(inputs, whole).ravel())
+        h = torch.from_numpy(profile.hessians[o.weights]).double()
+        solved = compensated(flat(whole if rows is None else whole[rows]).double(), h, columns)
+        weights[name] = unflat(solved, torch.from_numpy(weights[name])).float().contiguous().numpy()
     return Network(made.graph, weights)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
-from chipfit.compress.hessian import WIDEST, consumers, fan_in, outputs, patches, pixels
+from chipfit.compress.hessian import WIDEST, consumers, fan_in, flat, outputs, patches, pixels, unflat
 from chipfit.compress.moments import affine, moments, set_affine
 from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
@@ -47,11 +47,14 @@ MOST_VALUES = 6.4e7
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How much is spent on a fit: sampled patches for each column, solutions with targets moved for the relu, and
-    whether batch norms get true statistics in the end, without which the network may be scored but not trained."""
+    whether batch norms get true statistics in the end, without which the network may be scored but not trained.
+    Layers are fitted on the first `inputs` only (None for all)."""
+
 
     rows_per_column: int = 60
     rounds: int = 3
     honest: bool = True
+    inputs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +125,9 @@ def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[T
 
     `rounds` more solutions take a relu behind z into account.
     """
-    mean = rows.u.mean(0) if intercept else torch.zeros(rows.u.shape[1])
-    u = rows.u - mean
-    gram = (u.T @ u).double() / len(u)
+    u = rows.u
+    mean = u.mean(0).double() if intercept else torch.zeros(u.shape[1]).double()
+    gram = (u.T @ u).double() / len(u) - torch.outer(mean, mean)
     ridge = RIDGE * float(gram.diagonal().mean()) or 1.0
     factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
     target = wanted = (rows.goal - rows.c) / rows.f
@@ -133,10 +136,10 @@ def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[T
         moment = (u.T @ (target - centre)).double() / len(u)
         w = torch.cholesky_solve(moment + ridge * prior.T, factor).T
         if left:
-            present = u @ w.float().T + centre
+            present = u @ w.float().T + (centre - w @ mean).float()
             zero = torch.where(rows.f * present + rows.c < 0, present, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
-    return w, centre.double() - w @ mean.double()
+    return w, centre.double() - w @ mean
 
 
 @torch.inference_mode()
@@ -192,16 +195,16 @@ def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> 
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
         return False
-    d, x = fan_in(pair.graph, o), pair.small.values[o.inputs[0]]
+    d, x = fan_in(pair.graph, o), pair.small.values[o.inputs[0]][: effort.inputs]
     at = pixels(o, len(x), min(effort.rows_per_column * d, int(MOST_VALUES / d)), rng)
-    other = torch.zeros(1) if chain.add is None else outputs(pair.small.values[chain.other], at)
-    goal = outputs(pair.goal(chain.end.name), at)
+    other = torch.zeros(1) if chain.add is None else outputs(pair.small.values[chain.other][: effort.inputs], at)
+    goal = outputs(pair.goal(chain.end.name)[: effort.inputs], at)
     rows = Rows(patches(o, x, at), goal, torch.where(alive, f, 1.0).float(), c.float() + other)
     weight = weights[f"{o.weights}.weight"]
-    now = weight.flatten(1).double()
+    now = flat(weight).double()
     intercept = norm is not None or bool(o["bias"])
     w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
-    weight.copy_(torch.where(alive[:, None], w, now).reshape(weight.shape))
+    weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
     if o["bias"]:
         bias = weights[f"{o.weights}.bias"]
         bias.copy_(torch.where(alive, b, bias.double()))

@@ -15,7 +15,7 @@ neighbouring skipped blocks are measured too, as terms over their decisions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Menu, Term
 from chipfit.space.offer import Offer
 
-EFFORT = Effort(rows_per_column=12, rounds=1, honest=False)
+EFFORT = Effort(rows_per_column=10, rounds=1, honest=False)
 
 
 def divergence(teacher: NDArray[np.float32], student: NDArray[np.float32]) -> float:
@@ -47,16 +47,22 @@ class Scorer:
     """Damage of sets of edits of one network on some inputs, the values of the original being kept between them."""
 
     def __init__(
-        self, network: Network, profile: Profile, inputs: NDArray[np.float32], wanted: Sequence[Sequence[Edit]]
+        self,
+        network: Network,
+        profile: Profile,
+        repair: NDArray[np.float32],
+        inputs: NDArray[np.float32],
+        wanted: Iterable[Sequence[Edit]],
     ) -> None:
         self.network = network
         self.profile = profile
+        self.repair = repair
         self.inputs = inputs
-        self.original = Original(network, batch(inputs))
+        self.original = Original(network, batch(np.concatenate([repair, inputs])))
         for edits in wanted:
             self._want(edits)
         with torch.inference_mode():
-            self.teacher = self.original.value(network.graph.output).numpy()
+            self.teacher = self.original.value(network.graph.output)[len(repair) :].numpy()
 
     def _want(self, edits: Sequence[Edit]) -> None:
         before = self.network.graph
@@ -68,9 +74,11 @@ class Scorer:
 
     def damage(self, edits: Sequence[Edit]) -> float:
         """KL in nats of the network after the edits, repaired."""
+        if not edits:
+            return 0.0
         if any(isinstance(e, Precision) for e in edits):
             small = stitch(self.network, self.profile, edits)
-            known = ranges(small, self.inputs)
+            known = ranges(small, self.repair)
             return divergence(self.teacher, fake_quantised(small, known, self.inputs))
         return divergence(self.teacher, self.repaired(edits).numpy())
 
@@ -83,8 +91,9 @@ class Scorer:
         for o in small.graph:
             if o.name in dirty:
                 pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
-        fit(pair, [o for o in small.graph if o.name in dirty], EFFORT, np.random.default_rng(0))
-        return pair.small.values[small.graph.output]
+        effort = replace(EFFORT, inputs=len(self.repair))
+        fit(pair, [o for o in small.graph if o.name in dirty], effort, np.random.default_rng(0))
+        return pair.small.values[small.graph.output][len(self.repair) :]
 
 
 def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> tuple[frozenset[str], dict[str, str]]:
@@ -95,7 +104,11 @@ def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> tuple[froze
 
 
 def damage(
-    network: Network, offer: Offer, profile: Profile, inputs: NDArray[np.float32]
+    network: Network,
+    offer: Offer,
+    profile: Profile,
+    repair: NDArray[np.float32],
+    inputs: NDArray[np.float32],
 ) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
@@ -103,7 +116,8 @@ def damage(
         network: the original.
         offer: of its graph.
         profile: of the network; damages that it has are not measured again.
-        inputs: some 256 normalised inputs (n, C, H, W), other than those the profile was made from.
+        repair: some 256 normalised unlabelled inputs (n, C, H, W) on which options are repaired.
+        inputs: as many others on which they are scored.
     """
     menu = real(offer.menu, profile)
     singles = {c: e for c, e in _choices(menu) if e}
@@ -112,7 +126,7 @@ def damage(
     of_run = {r: tuple(Skip(b) for b in r) for r in runs}
     missing = {key(e): e for e in (*singles.values(), *of_run.values()) if key(e) not in profile.damage}
     if missing:
-        scorer = Scorer(network, profile, inputs, list(missing.values()))
+        scorer = Scorer(network, profile, repair, inputs, missing.values())
         profile = profile.knowing({k: scorer.damage(e) for k, e in missing.items()})
     terms = _single_terms(menu, {c: profile.damage[key(e)] for c, e in singles.items()})
     terms += _run_terms(menu, skips, {r: profile.damage[key(e)] for r, e in of_run.items()}, profile)
@@ -167,6 +181,7 @@ def additivity(
     menu: Menu,
     network: Network,
     profile: Profile,
+    repair: NDArray[np.float32],
     inputs: NDArray[np.float32],
     rng: np.random.Generator,
     n: int = 40,
@@ -177,6 +192,38 @@ def additivity(
         share = rng.uniform(0.1, 0.8)
         picked.append(_random(menu, share, rng))
     edits = [menu.edits(a) for a in picked]
-    scorer = Scorer(network, profile, inputs, edits)
+    scorer = Scorer(network, profile, repair, inputs, edits)
     predicted = np.array([menu.total("damage", a) for a in picked])
     return predicted, np.array([scorer.damage(e) for e in edits])
+
+
+def _random(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
+    """A valid assignment that changes about `share` of the widths, a quarter of those by dropping their block."""
+    while True:
+        chosen = []
+        for d in menu.decisions:
+            widths = [i for i, o in enumerate(d.options) if o.value]
+            drops = [i for i, o in enumerate(d.options) if not o.value]
+            if d.kind == "precision" or rng.random() > share:
+                chosen.append(0)
+            elif drops and rng.random() < 0.25:
+                chosen.append(drops[0])
+            else:
+                chosen.append(widths[int(rng.integers(0, max(1, len(widths) // 2 + 1)))])
+        if any(chosen) and menu.valid(a := tuple(chosen)):
+            return a
+
+
+def _random(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
+    """An assignment that changes a share of the width and depth decisions, each by one of its milder options."""
+    chosen = list(menu.as_is)
+    for d, decision in enumerate(menu.decisions):
+        if decision.kind != "precision" and rng.random() < share:
+            skip = next((o for o, option in enumerate(decision.options) if option.value == 0), None)
+            widths = len(decision.options) - (skip is not None)
+            chosen[d] = skip if skip is not None and rng.random() < 0.3 else int(rng.integers(0, widths // 2 + 1))
+    for (a, i), (b, j) in menu.ties:
+        if (chosen[a] == i) != (chosen[b] == j):
+            chosen[a] = 0 if chosen[a] == i else chosen[a]
+            chosen[b] = 0 if chosen[b] == j else chosen[b]
+    return tuple(chosen)

@@ -25,8 +25,14 @@ from chipfit.space.offer import Offer, offer
 from chipfit.store.store import Store
 
 HESSIAN_INPUTS = 1024
-DAMAGE_INPUTS = 256
+DAMAGE_INPUTS = 192
 """Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
+
+REPAIR_INPUTS = 128
+"""Of those for compensation: what a network is repaired on to be scored, not shipped."""
+
+CHECK_INPUTS = 64
+"""The same, where many networks are scored to test that damages add up."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,17 @@ class Start:
         return self.inputs[start : start + n]
 
     def _divergence(self, a: Assignment, at: int) -> float:
-        edits = self.menu.edits(a)
-        scored = Scorer(self.entry.network, self.profile, self._part(at, DAMAGE_INPUTS), [edits])
-        return scored.damage(tuple(e for e in edits if not isinstance(e, Precision)))
+        edits = tuple(e for e in self.menu.edits(a) if not isinstance(e, Precision))
+        if not edits:
+            return 0.0
+        repair, inputs = self._part(0, REPAIR_INPUTS), self._part(at, DAMAGE_INPUTS)
+        scored = Scorer(self.entry.network, self.profile, repair, inputs, [edits])
+        return scored.damage(edits)
 
     def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(predicted, true) damage of `n` random repaired networks, light and heavy ones, on unseen inputs."""
-        inputs = self._part(HESSIAN_INPUTS + DAMAGE_INPUTS, DAMAGE_INPUTS)
-        return additivity(self.menu, self.entry.network, self.profile, inputs, rng, n)
+        repair, inputs = self._part(0, CHECK_INPUTS), self._part(HESSIAN_INPUTS + DAMAGE_INPUTS, CHECK_INPUTS)
+        return additivity(self.menu, self.entry.network, self.profile, repair, inputs, rng, n)
 
 
 def open_start(
@@ -103,7 +112,7 @@ def open_start(
     pricing = price(entry.network.graph, offered, timing, rng)
     profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
     scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
-    menu, profile = damage(entry.network, offered, profile, scored)
+    menu, profile = damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
     counts = priced_counts(entry.network.graph, offered)
     menu = menu.priced([*counts.terms, *(t for t in pricing.menu.terms if t.metric == "latency_ms")])
     return Start(entry, offered, profile, pricing, menu, inputs)

@@ -118,7 +118,7 @@ def designed(start: Start, limits: Sequence[Limit], timing: Timing, seed: int, d
     """The exact optimum, then coefficients searched against real scores, both as measured."""
     menu, graph = start.menu, start.entry.network.graph
     damage = partial(menu.total, "damage")
-    plain = fitted(menu, graph, limits, timing, partial(assign, menu, deadline=deadline), damage)
+    plain = fitted(menu, graph, limits, timing, partial(assign, menu), damage)
     tight = [
         replace(limit, value=min(limit.value, plain.predicted_ms * limit.value / plain.measured_ms))
         if limit.metric == "latency_ms" else limit
@@ -127,8 +127,8 @@ def designed(start: Start, limits: Sequence[Limit], timing: Timing, seed: int, d
     rng = np.random.default_rng(seed)
     try:
         better = search_coefficients(
-            menu, tight, start.true_damage, rng, confirm=start.confirmed_damage, random_rounds=24, patience=16,
-            max_solves=60, deadline=deadline.share(0.1),
+            menu, tight, start.true_damage, rng, confirm=start.confirmed_damage, random_rounds=10, patience=8,
+            max_solves=24, deadline=deadline.share(0.05),
         )  # fmt: skip
     except Infeasible:
         return plain

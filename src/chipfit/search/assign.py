@@ -145,8 +145,8 @@ def _milp(
 ) -> NDArray[np.float64] | None:
     """(columns,) the best answer, or None when there is none."""
     integer = np.arange(program.count) < program.binaries
-    # without an upper bound on y (the marginals give it) HiGHS has fewer answers to repair
-    bounds = Bounds(0, np.where(integer, 1.0, np.inf))
+    # the marginals bound y too, but without this bound HiGHS 1.12 went round in its presolve for ever now and then
+    bounds = Bounds(0, 1)
     constraints = [program.equal, *([within] if within is not None else [])]
     for presolve in (True, False):
         options: dict[str, float] = {"mip_rel_gap": 0.0, "presolve": presolve}
