@@ -60,7 +60,7 @@ def bisected(make: Callable[[float], Network], budget_ms: float, timing: Timing)
 def pruner(
     module: nn.Module, input_shape: tuple[int, ...], dataset: Dataset, criterion: str
 ) -> Callable[[float], Network]:
-    """DepGraph (torch-pruning) with a global ranking by group L2 norm or by Taylor expansion, widths in the same steps."""
+    """DepGraph (torch-pruning), ranked globally by group L2 norm or by Taylor expansion, widths in the same steps."""
     example = torch.zeros(1, *input_shape)
 
     def make(ratio: float) -> Network:

@@ -404,7 +404,8 @@ def _table_row(start: Start, timing: Timing) -> dict[str, Any]:
     single = np.array([dense - sum(_saving(menu, i, o, dense) for i, o in enumerate(a) if o) for a in assignments])
     by_macs = macs * np.median(true / macs)
     return {
-        "mape": _mape(told, true), "max": float(np.max(np.abs(told - true) / true)), "spearman": float(spearmanr(told, true)[0]),
+        "mape": _mape(told, true), "max": float(np.max(np.abs(told - true) / true)),
+        "spearman": float(spearmanr(told, true)[0]),
         "mape_macs": _mape(by_macs, true), "spearman_macs": float(spearmanr(macs, true)[0]),
         "mape_single": _mape(single, true), "spearman_single": float(spearmanr(single, true)[0]),
     }  # fmt: skip
@@ -544,9 +545,7 @@ def fashion_targets(rows: Rows, seeds: Sequence[int]) -> list[Target]:
         best = [v for n in ("l2", "taylor") if (v := arms[n]) is not None]
         pruners += [ours - max(best)] if best else []
         scratch += [ours - arms["scratch"]] if arms["scratch"] is not None else []
-    print(
-        "\nFashion-MNIST, test accuracy of the exported file in points, mean over seeds (blank: cannot reach the budget)"
-    )
+    print("\nFashion-MNIST, test accuracy of the exported file in points, mean over seeds (blank: out of reach)")
     table(("budget", "ours", *_COLUMNS), [["" if c is None else c for c in line] for line in lines])
     tuned, half = mean(accuracy(rows, "fashion/resnet20 tuned", seeds)), mean(accuracy(rows, "fashion/50%/ours", seeds))
     return [

@@ -383,6 +383,27 @@ def test_an_undecided_solver_is_asked_again_without_presolve(monkeypatch: pytest
         assign(small(), LIMITS)
 
 
+def test_infeasible_is_believed_after_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.milp
+
+    def hasty(aim: np.ndarray, **kw: object) -> object:
+        return Answer(None, 2) if kw["options"]["presolve"] else real(aim, **kw)  # type: ignore[index]
+
+    monkeypatch.setattr(module, "milp", hasty)
+    assert assign(small(), LIMITS) == (1, 0)
+    # a second look that takes too long does not change the answer
+    tight = [Limit("latency_ms", 3), Limit("damage", 0.5)]
+
+    def slow(aim: np.ndarray, **kw: object) -> object:
+        if len(kw["constraints"]) == 1:  # type: ignore[arg-type]
+            return real(aim, **kw)
+        return Answer(None, 2 if kw["options"]["presolve"] else 1)  # type: ignore[index]
+
+    monkeypatch.setattr(module, "milp", slow)
+    with pytest.raises(Infeasible, match="not together"):
+        assign(small(), tight)
+
+
 def test_what_the_solver_prints_is_not_among_the_results(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,7 +86,10 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", title="chipfit.yaml", json_schema_extra={"description": "What chipfit fit is told."}
+        frozen=True,
+        extra="forbid",
+        title="chipfit.yaml",
+        json_schema_extra={"description": "What chipfit fit is told."},
     )
 
     models: Paths = _said(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,5 +51,8 @@ def _trained(name: str, dataset: Dataset, seed: int, tell: Progress) -> Entry:
     torch.manual_seed(seed)
     net = BUILDERS[name](dataset.input_shape[0], len(dataset.classes))
     steps = EPOCHS * (len(dataset.train) // BATCH)
-    train(net, replace(dataset, flip=False), Schedule(steps=steps, peak=PEAK, batch=BATCH), np.random.default_rng(seed))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # batches this small only wait for each other on more
+    train(net, dataset, Schedule(steps=steps, peak=PEAK, batch=BATCH), np.random.default_rng(seed))
+    torch.set_num_threads(threads)
     return Entry(name, trace(net.cpu().eval(), dataset.input_shape), "Apache-2.0", f"{name}, trained on {dataset.name}")

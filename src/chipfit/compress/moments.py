@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from chipfit.compress.forward import Tensors
 from chipfit.core.graph import Op
@@ -25,14 +24,17 @@ class Moments:
 
 
 def moments(y: Tensor) -> Moments:
-    """Over inputs and pixels of (n, C) or (n, C, H, W)."""
-    channels, count = y.shape[1], y.numel() // y.shape[1]
-    mean, var = torch.zeros(channels), torch.zeros(channels)
-    if count == 1:
-        return Moments(y.flatten().double(), var.double())
-    # the batch norm kernel is several times quicker than var_mean, and what training will see
-    F.batch_norm(y, mean, var, None, None, True, 1.0, 1e-5)
-    return Moments(mean.double(), var.double() * (count - 1) / count)
+    """Over inputs and pixels of (n, C) or (n, C, H, W).
+
+    Sums are shifted by a channel's approximate mean and taken input by input: the channels_last batch norm kernel adds
+    up all pixels in single precision, which is wrong by whole standard deviations where the mean is large.
+    """
+    pixels = (y.permute(0, 2, 3, 1) if y.ndim == 4 else y).reshape(len(y), -1, y.shape[1])  # (n, pixels, C)
+    about = pixels[0].mean(0)
+    rest = pixels - about
+    mean = rest.mean(1).double().mean(0)
+    var = rest.square_().mean(1).double().mean(0) - mean.square()
+    return Moments(about + mean, var.clamp_min(0.0))
 
 
 def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:

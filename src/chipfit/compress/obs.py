@@ -53,7 +53,8 @@ class Reader:
         if self.diagonal is not None:
             return (w.square().sum(1) * self.diagonal[s]).sum(1)
         inside = torch.linalg.inv(self.inverse[s[:, :, None], s[:, None, :]])
-        return ((w @ inside) * w).sum((1, 2))
+        scores: Tensor = ((w @ inside) * w).sum((1, 2))
+        return scores
 
     def remove(self, channel: int) -> None:
         """Gives up a channel and solves for the others."""

@@ -138,8 +138,10 @@ def shortcuts_first(graph: Graph) -> list[Op]:
 
 
 def changed(original: Graph, small: Graph, of: Mapping[str, str], more: Collection[str] = ()) -> frozenset[str]:
-    """Operators of the compressed graph whose values will differ from the original's: by structure, by goal, or
-    because they are among `more`, and all that reads them."""
+    """Operators of the compressed graph whose values will differ from the original's.
+
+    By structure, by goal, or because they are among `more`; and all that reads them.
+    """
     found: set[str] = set()
     for o in small:
         own = o != original.by_name.get(o.name) or of[o.name] != o.name or o.name in more

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, tensors
-from chipfit.compress.statistics import MEMORY_MB, affine
+from chipfit.compress.moments import affine
+from chipfit.compress.statistics import MEMORY_MB
 from chipfit.core.graph import Graph, Network, Op
 
 Range = tuple[float, float]

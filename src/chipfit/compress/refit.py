@@ -46,10 +46,12 @@ MOST_VALUES = 6.4e7
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is spent on a fit: sampled patches for each column, solutions with targets moved for the relu, and
-    whether batch norms get true statistics in the end, without which the network may be scored but not trained.
-    Layers are fitted on the first `inputs` only (None for all)."""
+    """How much is spent on a fit.
 
+    Sampled patches for each column, solutions with targets moved for the relu, and whether batch norms get true
+    statistics in the end, without which the network may be scored but not trained. Layers are fitted on the first
+    `inputs` only (None for all).
+    """
 
     rows_per_column: int = 60
     rounds: int = 3
@@ -183,7 +185,8 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
         elif o.name in free and o.kind == "batch_norm" and effort.honest:
             set_affine(pair.weights, o, *affine(pair.weights, o), moments(pair.small.values[o.inputs[0]]))
         pair.small.step(o)
-        if effort.honest: pair.original.release(pair.of[o.name])
+        if effort.honest:
+            pair.original.release(pair.of[o.name])
     return pair
 
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import batch
-from chipfit.compress.pair import Original, Pair, changed, counterparts
+from chipfit.compress.pair import Original, Pair, changed, counterparts, shortcuts_first
 from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
-from chipfit.compress.refit import Effort, chains, fit, shortcuts_first
+from chipfit.compress.refit import Effort, chains, fit
 from chipfit.core.edits import Edit, Precision, Skip
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.space import edits as on_graph
@@ -165,7 +165,7 @@ def _run_terms(
 
 
 def skip_runs(graph: Graph) -> list[tuple[str, ...]]:
-    """Pairs and triples of blocks each of which reads the one before it directly, so that its shortcut is the identity."""
+    """Pairs and triples of blocks that read each other directly, so that each shortcut is the identity."""
     blocks = residual_blocks(graph)
     after = {b.name: a.name for b in blocks for a in blocks if _reads(graph, b, a)}
     pairs = [(after[b.name], b.name) for b in blocks if b.name in after]
@@ -190,28 +190,12 @@ def additivity(
     picked: list[Assignment] = []
     while len(picked) < n:
         share = rng.uniform(0.1, 0.8)
-        picked.append(_random(menu, share, rng))
+        if any(a := _random(menu, share, rng)):
+            picked.append(a)
     edits = [menu.edits(a) for a in picked]
     scorer = Scorer(network, profile, repair, inputs, edits)
     predicted = np.array([menu.total("damage", a) for a in picked])
     return predicted, np.array([scorer.damage(e) for e in edits])
-
-
-def _random(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
-    """A valid assignment that changes about `share` of the widths, a quarter of those by dropping their block."""
-    while True:
-        chosen = []
-        for d in menu.decisions:
-            widths = [i for i, o in enumerate(d.options) if o.value]
-            drops = [i for i, o in enumerate(d.options) if not o.value]
-            if d.kind == "precision" or rng.random() > share:
-                chosen.append(0)
-            elif drops and rng.random() < 0.25:
-                chosen.append(drops[0])
-            else:
-                chosen.append(widths[int(rng.integers(0, max(1, len(widths) // 2 + 1)))])
-        if any(chosen) and menu.valid(a := tuple(chosen)):
-            return a
 
 
 def _random(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:

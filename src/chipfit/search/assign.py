@@ -29,6 +29,8 @@ _GOAL_SPREAD = 1e5  # HiGHS stops at an absolute gap of 1e-6: 1e-11 of this
 _TIE_SPREAD = 1e-4  # 1e-9 of the goal: too little to change the optimum, enough to be seen above that gap
 _ROW_SPREAD = 100.0
 _ROW_OPENING = 1e-6  # above HiGHS's feasibility tolerance of 1e-7
+_SECOND_LOOK_S = 3.0
+_OUT_OF_TIME, _INFEASIBLE = 1, 2  # statuses of scipy.optimize.milp
 _CUTS_OPEN = 10  # answers cut off before the rows are closed by as much instead
 _CUTS = 50  # and before what is left, all of it beyond a limit by rounding errors, counts as nothing
 
@@ -148,19 +150,22 @@ def _milp(
     # the marginals bound y too, but without this bound HiGHS 1.12 went round in its presolve for ever now and then
     bounds = Bounds(0, 1)
     constraints = [program.equal, *([within] if within is not None else [])]
-    for presolve in (True, False):
+    first = 0
+    # presolve has called programs infeasible that were not: that answer gets a second, short look without it
+    for presolve, until in ((True, deadline), (False, deadline.sooner(_SECOND_LOOK_S))):
         options: dict[str, float] = {"mip_rel_gap": 0.0, "presolve": presolve}
-        if math.isfinite(deadline.at):
-            options["time_limit"] = deadline.left()
+        if math.isfinite(until.at):
+            options["time_limit"] = until.left()
         with _quiet():
             answer = milp(aim, integrality=integer, bounds=bounds, constraints=constraints, options=options)
         if answer.x is not None:
             return np.asarray(answer.x)
-        if answer.status == 1:
+        if answer.status == _OUT_OF_TIME and first != _INFEASIBLE:
             raise ChipfitError("time ran out before the solver found an assignment within the limits; give it more")
-    if answer.status != 2:
-        raise ChipfitError(f"the solver failed on this menu: {answer.message}")
-    return None
+        first = first or answer.status
+    if _INFEASIBLE in (first, answer.status):
+        return None
+    raise ChipfitError(f"the solver failed on this menu: {answer.message}")
 
 
 @contextmanager
