@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
-from chipfit.compress.hessian import WIDEST, consumers, fan_in, flat, outputs, patches, pixels, unflat
+from chipfit.compress.hessian import WIDEST, fan_in, flat, outputs, patches, pixels, unflat
 from chipfit.compress.moments import affine, moments, set_affine
 from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
@@ -39,6 +39,8 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 
 RIDGE = 0.01
+
+FEWEST_ROWS = 2000
 
 MOST_VALUES = 6.4e7
 """Values in all sampled patches of one layer (256 MB)."""
@@ -92,7 +94,8 @@ def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
         return user if user is not None and user.kind in kinds else None
 
     found = {}
-    for o in consumers(graph):
+    layers = (o for o in graph if o.kind == "conv" or (o.kind == "linear" and len(o.shape) == 1))
+    for o in layers:
         if uses[o.weights] > 1 or fan_in(graph, o) > WIDEST:
             continue
         norm = follower(o, "batch_norm")
@@ -114,7 +117,8 @@ def _known(graph: Graph, add: Op, last: Op, place: dict[str, int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One fit: patches u (rows, d), goal z* (rows, O) of z = f·(W u) + c, with f (O,) and c (O,) or (rows, O)."""
+    """One fit, group by group of a grouped convolution: patches u (g, rows, d) and goal z* (g, rows, o) of
+    z = f·(W u) + c, with f (g, 1, o) and c (g, 1 or rows, o)."""
 
     u: Tensor
     goal: Tensor
@@ -123,25 +127,27 @@ class Rows:
 
 
 def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[Tensor, Tensor]:
-    """W (O, d) and intercept (O,) of the fit, float64; `prior` (O, d) is what the ridge holds on to.
+    """W (g, o, d) and intercept (g, o) of the fit, float64; `prior` (g, o, d) is what the ridge holds on to.
 
     `rounds` more solutions take a relu behind z into account.
     """
-    u = rows.u
-    mean = u.mean(0).double() if intercept else torch.zeros(u.shape[1]).double()
-    gram = (u.T @ u).double() / len(u) - torch.outer(mean, mean)
-    ridge = RIDGE * float(gram.diagonal().mean()) or 1.0
-    factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
+    u, n = rows.u, rows.u.shape[1]
+    mean = u.mean(1).double() * int(intercept)
+    gram = (u.mT @ u).double() / n - mean[:, :, None] * mean[:, None, :]
+    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    ridge = torch.where(ridge > 1e-12, ridge, 1.0)  # a group that reads nothing but zeros
+    factor = torch.linalg.cholesky(gram + ridge * torch.eye(u.shape[2], dtype=torch.float64))
     target = wanted = (rows.goal - rows.c) / rows.f
     for left in range(rounds, -1, -1):
-        centre = target.mean(0) if intercept else torch.zeros(target.shape[1])
-        moment = (u.T @ (target - centre)).double() / len(u)
-        w = torch.cholesky_solve(moment + ridge * prior.T, factor).T
+        centre = target.mean(1, keepdim=True) * int(intercept)
+        moment = (u.mT @ (target - centre)).double() / n
+        w = torch.cholesky_solve(moment + ridge * prior.mT, factor).mT
+        b = centre[:, 0].double() - (w @ mean[:, :, None])[:, :, 0]
         if left:
-            present = u @ w.float().T + (centre - w @ mean).float()
+            present = u @ w.float().mT + b.float()[:, None, :]
             zero = torch.where(rows.f * present + rows.c < 0, present, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
-    return w, centre.double() - w @ mean
+    return w, b
 
 
 @torch.inference_mode()
@@ -193,24 +199,40 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
 def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:
     """Solves one layer; False where its outputs have no effect that could be fitted."""
     o, norm, weights = chain.layer, chain.norm, pair.weights
-    size = o.shape[0]
-    f, c = affine(weights, norm) if norm else (torch.ones(size).double(), torch.zeros(size).double())
+    f, c = affine(weights, norm) if norm else (torch.ones(o.shape[0]).double(), torch.zeros(o.shape[0]).double())
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
         return False
-    d, x = fan_in(pair.graph, o), pair.small.values[o.inputs[0]][: effort.inputs]
-    at = pixels(o, len(x), min(effort.rows_per_column * d, int(MOST_VALUES / d)), rng)
-    other = torch.zeros(1) if chain.add is None else outputs(pair.small.values[chain.other][: effort.inputs], at)
-    goal = outputs(pair.goal(chain.end.name)[: effort.inputs], at)
-    rows = Rows(patches(o, x, at), goal, torch.where(alive, f, 1.0).float(), c.float() + other)
     weight = weights[f"{o.weights}.weight"]
-    now = flat(weight).double()
+    rows = _rows(pair, chain, torch.where(alive, f, 1.0).float(), c.float(), effort, rng)
+    now = flat(weight).double().unflatten(0, (len(rows.u), -1))
     intercept = norm is not None or bool(o["bias"])
     w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
-    weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
+    weight.copy_(unflat(torch.where(alive[:, None], w.flatten(0, 1), now.flatten(0, 1)), weight))
+    shift = torch.where(alive, b.flatten(), 0.0)
     if o["bias"]:
         bias = weights[f"{o.weights}.bias"]
-        bias.copy_(torch.where(alive, b, bias.double()))
+        bias.copy_(torch.where(alive, shift, bias.double()))
     elif norm is not None:
-        weights[f"{norm.weights}.running_mean"].sub_(torch.where(alive, b, 0.0).float())
+        weights[f"{norm.weights}.running_mean"].sub_(shift.float())
     return True
+
+
+def _rows(pair: Pair, chain: Chain, f: Tensor, c: Tensor, effort: Effort, rng: np.random.Generator) -> Rows:
+    """Patches and goals of a layer, with f and c (O,) of its batch norm."""
+    o, n = chain.layer, effort.inputs
+    groups, d = o["groups"] if o.kind == "conv" else 1, fan_in(pair.graph, o)
+    x = pair.small.values[o.inputs[0]][:n]
+    wanted = max(FEWEST_ROWS, min(effort.rows_per_column * d, int(MOST_VALUES / (d * groups))))
+    at = pixels(o, len(x), wanted, rng)
+
+    def grouped(values: Tensor) -> Tensor:
+        """(rows, O) as (g, rows, o)."""
+        return values.unflatten(1, (groups, -1)).transpose(0, 1)
+
+    shift = c[None] if chain.add is None else c + outputs(pair.small.values[chain.other][:n], at)
+    goal = outputs(pair.goal(chain.end.name)[:n], at)
+    u = patches(o, x, at)
+    if groups > 1:  # pixel by pixel, group by group
+        u = u.unflatten(1, (-1, groups, x.shape[1] // groups)).permute(2, 0, 1, 3).flatten(2)
+    return Rows(u.view(groups, -1, d), grouped(goal), grouped(f[None]), grouped(shift))
