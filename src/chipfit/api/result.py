@@ -32,8 +32,8 @@ class Model:
     """One network of a run with what was measured of it; None is a number that was not taken.
 
     `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
-    were chosen, `test_accuracy` that on the test part. `choices` maps decisions to the options taken. Models with a
-    `blob` were kept as files.
+    were chosen, `test_accuracy` that on the test part. `edits` counts what was changed of the model `base`, and
+    `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Model:
     params: float | None
     error: str | None
     key: str
+    edits: int
     choices: Mapping[str, str] = field(repr=False)
     blob: str | None = None
     run: Path = field(default=Path(), repr=False)
@@ -266,6 +267,7 @@ def _model(run: RunView, r: Row, blob: str | None) -> Model:
         predicted_ms=_value(r.predicted),
         error=r.error,
         key=r.key,
+        edits=len(r.edits) if isinstance(r.edits, Sequence) else 0,
         choices=r.choices,
         blob=blob,
         run=run.path,

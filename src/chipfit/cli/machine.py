@@ -126,11 +126,11 @@ def demo(
     """
     from chipfit.api import demo as example
 
-    with following(common, parse_duration(time)) as progress:
-        try:
+    try:
+        with following(common, parse_duration(time)) as progress:
             result = example.demo(
                 budgets=budgets, time=time, device=device, out=out, seed=common.seed or 0, progress=progress
             )
-        except KeyboardInterrupt:
-            return stopped(out)
+    except KeyboardInterrupt:
+        return stopped(out)
     return show_result(common, result)

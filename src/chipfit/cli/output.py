@@ -45,7 +45,8 @@ def emit(common: Common, value: Plain, shown: Sequence[RenderableType]) -> None:
         return
     out = console()
     for part in shown:
-        out.print(part)
+        words = Text(part) if isinstance(part, str) else part  # a path may hold brackets, which are no markup
+        out.print(words, soft_wrap=isinstance(words, Text))
 
 
 @contextmanager

@@ -62,12 +62,15 @@ COLUMNS = ("test %", "valid. %", "ms", "predicted", "error", "of ref.", "MB")
 
 def _models(title: str, models: Sequence[Model | None], base: float | None, words: Sequence[str] = ()) -> Table:
     names = words or [m.name if m else NONE for m in models]
-    made_from = [m.name if m and m.role == "zoo" else (m.base if m else "") for m in models]
-    rows = [
-        [name, *([origin] if words else []), *_numbers(m, base)]
-        for name, origin, m in zip(names, made_from, models, strict=True)
-    ]
+    rows = [[name, *([_origin(m)] if words else []), *_numbers(m, base)] for name, m in zip(names, models, strict=True)]
     return table(title, ["", *(["model"] if words else []), *COLUMNS], rows, left=2 if words else 1)
+
+
+def _origin(m: Model | None) -> str:
+    """The model that one was made from."""
+    if m is None or m.role == "zoo":
+        return m.name if m else ""
+    return m.base if m.edits or m.role != "final" else f"{m.base}, untouched"
 
 
 def _numbers(m: Model | None, base: float | None) -> list[str]:

@@ -53,11 +53,11 @@ def fit(
     options = configured(model, config, limits, effort, networks, freedom, common)
     from chipfit.api import runs
 
-    with following(common, parse_duration(options.time)) as progress:
-        try:
+    try:
+        with following(common, parse_duration(options.time)) as progress:
             result = runs.run(options, progress=progress)
-        except KeyboardInterrupt:
-            return stopped(options.directory)
+    except KeyboardInterrupt:
+        return stopped(options.directory)
     return show_result(common, result)
 
 
@@ -74,11 +74,11 @@ def resume(run: Path, *, time: str | None = None, limits: Limits = NO_LIMITS, co
     said = Config.of(given((), limits))
     from chipfit.api import runs
 
-    with following(common, parse_duration(time) if time else None) as progress:
-        try:
+    try:
+        with following(common, parse_duration(time) if time else None) as progress:
             result = runs.resume(run, limits=said.max, budgets=said.budgets, time=time, progress=progress)
-        except KeyboardInterrupt:
-            return stopped(run)
+    except KeyboardInterrupt:
+        return stopped(run)
     return show_result(common, result)
 
 

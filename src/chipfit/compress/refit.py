@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
-from chipfit.compress.hessian import WIDEST, fan_in, flat, outputs, patches, pixels, unflat
+from chipfit.compress.hessian import WIDEST, consumers, fan_in, flat, outputs, patches, pixels, unflat
 from chipfit.compress.moments import affine, moments, set_affine
 from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
@@ -94,8 +94,7 @@ def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
         return user if user is not None and user.kind in kinds else None
 
     found = {}
-    layers = (o for o in graph if o.kind == "conv" or (o.kind == "linear" and len(o.shape) == 1))
-    for o in layers:
+    for o in consumers(graph):
         if uses[o.weights] > 1 or fan_in(graph, o) > WIDEST:
             continue
         norm = follower(o, "batch_norm")
@@ -117,8 +116,7 @@ def _known(graph: Graph, add: Op, last: Op, place: dict[str, int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One fit, group by group of a grouped convolution: patches u (g, rows, d) and goal z* (g, rows, o) of
-    z = f·(W u) + c, with f (g, 1, o) and c (g, 1 or rows, o)."""
+    """One fit: patches u (rows, d) and goal z* (rows, O) of z = f·(W u) + c, with f (O,) and c (O,) or (rows, O)."""
 
     u: Tensor
     goal: Tensor
@@ -127,24 +125,23 @@ class Rows:
 
 
 def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[Tensor, Tensor]:
-    """W (g, o, d) and intercept (g, o) of the fit, float64; `prior` (g, o, d) is what the ridge holds on to.
+    """W (O, d) and intercept (O,) of the fit, float64; `prior` (O, d) is what the ridge holds on to.
 
     `rounds` more solutions take a relu behind z into account.
     """
-    u, n = rows.u, rows.u.shape[1]
-    mean = u.mean(1).double() * int(intercept)
-    gram = (u.mT @ u).double() / n - mean[:, :, None] * mean[:, None, :]
-    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    ridge = torch.where(ridge > 1e-12, ridge, 1.0)  # a group that reads nothing but zeros
-    factor = torch.linalg.cholesky(gram + ridge * torch.eye(u.shape[2], dtype=torch.float64))
+    u = rows.u
+    mean = u.mean(0).double() * int(intercept)
+    gram = (u.T @ u).double() / len(u) - torch.outer(mean, mean)
+    ridge = max(RIDGE * float(gram.diagonal().mean()), 1e-12)
+    factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
     target = wanted = (rows.goal - rows.c) / rows.f
     for left in range(rounds, -1, -1):
-        centre = target.mean(1, keepdim=True) * int(intercept)
-        moment = (u.mT @ (target - centre)).double() / n
-        w = torch.cholesky_solve(moment + ridge * prior.mT, factor).mT
-        b = centre[:, 0].double() - (w @ mean[:, :, None])[:, :, 0]
+        centre = target.mean(0) * int(intercept)
+        moment = (u.T @ (target - centre)).double() / len(u)
+        w = torch.cholesky_solve(moment + ridge * prior.T, factor).T
+        b = centre.double() - w @ mean
         if left:
-            present = u @ w.float().mT + b.float()[:, None, :]
+            present = u @ w.float().T + b.float()
             zero = torch.where(rows.f * present + rows.c < 0, present, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
     return w, b
@@ -204,35 +201,23 @@ def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> 
     if not alive.any():
         return False
     weight = weights[f"{o.weights}.weight"]
+    now = flat(weight).double()
     rows = _rows(pair, chain, torch.where(alive, f, 1.0).float(), c.float(), effort, rng)
-    now = flat(weight).double().unflatten(0, (len(rows.u), -1))
     intercept = norm is not None or bool(o["bias"])
     w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
-    weight.copy_(unflat(torch.where(alive[:, None], w.flatten(0, 1), now.flatten(0, 1)), weight))
-    shift = torch.where(alive, b.flatten(), 0.0)
+    weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
     if o["bias"]:
         bias = weights[f"{o.weights}.bias"]
-        bias.copy_(torch.where(alive, shift, bias.double()))
+        bias.copy_(torch.where(alive, b, bias.double()))
     elif norm is not None:
-        weights[f"{norm.weights}.running_mean"].sub_(shift.float())
+        weights[f"{norm.weights}.running_mean"].sub_(torch.where(alive, b, 0.0).float())
     return True
 
 
 def _rows(pair: Pair, chain: Chain, f: Tensor, c: Tensor, effort: Effort, rng: np.random.Generator) -> Rows:
     """Patches and goals of a layer, with f and c (O,) of its batch norm."""
-    o, n = chain.layer, effort.inputs
-    groups, d = o["groups"] if o.kind == "conv" else 1, fan_in(pair.graph, o)
+    o, n, d = chain.layer, effort.inputs, fan_in(pair.graph, chain.layer)
     x = pair.small.values[o.inputs[0]][:n]
-    wanted = max(FEWEST_ROWS, min(effort.rows_per_column * d, int(MOST_VALUES / (d * groups))))
-    at = pixels(o, len(x), wanted, rng)
-
-    def grouped(values: Tensor) -> Tensor:
-        """(rows, O) as (g, rows, o)."""
-        return values.unflatten(1, (groups, -1)).transpose(0, 1)
-
-    shift = c[None] if chain.add is None else c + outputs(pair.small.values[chain.other][:n], at)
-    goal = outputs(pair.goal(chain.end.name)[:n], at)
-    u = patches(o, x, at)
-    if groups > 1:  # pixel by pixel, group by group
-        u = u.unflatten(1, (-1, groups, x.shape[1] // groups)).permute(2, 0, 1, 3).flatten(2)
-    return Rows(u.view(groups, -1, d), grouped(goal), grouped(f[None]), grouped(shift))
+    at = pixels(o, len(x), max(FEWEST_ROWS, min(effort.rows_per_column * d, int(MOST_VALUES / d))), rng)
+    other = c if chain.add is None else c + outputs(pair.small.values[chain.other][:n], at)
+    return Rows(patches(o, x, at), outputs(pair.goal(chain.end.name)[:n], at), f, other)

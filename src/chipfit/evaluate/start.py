@@ -84,7 +84,7 @@ class Start:
         edits = tuple(e for e in self.menu.edits(a) if not isinstance(e, Precision))
         if not edits:
             return 0.0
-        repair, inputs = self._part(0, REPAIR_INPUTS), self._part(at, DAMAGE_INPUTS)
+        repair, inputs = self._part(0, CHECK_INPUTS), self._part(at, CHECK_INPUTS)
         scored = Scorer(self.entry.network, self.profile, repair, inputs, [edits])
         return scored.damage(edits)
 

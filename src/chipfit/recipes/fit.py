@@ -201,6 +201,10 @@ def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) ->
     return [r.entry for r in sorted(kept, key=lambda r: -score(r))]
 
 
+MEASURED_TO = 0.005
+"""Share of a limit that a final measurement may be off by: its own error."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Filed:
     """A finished network's file and its row so far."""
@@ -219,18 +223,25 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
     filed = _file(run, tuned)
     chosen: list[tuple[Trial, Artifact]] = []
     shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
+    missed: list[Infeasible] = []
     for plan in plans:
         mine = [f for f in filed if f.tuned.budget == plan.text]
         shown += [(f.trial, f.artifact) for f in mine if f.tuned.role == "baseline"]
-        best = _choose(plan, [f for f in mine if f.tuned.role == "candidate"], rows)
-        final = Trial(best[0].candidate, best[0].measurements, None, {
-            "role": "final", "name": "ours", "budget": plan.text,
-            "model": str(best[0].labels["model"]), "blob": run.store.put_blob(best[1].data),
-        })  # fmt: skip
-        chosen.append((final, best[1]))
-        for f in mine:
-            if f.tuned.role == "candidate":
-                run.store.append(f.trial)
+        candidates = [f for f in mine if f.tuned.role == "candidate"]
+        for f in candidates:
+            run.store.append(f.trial)
+        try:
+            trial, artifact = _choose(plan, candidates, rows)
+        except Infeasible as e:
+            missed.append(e)
+            continue
+        labels = {"role": "final", "name": "ours", "budget": plan.text, "model": str(trial.labels["model"])}
+        labels["blob"] = run.store.put_blob(artifact.data)
+        chosen.append((Trial(trial.candidate, trial.measurements, None, labels), artifact))
+    if missed:
+        run.store.set_fact("warnings", [str(e) for e in missed])
+    if not chosen:
+        raise missed[0]
     finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
     report_facts.write_profiles(run.store, run.timing.device, rows, chosen)
     return finals
@@ -257,7 +268,7 @@ def _file(run: Run, tuned: Sequence[Tuned]) -> list[_Filed]:
 def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Artifact]:
     """The best on validation among the designs and the untouched files that hold the budget as measured."""
     options = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows if r.trial.error is None]
-    holding = [o for o in options if all(limit.met(_true(o[0], limit.metric)) for limit in plan.limits)]
+    holding = [o for o in options if all(limit.met(_true(o[0], limit.metric), MEASURED_TO) for limit in plan.limits)]
     if not holding:
         nearest = {limit.metric: min(_true(t, limit.metric) for t, _ in options) for limit in plan.limits}
         text = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
