@@ -630,7 +630,7 @@ def honesty(bench: Bench, prefix: str, budgets: dict[str, float], reference_ms: 
 def main() -> None:
     """Runs what is asked for, prints tables and targets."""
     options = arguments(__doc__ or "")
-    seeds = SEEDS[:1] if options.quick else SEEDS
+    seeds = SEEDS[:1] if options.quick else SEEDS[: options.seeds]
     rows = Rows("hot_start_quick" if options.quick else "hot_start", full=options.full)
     memory = MeasurementTable.open(Path(tempfile.gettempdir()) / "chipfit-bench" / "measurements.db")
     with OnnxRuntime() as device:
