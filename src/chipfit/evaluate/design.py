@@ -55,7 +55,7 @@ def fitted(
     """
     latency = next((limit for limit in limits if limit.metric == "latency_ms"), None)
     if latency is None:
-        return _timed(menu, graph, solve(limits), timing)
+        return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
     scale, best, tried = MARGIN, None, dict[Assignment, Design]()
     for _ in range(ROUNDS):
@@ -65,7 +65,7 @@ def fitted(
             if best is None and not tried:
                 raise
             break
-        design = tried[a] = tried.get(a) or _timed(menu, graph, a, timing)
+        design = tried[a] = tried.get(a) or timed(menu, graph, a, timing)
         holds = design.measured_ms <= latency.value * MARGIN
         if holds and (best is None or prefer(a) < prefer(best.assignment)):
             best = design
@@ -83,7 +83,8 @@ def fitted(
     return best
 
 
-def _timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing) -> Design:
+def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing) -> Design:
+    """One assignment, predicted and measured."""
     (m,) = timing.graphs([on_graph.apply(graph, menu.edits(a))], "quick")
     return Design(a, menu.total("latency_ms", a), m.value)
 

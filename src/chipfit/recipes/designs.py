@@ -13,7 +13,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
-from chipfit.evaluate.design import Design, Solve, fitted, thrifty
+from chipfit.evaluate.design import Design, fitted, thrifty, timed
 from chipfit.evaluate.screen import Screened
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
@@ -136,16 +136,9 @@ def designed(start: Start, limits: Sequence[Limit], timing: Timing, seed: int, d
         )  # fmt: skip
     except Infeasible:
         return plain
-    if better == plain.assignment:
-        return plain
-    found = fitted(menu, graph, limits, timing, _only(better), damage) if better else plain
+    found = timed(menu, graph, better, timing)
     holds = all(limit.met(found.measured_ms) for limit in limits if limit.metric == "latency_ms")
     return found if holds else plain
-
-
-def _only(a: Assignment) -> Solve:
-    """A solver that knows one answer."""
-    return lambda limits: a
 
 
 def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int) -> Design | None:
