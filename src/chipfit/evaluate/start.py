@@ -28,6 +28,9 @@ HESSIAN_INPUTS = 1024
 DAMAGE_INPUTS = 192
 """Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
 
+SHIP_INPUTS = 384
+"""Of those for compensation: what a design is repaired on before it is trained or shipped."""
+
 REPAIR_INPUTS = 128
 """Of those for compensation: what a network is repaired on to be scored, not shipped."""
 
@@ -58,7 +61,7 @@ class Start:
         if known is not None:
             return Network(stitched.graph, known)
         made = refit(
-            self.entry.network, stitched, self.menu.edits(a), self._part(0, HESSIAN_INPUTS), np.random.default_rng(0)
+            self.entry.network, stitched, self.menu.edits(a), self._part(0, SHIP_INPUTS), np.random.default_rng(0)
         )
         if store is not None:
             store.put_arrays(name, made.weights)

@@ -24,7 +24,7 @@ from chipfit.search.uniform import uniform_width
 from chipfit.space.menu import Assignment
 from chipfit.store.store import Store
 
-SEARCH_S = 20.0
+SEARCH_S = 8.0
 """Seconds at most for the searched coefficients of one design: on these menus they seldom beat the plain optimum."""
 
 

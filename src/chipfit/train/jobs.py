@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -113,6 +114,7 @@ def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
 
 
 def _work(job: Job, folder: str, description: Dataset, until: float | None) -> Done:
+    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
     arrays = load_file(str(Path(folder) / "train.safetensors"))
     dataset = replace(description, train=Split(arrays["inputs"], arrays.get("targets")))
@@ -120,6 +122,13 @@ def _work(job: Job, folder: str, description: Dataset, until: float | None) -> D
     teacher = from_arrays(load_file(str(stored))) if stored.exists() else None
     deadline = None if until is None else Deadline.after(max(0.0, until - time.time()))
     return train_job(job, dataset, teacher, deadline)
+
+
+def _leave_with_parent(parent: int) -> None:
+    """Ends this process once its parent is gone: a run that was killed leaves nothing behind that computes."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> Done:
