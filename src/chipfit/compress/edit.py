@@ -33,7 +33,7 @@ def apply(network: Network, edits: Sequence[Edit]) -> Network:
             array = network.weights[name]
             if outputs is not None:
                 array = array[outputs]
-            if inputs is not None and array.ndim > 1 and not (o.kind == "conv" and o["groups"] > 1):
+            if inputs is not None and array.ndim > 1 and not (o.kind == "conv" and old["groups"] > 1):
                 array = array[:, inputs]
             weights[name] = np.ascontiguousarray(array)
     return Network(graph, weights)

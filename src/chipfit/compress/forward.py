@@ -6,7 +6,7 @@ the caller decides what happens between two operators.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -87,15 +87,6 @@ class Walk:
     def _free(self, name: str) -> None:
         if not self._unread[name] and name not in self.keep:
             self.values.pop(name, None)
-
-
-def run(graph: Graph, weights: Mapping[str, Tensor], x: Tensor, keep: Collection[str] = ()) -> Tensors:
-    """The named outputs and the graph's own, for inputs (n, C, H, W)."""
-    walk = Walk(graph, weights, {graph.ops[0].name: x}, frozenset(keep))
-    with torch.inference_mode():
-        for o in graph.ops[1:]:
-            walk.step(o)
-    return {name: walk.values[name] for name in {*keep, graph.output}}
 
 
 def affordable(graph: Graph, megabytes: float) -> int:

@@ -24,12 +24,12 @@ class Moments:
 
 
 def moments(y: Tensor) -> Moments:
-    """Over inputs and pixels of (n, C) or (n, C, H, W).
+    """Over all axes of (n, C, ...) but the second.
 
     Sums are shifted by a channel's approximate mean and taken input by input: the channels_last batch norm kernel adds
     up all pixels in single precision, which is wrong by whole standard deviations where the mean is large.
     """
-    pixels = (y.permute(0, 2, 3, 1) if y.ndim == 4 else y).reshape(len(y), -1, y.shape[1])  # (n, pixels, C)
+    pixels = y.movedim(1, -1).reshape(len(y), -1, y.shape[1])  # (n, pixels, C)
     about = pixels[0].mean(0)
     rest = pixels - about
     mean = rest.mean(1).double().mean(0)

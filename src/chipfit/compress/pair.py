@@ -8,6 +8,7 @@ becomes the goal of the layers before, which thus absorb what they can of the sk
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -88,15 +89,19 @@ class Original:
 
 
 class Pair:
-    """One compressed network beside its original. `small` holds its values, op by op, and its weights."""
+    """One compressed network beside its original. `small` holds its values, op by op, and its weights.
 
-    def __init__(self, original: Original, small: Network, edits: Sequence[Edit]) -> None:
+    Goals are released once they were used, unless the original is `shared` with other pairs.
+    """
+
+    def __init__(self, original: Original, small: Network, edits: Sequence[Edit], *, shared: bool = False) -> None:
         self.original = original
         self.graph = small.graph
         self.of = counterparts(original.graph, small.graph, edits)
         self.weights: Tensors = {name: torch.from_numpy(a.copy()) for name, a in small.weights.items()}
         self.small = Walk(small.graph, self.weights, {small.graph.ops[0].name: original.inputs})
         self._keep = {e.group: np.array(e.keep) for e in edits if isinstance(e, Width)}
+        self._unused = None if shared else Counter(self.of.values())
 
     def goal(self, name: str) -> Tensor:
         """What the compressed network's operator should compute: the original's values on the kept channels."""
@@ -107,6 +112,13 @@ class Pair:
         """Mean and variance of each channel of `goal`."""
         found, rows = self.original.moments(self.of[name]), self._kept(name)
         return found if rows is None else Moments(found.mean[rows], found.var[rows])
+
+    def done(self, o: Op) -> None:
+        """Says that the goal of this operator will not be asked for again."""
+        if self._unused is not None:
+            self._unused[self.of[o.name]] -= 1
+            if not self._unused[self.of[o.name]]:
+                self.original.release(self.of[o.name])
 
     def _kept(self, name: str) -> NDArray[np.intp] | None:
         return kept(self.original.coupling.segments[self.of[name]], self._keep)

@@ -39,8 +39,10 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 
 RIDGE = 0.01
+"""λ as a share of the mean variance of a patch's values."""
 
 FEWEST_ROWS = 2000
+"""Patches of a layer with few columns."""
 
 MOST_VALUES = 6.4e7
 """Values in all sampled patches of one layer (256 MB)."""
@@ -48,17 +50,19 @@ MOST_VALUES = 6.4e7
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is spent on a fit.
+    """How much is spent on a repair.
 
-    Sampled patches for each column, solutions with targets moved for the relu, and whether batch norms get true
-    statistics in the end, without which the network may be scored but not trained. Layers are fitted on the first
-    `inputs` only (None for all).
+    Layers are fitted on `rows_per_column` patches for each column of their weight, drawn from the first `inputs`
+    (None: all), with `rounds` more solutions for the relu; only the first `layers` that are met are fitted (None: all),
+    those behind them get their statistics back. Without `honest`, batch norms of fitted layers keep statistics that
+    are not those of their inputs: the network may be scored, but not trained.
     """
 
     rows_per_column: int = 60
     rounds: int = 3
-    honest: bool = True
     inputs: int | None = None
+    layers: int | None = None
+    honest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +133,24 @@ def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[T
 
     `rounds` more solutions take a relu behind z into account.
     """
-    u = rows.u
-    mean = u.mean(0).double() * int(intercept)
-    gram = (u.T @ u).double() / len(u) - torch.outer(mean, mean)
+    mean = rows.u.mean(0) * int(intercept)
+    u = rows.u - mean
+    gram = (u.T @ u).double() / len(u)
     ridge = max(RIDGE * float(gram.diagonal().mean()), 1e-12)
     factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
     target = wanted = (rows.goal - rows.c) / rows.f
+    w, answer = prior, u @ prior.float().T
     for left in range(rounds, -1, -1):
+        # the step from the present solution, and not the solution itself, is what single precision gets right
+        missing = target - answer
+        moment = (u.T @ (missing - missing.mean(0) * int(intercept))).double() / len(u)
+        w = w + torch.cholesky_solve(moment + ridge * (prior - w).T, factor).T
         centre = target.mean(0) * int(intercept)
-        moment = (u.T @ (target - centre)).double() / len(u)
-        w = torch.cholesky_solve(moment + ridge * prior.T, factor).T
-        b = centre.double() - w @ mean
         if left:
-            present = u @ w.float().T + b.float()
-            zero = torch.where(rows.f * present + rows.c < 0, present, -rows.c / rows.f)
+            answer = u @ w.float().T
+            zero = torch.where(rows.f * (answer + centre) + rows.c < 0, answer + centre, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
-    return w, b
+    return w, centre.double() - w @ mean.double()
 
 
 @torch.inference_mode()
@@ -167,30 +173,32 @@ def refit(
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
     pair = Pair(Original(original, x), small, edits)
     pair.original.want(pair.of.values())
-    return fit(pair, small.graph.ops[1:], Effort(), rng).network()
+    fit(pair, small.graph.ops[1:], Effort(), rng)
+    return pair.network()
 
 
-def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generator) -> Pair:
+def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generator) -> None:
     """Walks these operators of the compressed network, fitting the layers and correcting the statistics on the way.
 
     The values that they read of others must be there.
     """
-    names = {o.name for o in ops}
-    order = [o for o in shortcuts_first(pair.graph) if o.name in names]
-    layers, free = chains(pair.graph, shortcuts_first(pair.graph)), adjustable(pair.graph)
+    names, order = {o.name for o in ops}, shortcuts_first(pair.graph)
+    layers, free = chains(pair.graph, order), adjustable(pair.graph)
     fitted: set[str] = set()
+    left = len(layers) if effort.layers is None else effort.layers
     for o in order:
+        if o.name not in names:
+            continue
         chain = layers.get(o.name)
-        if chain is not None and _fit(pair, chain, effort, rng):
+        if chain is not None and left and _fit(pair, chain, effort, rng):
             fitted |= {p.name for p in (o, chain.norm) if p is not None}
+            left -= 1
         if o.name in free and o.name not in fitted:
             adjust(pair, o)
         elif o.name in free and o.kind == "batch_norm" and effort.honest:
             set_affine(pair.weights, o, *affine(pair.weights, o), moments(pair.small.values[o.inputs[0]]))
         pair.small.step(o)
-        if effort.honest:
-            pair.original.release(pair.of[o.name])
-    return pair
+        pair.done(o)
 
 
 def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:

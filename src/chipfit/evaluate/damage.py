@@ -1,115 +1,149 @@
-"""Damage: how far the answers move when one option alone is taken, and what was repaired is repaired.
+"""Damage: how far the answers move when one option alone is taken and what it broke is repaired.
 
     d(decision, option) = KL(original ‖ network with only that option) = Σ p log(p / q), mean over inputs, in nats
 
-measured after the layers that the option touches, and those behind them, were solved anew (`compress.refit`, with
-little effort): what the solver adds up is then what the finished network will show. On ResNet-20 the sum predicts the
-repaired truth of random assignments with a Spearman correlation of .99 and no bias, where damage before repair is two
-to ten times too large for skipped blocks and chooses none of them (SPDY, Frantar & Alistarh 2022, adds damages of
-compensated layers; the repair behind the option is what differs).
+The layers that the option touches, and those behind them, are solved anew before the answers are compared
+(`compress.refit`, with little effort): what the solver adds up is then what the finished network will show. On
+ResNet-20 the sum predicts the repaired truth of random assignments with a Spearman correlation of .99 and within a
+fifth, where damage before repair is several times too large, and ten times for skipped blocks, none of which would
+then be chosen. (SPDY, Frantar & Alistarh 2022, adds the damages of compensated layers; the repair of the layers behind
+them is what differs.)
 
 The original runs once; each option starts from its values at the first operator that it changes. Runs of two and three
-neighbouring skipped blocks are measured too, as terms over their decisions.
+neighbouring skipped blocks are measured too, as terms over their decisions. Of a wide group only some widths are
+measured, and the others lie on a line between them, in the logarithm of the damage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from chipfit.compress.forward import batch
+from chipfit.compress.forward import affordable, batch
 from chipfit.compress.pair import Original, Pair, changed, counterparts, shortcuts_first
 from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
+from chipfit.compress.statistics import adjustable
+from chipfit.core.data import Dataset
 from chipfit.core.edits import Edit, Precision, Skip
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.space import edits as on_graph
 from chipfit.space.groups import Block, residual_blocks
-from chipfit.space.menu import Assignment, Choice, Menu, Term
+from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
 
 EFFORT = Effort(rows_per_column=10, rounds=1, honest=False)
 
+LAYERS = 12
+"""Layers behind an option that are solved to score it; those behind them get their statistics back."""
 
-def divergence(teacher: NDArray[np.float32], student: NDArray[np.float32]) -> float:
+WIDTHS = 7
+"""Widths of one group that are measured."""
+
+MEMORY_MB = 2000.0
+"""For the values of the original that options start from and are held against."""
+
+Floats = NDArray[np.float32]
+
+
+def divergence(teacher: Floats, student: Floats) -> float:
     """KL(teacher ‖ student) of softmax answers, from logits (n, classes): mean over inputs, in nats."""
     p, q = (torch.log_softmax(torch.from_numpy(np.asarray(a)).double(), 1) for a in (teacher, student))
     return float((p.exp() * (p - q)).sum(1).mean())
 
 
+def samples(dataset: Dataset, fit: int = 512, score: int = 256) -> tuple[Floats, Floats]:
+    """Two disjoint sets of normalised inputs from the training part: one to fit on, one to score on.
+
+    Small data sets are divided in the same proportion.
+    """
+    inputs = dataset.normalise(dataset.calibration(fit + score).inputs)
+    order = np.random.default_rng(1).permutation(len(inputs))
+    first = len(inputs) * fit // (fit + score)
+    return inputs[order[:first]], inputs[order[first:]]
+
+
 class Scorer:
-    """Damage of sets of edits of one network on some inputs, the values of the original being kept between them."""
+    """Damage of sets of edits (`wanted`) of one network, the values of the original being kept between them.
+
+    What the edits break is repaired on `repair`, and the answers compared on `inputs`, both normalised (n, C, H, W).
+    """
 
     def __init__(
         self,
         network: Network,
         profile: Profile,
-        repair: NDArray[np.float32],
-        inputs: NDArray[np.float32],
+        repair: Floats,
+        inputs: Floats,
         wanted: Iterable[Sequence[Edit]],
+        effort: Effort = EFFORT,
     ) -> None:
         self.network = network
         self.profile = profile
-        self.repair = repair
-        self.inputs = inputs
-        self.original = Original(network, batch(np.concatenate([repair, inputs])))
+        self.effort = effort
+        values, noted = {network.graph.output}, set[str]()
         for edits in wanted:
-            self._want(edits)
+            more, moments = needed(network.graph, edits)
+            values |= more
+            noted |= moments
+        held = sum(network.graph[name].size for name in values)
+        n = min(affordable(network.graph, MEMORY_MB), max(16, int(MEMORY_MB * 1e6 / (4 * held)))) // 2
+        self.repair, self.inputs = repair[:n], inputs[:n]
+        self.original = Original(network, batch(np.concatenate([self.repair, self.inputs])))
+        self.original.want(values, noted)
         with torch.inference_mode():
-            self.teacher = self.original.value(network.graph.output)[len(repair) :].numpy()
-
-    def _want(self, edits: Sequence[Edit]) -> None:
-        before = self.network.graph
-        small = on_graph.apply(before, edits)
-        dirty, of = touched(before, small, edits)
-        read = {i for o in small if o.name in dirty for i in o.inputs} - dirty
-        goals = {of[c.end.name] for name, c in chains(small, shortcuts_first(small)).items() if name in dirty}
-        self.original.want(read | goals | {before.output}, moments=(of[name] for name in dirty))
-
-    def damage(self, edits: Sequence[Edit]) -> float:
-        """KL in nats of the network after the edits, repaired."""
-        if not edits:
-            return 0.0
-        if any(isinstance(e, Precision) for e in edits):
-            small = stitch(self.network, self.profile, edits)
-            known = ranges(small, self.repair)
-            return divergence(self.teacher, fake_quantised(small, known, self.inputs))
-        return divergence(self.teacher, self.repaired(edits).numpy())
+            self.teacher = self.original.value(network.graph.output)[len(self.repair) :].numpy()
 
     @torch.inference_mode()
-    def repaired(self, edits: Sequence[Edit]) -> Tensor:
-        """Logits (n, classes) after the edits and a quick repair of what they touch."""
+    def damage(self, edits: Sequence[Edit]) -> float:
+        """KL in nats after the edits and a quick repair of what they touch."""
+        structure = [e for e in edits if not isinstance(e, Precision)]
+        pair = self._repaired(structure)
+        if len(structure) < len(edits):
+            coded = Network(on_graph.apply(self.network.graph, edits), pair.network().weights)
+            # 7 bits: damage must not depend on the device, and some processors have no more
+            answers = fake_quantised(coded, ranges(coded, self.repair), self.inputs, reduce_range=True)
+        elif pair.graph.output in pair.small.values:
+            answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy()
+        else:
+            return 0.0  # nothing was changed
+        return divergence(self.teacher, answers)
+
+    def _repaired(self, edits: Sequence[Edit]) -> Pair:
         small = stitch(self.network, self.profile, edits)
-        pair = Pair(self.original, small, edits)
-        dirty, _ = touched(self.network.graph, small.graph, edits)
-        for o in small.graph:
-            if o.name in dirty:
-                pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
-        effort = replace(EFFORT, inputs=len(self.repair))
-        fit(pair, [o for o in small.graph if o.name in dirty], effort, np.random.default_rng(0))
-        return pair.small.values[small.graph.output][len(self.repair) :]
+        pair = Pair(self.original, small, edits, shared=True)
+        dirty = touched(self.network.graph, small.graph, edits)
+        ops = [o for o in small.graph if o.name in dirty]
+        for o in ops:
+            pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
+        fit(pair, ops, replace(self.effort, inputs=len(self.repair)), np.random.default_rng(0))
+        return pair
 
 
-def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> tuple[frozenset[str], dict[str, str]]:
-    """Operators of the compressed graph that have to be computed anew, and whose output each should have."""
+def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> frozenset[str]:
+    """Operators of the compressed graph that have to be computed anew."""
     of = counterparts(original, small, edits)
-    goals = {name for name, c in chains(small, shortcuts_first(small)).items() if of[c.end.name] != c.end.name}
-    return changed(original, small, of, goals), of
+    layers = chains(small, shortcuts_first(small))
+    return changed(original, small, of, {name for name, c in layers.items() if of[c.end.name] != c.end.name})
 
 
-def damage(
-    network: Network,
-    offer: Offer,
-    profile: Profile,
-    repair: NDArray[np.float32],
-    inputs: NDArray[np.float32],
-) -> tuple[Menu, Profile]:
+def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
+    """Operators of the original whose values, and those whose moments, the repair after the edits asks for."""
+    structure = [e for e in edits if not isinstance(e, Precision)]
+    small = on_graph.apply(original, structure)
+    dirty, of = touched(original, small, structure), counterparts(original, small, structure)
+    values = {i for o in small if o.name in dirty for i in o.inputs if i not in dirty}
+    values |= {of[c.end.name] for name, c in chains(small, shortcuts_first(small)).items() if name in dirty}
+    return values, {of[name] for name in dirty & adjustable(small)}
+
+
+def damage(network: Network, offer: Offer, profile: Profile, repair: Floats, inputs: Floats) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
     Args:
@@ -118,43 +152,60 @@ def damage(
         profile: of the network; damages that it has are not measured again.
         repair: some 256 normalised unlabelled inputs (n, C, H, W) on which options are repaired.
         inputs: as many others on which they are scored.
+
+    Raises:
+        ValueError: the profile is of another network.
     """
+    if profile.network != network.digest():
+        raise ValueError(f"the profile is of network {profile.network}, not of {network.digest()}; make a new one")
     menu = real(offer.menu, profile)
-    singles = {c: e for c, e in _choices(menu) if e}
+    singles = {c: e for d, decision in enumerate(menu.decisions) for c, e in _measured(d, decision)}
     skips = {e.block: c for c, edits in singles.items() for e in edits if isinstance(e, Skip)}
-    runs = [r for r in skip_runs(network.graph) if all(b in skips for b in r)]
-    of_run = {r: tuple(Skip(b) for b in r) for r in runs}
-    missing = {key(e): e for e in (*singles.values(), *of_run.values()) if key(e) not in profile.damage}
+    runs = [r for r in skip_runs(network.graph) if skips.keys() >= set(r)]
+    wanted = [*singles.values(), *(tuple(map(Skip, r)) for r in runs)]
+    missing = {k: e for e in wanted if (k := key(e)) not in profile.damage}
     if missing:
-        scorer = Scorer(network, profile, repair, inputs, missing.values())
+        scorer = Scorer(network, profile, repair, inputs, missing.values(), replace(EFFORT, layers=LAYERS))
         profile = profile.knowing({k: scorer.damage(e) for k, e in missing.items()})
-    terms = _single_terms(menu, {c: profile.damage[key(e)] for c, e in singles.items()})
-    terms += _run_terms(menu, skips, {r: profile.damage[key(e)] for r, e in of_run.items()}, profile)
-    return menu.priced(terms), profile
+    found = {c: profile.damage[key(e)] for c, e in singles.items()}
+    terms = [Term("damage", (d,), _table(d, of, found), of.name) for d, of in enumerate(menu.decisions)]
+    return menu.priced(terms + _run_terms(menu, skips, runs, profile.damage)), profile
 
 
-def _choices(menu: Menu) -> Iterable[tuple[Choice, tuple[Edit, ...]]]:
-    for d, decision in enumerate(menu.decisions):
-        for o, option in enumerate(decision.options):
-            yield (d, o), option.edits
+def _measured(d: int, decision: Decision) -> Iterator[tuple[Choice, tuple[Edit, ...]]]:
+    """The options that are measured: all but some of many widths."""
+    changes = [o for o, option in enumerate(decision.options) if option.edits]
+    widths = [o for o in changes if decision.kind == "width" and decision.options[o].value]
+    if len(widths) > WIDTHS:
+        picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
+        changes = [o for o in changes if o in picked or o not in widths]
+    for o in changes:
+        yield (d, o), decision.options[o].edits
 
 
-def _single_terms(menu: Menu, found: dict[Choice, float]) -> list[Term]:
-    return [
-        Term("damage", (d,), np.array([found.get((d, o), 0.0) for o in range(len(decision.options))]), decision.name)
-        for d, decision in enumerate(menu.decisions)
-    ]
+def _table(d: int, decision: Decision, found: Mapping[Choice, float]) -> NDArray[np.float64]:
+    """Damage of each option of a decision; widths that were not measured lie between those that were."""
+    options = decision.options
+    table = np.array([found.get((d, o), 0.0) for o in range(len(options))])
+    known = [o for o in range(len(options)) if (d, o) in found and options[o].value]
+    gaps = [o for o in range(len(options)) if options[o].edits and (d, o) not in found]
+    if gaps:
+        at = np.array([options[o].value for o in known], float)
+        up = np.argsort(at)
+        logs = np.log(np.maximum(table[known], 1e-9))
+        table[gaps] = np.exp(np.interp([options[o].value for o in gaps], at[up], logs[up]))
+    return table
 
 
 def _run_terms(
-    menu: Menu, skips: dict[str, Choice], found: dict[tuple[str, ...], float], profile: Profile
+    menu: Menu, skips: Mapping[str, Choice], runs: Sequence[tuple[str, ...]], found: Mapping[str, float]
 ) -> list[Term]:
-    """What a run costs beyond its blocks and the shorter runs in it; never less than nothing in total."""
+    """What each run costs beyond its blocks and the shorter runs in it, so that totals are what was measured."""
     extra: dict[tuple[str, ...], float] = {}
-    for run in sorted(found, key=len):
-        known = sum(profile.damage[key((Skip(b),))] for b in run)
-        known += sum(e for r, e in extra.items() if set(r) < set(run))
-        extra[run] = found[run] - known
+    for run in sorted(runs, key=len):
+        singles = sum(found[key((Skip(b),))] for b in run)
+        within = sum(e for r, e in extra.items() if set(r) < set(run))
+        extra[run] = found[key(tuple(map(Skip, run)))] - singles - within
     terms = []
     for run, value in extra.items():
         on = [skips[b] for b in run]
@@ -165,14 +216,14 @@ def _run_terms(
 
 
 def skip_runs(graph: Graph) -> list[tuple[str, ...]]:
-    """Pairs and triples of blocks that read each other directly, so that each shortcut is the identity."""
+    """Pairs and triples of residual blocks each of which reads the one before it through an identity shortcut."""
     blocks = residual_blocks(graph)
-    after = {b.name: a.name for b in blocks for a in blocks if _reads(graph, b, a)}
-    pairs = [(after[b.name], b.name) for b in blocks if b.name in after]
-    return pairs + [(after[a], a, b) for a, b in pairs if a in after]
+    before = {b.name: a.name for b in blocks for a in blocks if _follows(graph, b, a)}
+    pairs = [(before[b.name], b.name) for b in blocks if b.name in before]
+    return [*pairs, *((before[a], a, b) for a, b in pairs if a in before)]
 
 
-def _reads(graph: Graph, block: Block, other: Block) -> bool:
+def _follows(graph: Graph, block: Block, other: Block) -> bool:
     shortcut = graph[block.shortcut]
     return shortcut.name == other.name or (shortcut.kind in ACTIVATIONS and shortcut.inputs[0] == other.name)
 
@@ -181,24 +232,24 @@ def additivity(
     menu: Menu,
     network: Network,
     profile: Profile,
-    repair: NDArray[np.float32],
-    inputs: NDArray[np.float32],
+    repair: Floats,
+    inputs: Floats,
     rng: np.random.Generator,
     n: int = 40,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Predicted and true damage (n,), (n,) of random assignments of widths and skips, from light to heavy ones."""
-    picked: list[Assignment] = []
-    while len(picked) < n:
-        share = rng.uniform(0.1, 0.8)
-        if any(a := _random(menu, share, rng)):
-            picked.append(a)
+    """Predicted and true damage, (n,) each, of random assignments of widths and skips, from light to heavy ones.
+
+    Arguments as for `damage`, whose menu and profile are wanted.
+    """
+    drawn = (random_assignment(menu, rng.uniform(0.1, 0.8), rng) for _ in range(20 * n))
+    picked = list(islice((a for a in drawn if any(a)), n))
     edits = [menu.edits(a) for a in picked]
     scorer = Scorer(network, profile, repair, inputs, edits)
     predicted = np.array([menu.total("damage", a) for a in picked])
     return predicted, np.array([scorer.damage(e) for e in edits])
 
 
-def _random(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
+def random_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
     """An assignment that changes a share of the width and depth decisions, each by one of its milder options."""
     chosen = list(menu.as_is)
     for d, decision in enumerate(menu.decisions):

@@ -1,0 +1,57 @@
+"""Networks with batch norms that matter, and random edits of them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.graph import Graph, Network
+from chipfit.nets.build import build
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import BUILDERS
+from chipfit.space.groups import channel_groups, residual_blocks, sites
+from models.awkward import AWKWARD, INPUT_SHAPE
+
+NAMES = (*BUILDERS, *AWKWARD)
+
+
+@cache
+def network_of(name: str) -> Network:
+    torch.manual_seed(0)
+    module = BUILDERS[name]() if name in BUILDERS else AWKWARD[name]()
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.running_var, 0.5, 2.0)
+            nn.init.normal_(m.running_mean, std=0.3)
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.normal_(m.bias, std=0.3)
+    return trace(module, (1, 28, 28) if name in BUILDERS else INPUT_SHAPE)
+
+
+def random_edits(graph: Graph, rng: np.random.Generator, *, bits: bool = True) -> tuple[Edit, ...]:
+    """Some widths, skips and precisions, at least one edit."""
+    offers: list[Edit] = [Skip(b.name) for b in residual_blocks(graph)]
+    if bits:
+        offers += [Precision(s.name, 8) for s in sites(graph)]
+    for g in channel_groups(graph).groups:
+        keep = np.sort(rng.permutation(g.size)[: rng.integers(1, g.size + 1)])
+        offers.append(Width(g.name, tuple(keep.tolist())))
+    chosen = rng.permutation(len(offers))[: rng.integers(1, 5)]
+    return tuple(offers[i] for i in chosen)
+
+
+def answers(network: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        return np.asarray(build(network)(torch.from_numpy(x)).numpy())
+
+
+def noise(network: Network, n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Smooth random pictures: neighbouring pixels are alike, as in real ones."""
+    c, h, w = network.graph.input_shape
+    coarse = torch.randn(n, c, h // 4, w // 4, generator=torch.Generator().manual_seed(seed))
+    return np.asarray(nn.functional.interpolate(coarse, (h, w), mode="bilinear").numpy() * 2)
