@@ -241,7 +241,7 @@ def additivity(
 
     Arguments as for `damage`, whose menu and profile are wanted.
     """
-    drawn = (random_assignment(menu, rng.uniform(0.1, 0.8), rng) for _ in range(20 * n))
+    drawn = (mild_assignment(menu, rng.uniform(0.1, 0.8), rng) for _ in range(20 * n))
     picked = list(islice((a for a in drawn if any(a)), n))
     edits = [menu.edits(a) for a in picked]
     scorer = Scorer(network, profile, repair, inputs, edits)
@@ -249,7 +249,7 @@ def additivity(
     return predicted, np.array([scorer.damage(e) for e in edits])
 
 
-def random_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
+def mild_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
     """An assignment that changes a share of the width and depth decisions, each by one of its milder options."""
     chosen = list(menu.as_is)
     for d, decision in enumerate(menu.decisions):

@@ -136,7 +136,7 @@ def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
     wanted = set(units)
     block = timing.facts.channel_block
     sampled = _sampled(wanted)
-    chosen = {u for family in sampled.values() for u in family} if sampled else set()
+    chosen = {u for family in sampled.values() for u in family}
     direct = {u for u in wanted if _family(u) not in sampled} | chosen
     recipes = _with_needs(direct)
     graphs = [g for r in recipes.values() for g in r.graphs]

@@ -40,8 +40,11 @@ class Screened:
 
 def all_int8(network: Network) -> Network:
     """The network with every site in int8."""
-    edits = tuple(Precision(s.name, 8) for s in sites(network.graph))
-    return Network(on_graph.apply(network.graph, edits), network.weights)
+    return Network(on_graph.apply(network.graph, _everywhere_int8(network)), network.weights)
+
+
+def _everywhere_int8(network: Network) -> tuple[Precision, ...]:
+    return tuple(Precision(s.name, 8) for s in sites(network.graph))
 
 
 def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) -> list[Screened]:
@@ -63,7 +66,7 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
 
 
 def _trial(entry: Entry, bits: int, measurements: tuple[Measurement, ...]) -> Trial:
-    edits = () if bits == 32 else tuple(Precision(s.name, 8) for s in sites(entry.network.graph))
+    edits = () if bits == 32 else _everywhere_int8(entry.network)
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
     role, name = ("zoo", entry.name) if bits == 32 else ("baseline", f"{entry.name} int8")
     failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)

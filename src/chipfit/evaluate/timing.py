@@ -53,8 +53,8 @@ class Timing:
         return found
 
 
-def timing_artifact(graph: Graph, reduce_range: bool = False) -> Artifact:
+def timing_artifact(graph: Graph) -> Artifact:
     """A file of the graph with random weights and invented ranges."""
     weights = onnx.random_weights(graph, np.random.default_rng(0))
     ranges = onnx.dummy_ranges(graph)
-    return onnx.write(Network(graph, weights), ranges=ranges, reduce_range=reduce_range)
+    return onnx.write(Network(graph, weights), ranges=ranges)

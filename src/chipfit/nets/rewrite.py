@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from chipfit.core.graph import Op, Weights, op
@@ -40,7 +38,7 @@ def select_convolutions(ops: list[Op], weights: Weights) -> tuple[list[Op], Weig
             padding=(0, 0), dilation=(1, 1), groups=1, bias=0,
         )  # fmt: skip
         gone |= {first.name, o.name} - {last.name}
-    return [made.get(o.name, replace(o)) for o in ops if o.name not in gone], arrays
+    return [made.get(o.name, o) for o in ops if o.name not in gone], arrays
 
 
 def _strided(rows: Op, columns: Op) -> bool:

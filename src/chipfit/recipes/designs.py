@@ -17,7 +17,7 @@ from chipfit.evaluate.design import Design, fitted, thrifty, timed
 from chipfit.evaluate.screen import Screened
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
-from chipfit.recipes.settings import Settings
+from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
 from chipfit.search.uniform import uniform_width
@@ -62,7 +62,7 @@ def plan_budget(
     Raises:
         Infeasible: neither a start nor an untouched model holds the budget.
     """
-    text = ", ".join(str(limit) for limit in limits)
+    text = budget_text(limits)
     stored = cast(dict[str, Any] | None, store.fact(f"plan:{text}"))
     if stored is None:
         stored = _solved(limits, starts, timing, settings, deadline)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import cast
 
@@ -29,34 +28,10 @@ from chipfit.nets.zoo import Entry
 from chipfit.recipes import report_facts
 from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import Tuned, refine
-from chipfit.recipes.settings import Progress, Settings
+from chipfit.recipes.settings import Progress, Settings, budget_text
+from chipfit.recipes.state import Run
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
-
-
-@dataclass
-class Run:
-    """What the stages of one fit share."""
-
-    entries: Sequence[Entry]
-    dataset: Dataset
-    settings: Settings
-    store: Store
-    timing: Timing
-    deployer: Deployer
-    deadline: Deadline
-    progress: Progress
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Adds the seconds of what is done inside to the phase, in the store as soon as it ends."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
-            self.store.set_fact("phases", [[n, s] for n, s in self.phases.items()])
 
 
 def fit(
@@ -75,7 +50,12 @@ def fit(
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
         BadInput: the models do not fit the data.
     """
-    run = _begin(entries, dataset, device, settings, store, memory, deadline, progress)
+    _check_shapes(entries, dataset)
+    timing = Timing(device, memory)
+    deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
+    phases = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
+    run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases)
+    _record(run)
     with run.phase("screen"):
         progress("screen", f"{len(entries)} models, timed and scored as files")
         rows = screen(entries, run.deployer, settings.bits)
@@ -98,21 +78,7 @@ def fit(
     return finals
 
 
-def budget_text(limits: Sequence[Limit]) -> str:
-    """A budget as the report and the labels of trials write it."""
-    return ", ".join(str(limit) for limit in limits)
-
-
-def _begin(
-    entries: Sequence[Entry],
-    dataset: Dataset,
-    device: Device,
-    settings: Settings,
-    store: Store,
-    memory: MeasurementMemory,
-    deadline: Deadline,
-    progress: Progress,
-) -> Run:
+def _check_shapes(entries: Sequence[Entry], dataset: Dataset) -> None:
     if not entries:
         raise BadInput("no model was given; name at least one, e.g. zoo:fashion-mnist")
     for e in entries:
@@ -121,23 +87,18 @@ def _begin(
                 f"model {e.name!r} takes inputs of shape {e.network.graph.input_shape}, the data has "
                 f"{dataset.input_shape}; give --resize H,W or another --data"
             )
-    timing = Timing(device, memory)
-    licences = {e.name: e.licence for e in entries} | {dataset.name: dataset.licence}
-    store.set_fact("device", cast(Plain, {**asdict(timing.facts), "channel_block": _plain_block(timing)}))
-    store.set_fact("dataset", report_facts.dataset_fact(dataset))
-    store.set_fact("licences", licences)
-    store.set_fact("seed", settings.seed)
+
+
+def _record(run: Run) -> None:
+    """What the report says of the device, the data and the versions."""
+    facts = run.timing.facts
+    block = {str(bits): step for bits, step in facts.channel_block.items()}
+    run.store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
+    run.store.set_fact("dataset", report_facts.dataset_fact(run.dataset))
+    run.store.set_fact("licences", {e.name: e.licence for e in run.entries} | {run.dataset.name: run.dataset.licence})
+    run.store.set_fact("seed", run.settings.seed)
     names = ("chipfit", "torch", "numpy", "onnx", "onnxruntime", "scipy")
-    store.set_fact("versions", {"python": platform.python_version(), **{n: version(n) for n in names}})
-    notes = {"data": dataset.name, "chipfit": version("chipfit")}
-    earlier = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
-    return Run(
-        entries, dataset, settings, store, timing, Deployer(timing, dataset, notes), deadline, progress, earlier
-    )  # fmt: skip
-
-
-def _plain_block(timing: Timing) -> dict[str, int]:
-    return {str(bits): block for bits, block in timing.facts.channel_block.items()}
+    run.store.set_fact("versions", {"python": platform.python_version(), **{n: version(n) for n in names}})
 
 
 def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,12 +21,10 @@ from chipfit.core.types import Plain
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
+from chipfit.recipes.state import Run
 from chipfit.train.distill import teach
 from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
 from chipfit.train.loop import Schedule, Views, accuracy
-
-if TYPE_CHECKING:
-    from chipfit.recipes.fit import Run
 
 FIRST_SHARE = 0.3
 """Of the training time, for the short schedules that choose among a budget's designs."""
@@ -134,12 +132,10 @@ def _first_round(
 ) -> tuple[list[tuple[Plan, Designed]], dict[str, Done]]:
     """Per budget the candidate that validates best after a short schedule, and all baselines."""
     rivals = {p.text: [d for d in p.designs if d.role == "candidate"] for p in plans}
-    jobs, owners = [], {}
+    jobs = []
     for p in plans:
         for d in rivals[p.text] if len(rivals[p.text]) > 1 and budget.short_steps >= 20 else []:
-            key = _key(p, d)
-            owners[key] = (p, d)
-            jobs.append(Job(key, d.network, _schedule(budget.short_steps, 0.0, run), run.settings.seed))
+            jobs.append(Job(_key(p, d), d.network, _schedule(budget.short_steps, 0.0, run), run.settings.seed))
     done = _train(run, jobs, views, "short")
     kept: list[tuple[Plan, Designed]] = []
     for p in plans:
@@ -200,11 +196,6 @@ def _key(p: Plan, d: Designed) -> str:
 def _tuned(p: Plan, d: Designed, network: Network) -> Tuned:
     menu, a = d.start.menu, d.design.assignment
     return Tuned(
-        d.name, d.role, d.start.entry.name, p.text, replace_graph(network, d.network), to_plain(menu.edits(a)),
+        d.name, d.role, d.start.entry.name, p.text, network, to_plain(menu.edits(a)),
         menu.labels(a), d.design.predicted_ms, menu.total("damage", a),
     )  # fmt: skip
-
-
-def replace_graph(network: Network, like: Network) -> Network:
-    """The weights of one with the graph (precisions included) of the other."""
-    return replace(network, graph=like.graph)

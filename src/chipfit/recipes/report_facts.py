@@ -14,7 +14,7 @@ from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
-from chipfit.recipes.settings import Progress
+from chipfit.recipes.settings import Progress, budget_text
 from chipfit.store.store import Store
 
 
@@ -34,7 +34,7 @@ def write_screen(store: Store, rows: Sequence[Screened], base: Screened, budgets
             store.append(r.trial)
     accuracy = base.trial.get("accuracy") if base.trial.has("accuracy") else None
     store.set_fact("reference", {"name": base.name, "latency_ms": base.latency_ms, "accuracy": accuracy})
-    store.set_fact("budgets", [", ".join(str(limit) for limit in b) for b in budgets])
+    store.set_fact("budgets", [budget_text(b) for b in budgets])
 
 
 def write_menus(store: Store, starts: Sequence[Start]) -> None:
@@ -109,8 +109,6 @@ def write_profiles(
     store: Store, device: Device, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
 ) -> None:
     """Time by operator of the first choice and of the model it came from."""
-    if not chosen:
-        return
     trial, after = chosen[0]
     before = next(r for r in rows if r.entry.name == trial.labels["model"])
     profiles = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.types import Limit
@@ -29,3 +29,8 @@ class Settings:
     finalists: int = 2
     baselines: bool = True
     seed: int = 0
+
+
+def budget_text(limits: Sequence[Limit]) -> str:
+    """A budget as the report and the labels of trials write it."""
+    return ", ".join(str(limit) for limit in limits)

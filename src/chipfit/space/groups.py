@@ -220,15 +220,8 @@ class _Analysis:
         if keeps.get(o.kind, False):
             return rows
         if o.kind == "slice":
-            return self.channel_slice(o, rows)
+            return self.opaque(o, f"slice '{o.name}' takes fixed channels")
         return self.opaque(o, f"{o.kind} '{o.name}' rearranges channels")
-
-    def channel_slice(self, o: Op, rows: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-        reason = f"slice '{o.name}' takes fixed channels"
-        for root, _, _ in rows:
-            r = self.roots[self.find(root)]
-            r.frozen = r.frozen or reason
-        return [(self.new(o.shape[0], reason), o.shape[0], 1)]
 
 
 def channel_groups(graph: Graph) -> Coupling:

@@ -74,10 +74,11 @@ def run_jobs(
     until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
     with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
         _write(Path(folder), dataset, teacher)
+        description = _described(dataset)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             waiting: dict[Future[Done], int] = {
-                pool.submit(_work, job, folder, replace_data(dataset), until): i for i, job in enumerate(jobs)
+                pool.submit(_work, job, folder, description, until): i for i, job in enumerate(jobs)
             }
             done: dict[int, Done] = {}
             try:
@@ -94,7 +95,7 @@ def run_jobs(
     return [done[i] for i in range(len(jobs))]
 
 
-def replace_data(dataset: Dataset) -> Dataset:
+def _described(dataset: Dataset) -> Dataset:
     """The data set's description without its arrays and without its test part: what crosses to a training process."""
     empty = Split(np.zeros((0, *dataset.input_shape), np.uint8))
     return replace(dataset, train=empty, validation=empty, open_test=_no_test)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ class Views:
     shifts: tuple[tuple[bool, int, int], ...]
 
 
+@cache
 def fast_bf16() -> bool:
     """True where bfloat16 arithmetic is native, so that autocast pays."""
     if torch.cuda.is_available():

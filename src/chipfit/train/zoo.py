@@ -19,7 +19,8 @@ from safetensors.torch import save
 from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.nets.trace import trace
-from chipfit.nets.zoo import BUILDERS
+from chipfit.nets.zoo import BUILDERS, Record
+from chipfit.store.atomic import write_atomically
 from chipfit.train.loop import Schedule, accuracy, train
 
 
@@ -46,22 +47,6 @@ PLANS = {
 """Settled before the test part was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One network of the manifest."""
-
-    name: str
-    dataset: str
-    validation_accuracy: float
-    test_accuracy: float
-    parameters: int
-    macs: int
-    seed: int
-    epochs: int
-    licence: str
-    sha256: str
-
-
 def train_zoo(
     names: Sequence[str],
     dataset: Dataset,
@@ -70,7 +55,7 @@ def train_zoo(
     seed: int = 0,
     epochs: int | None = None,
     progress: Callable[[str, str], None] | None = None,
-) -> list[Row]:
+) -> list[Record]:
     """Trains these families (all when empty), one after the other, and writes each as it is done.
 
     `epochs` replaces every plan's own number (for a quick look).
@@ -112,13 +97,13 @@ def _train_one(
 
 def write_entry(
     name: str, net: torch.nn.Sequential, dataset: Dataset, test: Split, out: Path, *, seed: int, epochs: int
-) -> Row:
+) -> Record:
     """Writes `<name>.safetensors` and the network's row of `manifest.json` (others stay)."""
     net.eval()
     state = {k: v.contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     data = save(state)
     graph = trace(net, dataset.input_shape).graph
-    row = Row(
+    row = Record(
         name=name,
         dataset=dataset.name,
         validation_accuracy=round(accuracy(net, dataset, dataset.validation), 4),
@@ -130,15 +115,9 @@ def write_entry(
         licence="Apache-2.0",
         sha256=sha256(data).hexdigest(),
     )
-    _replace(out / f"{name}.safetensors", data)
+    write_atomically(out / f"{name}.safetensors", data)
     manifest = out / "manifest.json"
     rows = json.loads(manifest.read_text()) if manifest.exists() else []
     kept = [r for r in rows if r["name"] != name] + [asdict(row)]
-    _replace(manifest, (json.dumps(kept, indent=1) + "\n").encode())
+    write_atomically(manifest, (json.dumps(kept, indent=1) + "\n").encode())
     return row
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
