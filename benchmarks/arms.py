@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch_pruning as tp
+from bench import Bench
 from torch import nn
 
 from chipfit.core.data import Dataset
+from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Network
+from chipfit.core.types import Limit
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.trace import trace
+from chipfit.search.assign import assign
+from chipfit.search.uniform import uniform_width
+from chipfit.space import edits as on_graph
+from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import LEAST_STEP
 from chipfit.train.loop import as_tensor, normaliser
 
@@ -93,9 +101,69 @@ def _gradients(net: nn.Module, dataset: Dataset) -> None:
         nn.functional.cross_entropy(net(inputs), targets).backward()
 
 
-def best_reaching(candidates: Sequence[tuple[str, Callable[[], Reached | None]]]) -> tuple[str, Reached] | None:
-    """The first candidate (most accurate start first) that reaches the budget."""
-    for name, reach in candidates:
-        if (found := reach()) is not None:
-            return name, found
-    return None
+def uniform(bench: Bench, name: str, budget_ms: float, bits: Sequence[int] = (32, 8)) -> Reached | None:
+    """Every width by one factor, repaired as ours are, in the precision that keeps more of it."""
+    start = bench.start(name)
+    best: tuple[float, Assignment] | None = None
+    for b in bits:
+        scale = 1.0
+        for _ in range(6):
+            a = uniform_width(start.menu, [Limit("latency_ms", budget_ms * scale)], b)
+            if a is None:
+                break
+            ms = bench.timing.graphs([on_graph.apply(start.entry.network.graph, start.menu.edits(a))], "quick")[0].value
+            if ms <= budget_ms:
+                damage = start.menu.total("damage", a)
+                best = min(best, (damage, a)) if best else (damage, a)
+                break
+            scale *= budget_ms / ms * 0.995
+    if best is None:
+        return None
+    network = start.repaired(best[1])
+    return Reached(network, bench.timing.graphs([network.graph], "quick")[0].value, "one factor")
+
+
+def depth_only(bench: Bench, budget_ms: float) -> Reached | None:
+    """The exact optimum over dropped blocks alone, in each precision; the less damaged one that holds when measured."""
+    start = bench.start("resnet20")
+    best: tuple[float, Reached] | None = None
+    for bits in (32, 8):
+        menu = _restricted(start.menu, bits)
+        scale = 1.0
+        for _ in range(6):
+            try:
+                a = assign(menu, [Limit("latency_ms", budget_ms * scale)])
+            except Infeasible:
+                break
+            network = start.repaired(_as_full(start.menu, menu, a))
+            ms = bench.timing.graphs([network.graph], "quick")[0].value
+            if ms <= budget_ms:
+                damage = menu.total("damage", a)
+                best = (damage, Reached(network, ms, "blocks dropped")) if best is None or damage < best[0] else best
+                break
+            scale *= budget_ms / ms * 0.995
+    return best[1] if best else None
+
+
+def _restricted(menu: Menu, bits: int) -> Menu:
+    """The menu with widths as they are or dropped, and one precision."""
+    kept = [_allowed(d, bits) for d in menu.decisions]
+    decisions = tuple(
+        replace(d, options=tuple(d.options[o] for o in k)) for d, k in zip(menu.decisions, kept, strict=True)
+    )
+    terms = tuple(replace(t, table=t.table[np.ix_(*(kept[d] for d in t.on))] if t.on else t.table) for t in menu.terms)
+    return replace(menu, decisions=decisions, terms=terms, ties=())
+
+
+def _allowed(decision: Any, bits: int) -> list[int]:
+    if decision.kind == "precision":
+        return [i for i, o in enumerate(decision.options) if o.value == bits]
+    return [0] + [i for i, o in enumerate(decision.options) if o.value == 0]
+
+
+def _as_full(full: Menu, part: Menu, a: Assignment) -> Assignment:
+    labels = [d.options[o].label for d, o in zip(part.decisions, a, strict=True)]
+    return tuple(
+        next(i for i, o in enumerate(d.options) if o.label == label)
+        for d, label in zip(full.decisions, labels, strict=True)
+    )

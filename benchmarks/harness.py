@@ -80,8 +80,21 @@ class Rows:
             print(f"  {key}: " + ", ".join(f"{k} {_short(v)}" for k, v in row.items() if k not in _QUIET), flush=True)
         return self.rows[key]
 
+    def has(self, tag: str, seed: int) -> bool:
+        """True when an arm (whatever model it started from) has its row of this seed."""
+        return any(_arm(k) == tag and k.endswith(f"/{seed}") for k in self.rows)
 
-_QUIET = ("key", "commit", "machine", "right")
+    def of(self, tag: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of an arm, by seed."""
+        return [r for s in seeds for k, r in self.rows.items() if _arm(k) == tag and k.endswith(f"/{s}")]
+
+
+def _arm(key: str) -> str:
+    """A key without its seed and the model in brackets."""
+    return key.rpartition("/")[0].partition(" (")[0]
+
+
+_QUIET = ("key", "commit", "machine", "right", "edits")
 
 
 def _short(v: Any) -> str:
@@ -125,7 +138,7 @@ def finish(name: str, rows: Rows, targets: Sequence[Target], *, as_json: bool) -
         print(json.dumps(result))
 
 
-def paired_interval(a: Sequence[bool], b: Sequence[bool], draws: int = 2000) -> tuple[float, float]:
+def paired_interval(a: Sequence[float], b: Sequence[float], draws: int = 2000) -> tuple[float, float]:
     """95 % bootstrap interval of the difference in accuracy of two networks on the same inputs, in points."""
     d = 100.0 * (np.asarray(a, float) - np.asarray(b, float))
     rng = np.random.default_rng(0)

@@ -40,7 +40,7 @@ def test_scores_correct_damages_that_mislead() -> None:
         return truth(a)
 
     found = search_coefficients(menu(), LIMITS, score, np.random.default_rng(0), confirm=truth, random_rounds=80)
-    assert found == BEST
+    assert found.assignment == BEST
     assert seen[0] == PLAIN
     assert len(set(seen)) == len(seen), "an assignment was scored twice"
     assert all(menu().total("latency_ms", a) <= N + 3 for a in seen)
@@ -62,8 +62,8 @@ def test_a_winner_that_the_second_score_does_not_confirm_is_dropped() -> None:
     found = search_coefficients(
         m, LIMITS, truth, np.random.default_rng(0), confirm=lambda a: m.total("damage", a), max_solves=60
     )
-    assert found == PLAIN
-    assert search_coefficients(m, LIMITS, truth, np.random.default_rng(0), max_solves=60) != PLAIN
+    assert found.assignment == PLAIN
+    assert search_coefficients(m, LIMITS, truth, np.random.default_rng(0), max_solves=60).assignment != PLAIN
 
 
 def test_the_plain_optimum_stays_where_it_scores_best() -> None:
@@ -72,7 +72,9 @@ def test_the_plain_optimum_stays_where_it_scores_best() -> None:
 
     m = menu()
     score = lambda a: m.total("damage", a)  # noqa: E731
-    assert search_coefficients(m, LIMITS, score, np.random.default_rng(0), confirm=never, max_solves=30) == PLAIN
+    found = search_coefficients(m, LIMITS, score, np.random.default_rng(0), confirm=never, max_solves=30)
+    assert found.assignment == PLAIN
+    np.testing.assert_array_equal(found.scale, 1.0)
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_time_ends_the_search_and_keeps_the_best() -> None:
         menu(), LIMITS, lambda a: (seen.append(a), score(a))[1], np.random.default_rng(0), deadline=deadline
     )
     assert len(seen) == 5
-    assert truth(found) == min(map(truth, seen))
+    assert truth(found.assignment) == min(map(truth, seen))
 
 
 def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +142,8 @@ def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(module, "assign", slow)
     deadline = Deadline.after(5.0, clock=lambda: now[0])
-    assert search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0), deadline=deadline) == PLAIN
+    found = search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0), deadline=deadline)
+    assert found.assignment == PLAIN
     now[0] = 0.0
     with pytest.raises(ChipfitError, match="time ran out"):
         search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0))

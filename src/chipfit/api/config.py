@@ -123,7 +123,7 @@ class Config(BaseModel):
     seed: int = _said(0, "of all that is random")
     out: str | None = _said(None, "run directory; without it runs/MODEL-HASH, another one for other options")
     starts: int = _said(3, "number of models whose designs are searched")
-    finalists: int = _said(2, "number of designs fine-tuned for each budget")
+    finalists: int = _said(1, "number of designs fine-tuned at full length for each budget")
     baselines: bool = _said(True, "make the all-int8 and uniform-width baselines under the same budgets")
 
     @classmethod

@@ -63,7 +63,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     starts: int = 3,
-    finalists: int = 2,
+    finalists: int = 1,
     baselines: bool = True,
     progress: Progress | None = None,
 ) -> Result:
@@ -92,7 +92,7 @@ def fit(
         seed: of all that is random.
         out: run directory; without it runs/MODEL-HASH.
         starts: number of models whose designs are searched.
-        finalists: number of designs fine-tuned for each budget.
+        finalists: number of designs fine-tuned at full length for each budget.
         baselines: make the all-int8 and uniform-width baselines too.
         progress: called with (phase, what is happening).
 

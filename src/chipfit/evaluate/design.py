@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Graph
-from chipfit.core.types import Limit
+from chipfit.core.types import Fidelity, Limit
 from chipfit.evaluate.timing import Timing
 from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment, Menu
@@ -33,7 +33,7 @@ Solve = Callable[[Sequence[Limit]], Assignment]
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An assignment with its predicted and its measured latency in ms (quick fidelity)."""
+    """An assignment with its predicted and its measured latency in ms."""
 
     assignment: Assignment
     predicted_ms: float
@@ -83,9 +83,9 @@ def fitted(
     return best
 
 
-def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing) -> Design:
+def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, fidelity: Fidelity = "quick") -> Design:
     """One assignment, predicted and measured."""
-    (m,) = timing.graphs([on_graph.apply(graph, menu.edits(a))], "quick")
+    (m,) = timing.graphs([on_graph.apply(graph, menu.edits(a))], fidelity)
     return Design(a, menu.total("latency_ms", a), m.value)
 
 

@@ -92,3 +92,10 @@ def absolute(limits: Sequence[Limit], of: Screened) -> tuple[Limit, ...]:
 def with_accuracy(trial: Trial, more: Measurement) -> Trial:
     """The trial with one more measurement."""
     return replace(trial, measurements=(*trial.measurements, more))
+
+
+def quality(trial: Trial) -> float:
+    """Validation accuracy; without labels, what the change left undamaged (an untouched model has no damage)."""
+    if trial.has("accuracy"):
+        return trial.get("accuracy")
+    return -trial.get("damage") if trial.has("damage") else 0.0

@@ -72,22 +72,22 @@ class Start:
 
         In float, and repaired with little effort: quick enough to correct a search.
         """
-        return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS)
+        return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS, CHECK_INPUTS, CHECK_INPUTS)
 
     def confirmed_damage(self, a: Assignment) -> float:
-        """The same on yet other inputs, to confirm what a search found."""
-        return self._divergence(a, HESSIAN_INPUTS + 2 * DAMAGE_INPUTS)
+        """The same on more and yet other inputs, and repaired better, to confirm what a search found."""
+        return self._divergence(a, HESSIAN_INPUTS + 2 * DAMAGE_INPUTS, REPAIR_INPUTS, DAMAGE_INPUTS)
 
     def _part(self, start: int, n: int) -> NDArray[np.float32]:
         """`n` inputs from `start` on, or the last `n` where there are not so many."""
         start = max(0, min(start, len(self.inputs) - n))
         return self.inputs[start : start + n]
 
-    def _divergence(self, a: Assignment, at: int) -> float:
+    def _divergence(self, a: Assignment, at: int, repaired_on: int, scored_on: int) -> float:
         edits = tuple(e for e in self.menu.edits(a) if not isinstance(e, Precision))
         if not edits:
             return 0.0
-        repair, inputs = self._part(0, CHECK_INPUTS), self._part(at, CHECK_INPUTS)
+        repair, inputs = self._part(0, repaired_on), self._part(at, scored_on)
         scored = Scorer(self.entry.network, self.profile, repair, inputs, [edits])
         return scored.damage(edits)
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 
 from chipfit.core.edits import to_plain
@@ -22,7 +21,7 @@ from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
-from chipfit.train.distill import teach
+from chipfit.train.distill import teach, views_for
 from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
 from chipfit.train.loop import Schedule, Views, accuracy
 
@@ -63,15 +62,10 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
         run.progress("fine-tune", "no time for it: closed-form repair only")
         return [_tuned(plan, d, d.network) for plan, d in everyone]
     run.progress("fine-tune", f"{teacher.name} teaches")
-    views = teach(build(teacher.network), run.dataset, _views(run, budget))
+    epochs = budget.long_steps * BATCH / max(1, len(run.dataset.train))
+    views = teach(build(teacher.network), run.dataset, views_for(epochs))
     survivors, trained = _first_round(run, plans, budget, views)
     return _second_round(run, survivors, trained, budget, views)
-
-
-def _views(run: Run, budget: _Budget) -> int:
-    """As many stored views as there will be epochs: more would be taught and never seen."""
-    epochs = budget.long_steps * BATCH / max(1, len(run.dataset.train))
-    return int(np.clip(round(epochs), 1, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +95,15 @@ class _Budget:
 
     @classmethod
     def _from_time(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
-        cost = [seconds_per_step(d.network, run.dataset, None) for _, d in everyone]
+        jobs = {_key(d): d for _, d in everyone}
+        cost = {k: seconds_per_step(d.network, run.dataset, None) for k, d in jobs.items()}
         cores = os.cpu_count() or 1
-        left = max(0.0, run.deadline.left() - _after(run, everyone)) * 0.9 * min(cores, len(everyone))
-        candidates = [c for c, (_, d) in zip(cost, everyone, strict=True) if d.role == "candidate"]
-        one_each = len(candidates) <= len({p.text for p, _ in everyone})
-        short = 0.0 if one_each else FIRST_SHARE * left / max(sum(candidates), 1e-9)
-        long_cost = sum(sorted(candidates)[-len({p.text for p, _ in everyone}) :])
-        long_cost += sum(c for c, (_, d) in zip(cost, everyone, strict=True) if d.role == "baseline")
-        longer = (1 - FIRST_SHARE * (not one_each)) * left / max(long_cost * 1.12, 1e-9)  # the rate is searched too
+        left = max(0.0, run.deadline.left() - _after(run, everyone)) * 0.9 * min(cores, len(jobs))
+        candidates = sorted(cost[k] for k, d in jobs.items() if d.role == "candidate")
+        finals = run.settings.finalists * len({p.text for p, _ in everyone})
+        short = 0.0 if len(candidates) <= finals else FIRST_SHARE * left / sum(candidates)
+        long_cost = sum(candidates[-finals:]) + sum(cost[k] for k, d in jobs.items() if d.role == "baseline")
+        longer = (1 - FIRST_SHARE * (short > 0)) * left / max(long_cost * 1.12, 1e-9)  # the rate is searched too
         return cls(int(short), int(longer))
 
 
@@ -130,19 +124,19 @@ def _schedule(steps: int, peak: float, run: Run) -> Schedule:
 def _first_round(
     run: Run, plans: Sequence[Plan], budget: _Budget, views: Views
 ) -> tuple[list[tuple[Plan, Designed]], dict[str, Done]]:
-    """Per budget the candidate that validates best after a short schedule, and all baselines."""
+    """Per budget the candidates that validate best after a short schedule, and all baselines."""
     rivals = {p.text: [d for d in p.designs if d.role == "candidate"] for p in plans}
-    jobs = []
+    jobs: dict[str, Job] = {}
     for p in plans:
-        for d in rivals[p.text] if len(rivals[p.text]) > 1 and budget.short_steps >= 20 else []:
-            jobs.append(Job(_key(p, d), d.network, _schedule(budget.short_steps, 0.0, run), run.settings.seed))
-    done = _train(run, jobs, views, "short")
+        for d in rivals[p.text] if len(rivals[p.text]) > run.settings.finalists and budget.short_steps >= 20 else []:
+            jobs[_key(d)] = Job(_key(d), d.network, _schedule(budget.short_steps, 0.0, run), run.settings.seed)
+    done = _train(run, list(jobs.values()), views, "short")
+    scores = {k: _score(run, d.network) for k, d in done.items()}
     kept: list[tuple[Plan, Designed]] = []
     for p in plans:
-        scored = sorted(
-            rivals[p.text], key=lambda d: -_score(run, done[_key(p, d)].network if _key(p, d) in done else d.network)
-        )
-        kept += [(p, d) for d in scored[:1]] + [(p, d) for d in p.designs if d.role == "baseline"]
+        scored = sorted(rivals[p.text], key=lambda d: -scores.get(_key(d), 0.0))
+        kept += [(p, d) for d in scored[: run.settings.finalists]]
+        kept += [(p, d) for d in p.designs if d.role == "baseline"]
     return kept, done
 
 
@@ -157,14 +151,16 @@ def _score(run: Run, network: Network) -> float:
 def _second_round(
     run: Run, survivors: Sequence[tuple[Plan, Designed]], short: dict[str, Done], budget: _Budget, views: Views
 ) -> list[Tuned]:
-    jobs = []
-    for p, d in survivors:
-        first = short.get(_key(p, d))
+    jobs: dict[str, Job] = {}
+    for _, d in survivors:
+        first = short.get(_key(d))
         steps = budget.long_steps + (budget.short_steps if first is None and short else 0)
         network, peak = (d.network, 0.0) if first is None else (first.network, first.peak)
-        jobs.append(Job(_key(p, d), network, _schedule(steps, peak, run), run.settings.seed + 1))
-    done = _train(run, jobs, views, "long")
-    return [_tuned(p, d, done[_key(p, d)].network) for p, d in survivors]
+        jobs[_key(d)] = Job(_key(d), network, _schedule(steps, peak, run), run.settings.seed + 1)
+    done = _train(run, list(jobs.values()), views, "long")
+    tuned = [_tuned(p, d, done[_key(d)].network) for p, d in survivors]
+    # where training does harm, the design as it was repaired is the better one
+    return tuned + [_tuned(p, d, d.network, ", untrained") for p, d in survivors if d.role == "candidate"]
 
 
 def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, Done]:
@@ -189,13 +185,14 @@ def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, 
     return done
 
 
-def _key(p: Plan, d: Designed) -> str:
-    return f"{d.name} | {p.text}"
+def _key(d: Designed) -> str:
+    """One for each network: a design that serves several budgets is trained once."""
+    return f"{d.name} {d.network.digest()[:8]}"
 
 
-def _tuned(p: Plan, d: Designed, network: Network) -> Tuned:
+def _tuned(p: Plan, d: Designed, network: Network, note: str = "") -> Tuned:
     menu, a = d.start.menu, d.design.assignment
     return Tuned(
-        d.name, d.role, d.start.entry.name, p.text, network, to_plain(menu.edits(a)),
+        d.name + note, d.role, d.start.entry.name, p.text, network, to_plain(menu.edits(a)),
         menu.labels(a), d.design.predicted_ms, menu.total("damage", a),
     )  # fmt: skip

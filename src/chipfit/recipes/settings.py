@@ -17,7 +17,8 @@ class Settings:
 
     Each budget is a set of limits held at once; relative ones refer to the reference (the most accurate model, at the
     better of fp32 and int8). `epochs` fixes the fine-tune's length, which else takes the time that is left. `starts`
-    is the number of models whose menus are opened, `finalists` the number of designs fine-tuned per budget.
+    is the number of models whose menus are opened, `finalists` the number of designs a budget that are fine-tuned at
+    full length.
     """
 
     budgets: tuple[tuple[Limit, ...], ...]
@@ -26,7 +27,7 @@ class Settings:
     bits: tuple[int, ...] = (32, 8)
     keep: tuple[str, ...] = ()
     starts: int = 3
-    finalists: int = 2
+    finalists: int = 1
     baselines: bool = True
     seed: int = 0
 

@@ -12,6 +12,7 @@ noisy scores is partly luck.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,14 @@ from chipfit.search.assign import assign
 from chipfit.space.menu import Assignment, Menu
 
 _REDRAWN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The best assignment found, and the (decisions,) coefficients that lead to it; ones for the plain optimum."""
+
+    assignment: Assignment
+    scale: NDArray[np.float64]
 
 
 def search_coefficients(
@@ -37,7 +46,7 @@ def search_coefficients(
     max_solves: int = 150,
     confirm: Callable[[Assignment], float] | None = None,
     deadline: Deadline | None = None,
-) -> Assignment:
+) -> Corrected:
     """The assignment within the limits with the least `score` among those that coefficients lead to.
 
     Args:
@@ -77,8 +86,8 @@ def search_coefficients(
         if scores[found] < scores[best]:
             best, best_at, idle = found, at, 0
     if best != plain and confirm is not None and not confirm(best) < confirm(plain):
-        return plain
-    return best
+        return Corrected(plain, np.ones(n))
+    return Corrected(best, best_at)
 
 
 def _redrawn(at: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -27,8 +27,11 @@ from chipfit.nets.build import build
 from chipfit.train.distill import from_arrays, to_arrays
 from chipfit.train.loop import Schedule, Views, train
 
-RATES = (0.02, 0.06, 0.16)
+RATES = (0.01, 0.03, 0.09)
 """Peak learning rates that a job tries on a short complete schedule before the long one."""
+
+NEARLY = 1.05
+"""A trial's loss within this factor of the least is as good: long schedules bear higher rates than short ones."""
 
 TRIAL_SHARE = 0.04
 """Share of a job's steps that each rate is tried for."""
@@ -145,7 +148,7 @@ def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
 
 
 def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> float:
-    """The peak rate of `RATES` whose short complete schedule ends at the lowest training loss.
+    """The highest of `RATES` whose short complete schedule ends at (nearly) the lowest training loss.
 
     Judged on the mean loss of the last fifth of the steps: validation accuracy would read lagging running statistics
     and prefer the lowest rate.
@@ -165,7 +168,8 @@ def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
         rng = np.random.default_rng(job.seed)
         train(build(job.network), dataset, short, rng, teacher=teacher, deadline=deadline, on_step=keep)
         losses[rate] = float(np.mean(tail)) if tail and np.all(np.isfinite(tail)) else float("inf")
-    return min(losses, key=lambda r: losses[r])
+    least = min(losses.values())
+    return max(r for r, loss in losses.items() if loss <= NEARLY * least) if np.isfinite(least) else RATES[0]
 
 
 def seconds_per_step(network: Network, dataset: Dataset, teacher: Views | None, batch: int = 128) -> float:

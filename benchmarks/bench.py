@@ -1,0 +1,205 @@
+"""What all arms of a benchmark share: data, models, a device, one fine-tune, recorded rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from harness import Rows
+
+from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline
+from chipfit.core.edits import from_plain
+from chipfit.core.graph import Graph, Network
+from chipfit.core.types import Limit, Trial
+from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.start import Start, open_start
+from chipfit.evaluate.timing import Timing
+from chipfit.export import onnx
+from chipfit.nets.build import build
+from chipfit.nets.zoo import Entry
+from chipfit.recipes.fit import fit
+from chipfit.recipes.refine import BATCH, FIRST_SHARE
+from chipfit.recipes.settings import Settings
+from chipfit.space import edits as on_graph
+from chipfit.store.memory import MeasurementMemory
+from chipfit.store.store import Store
+from chipfit.train.distill import teach, views_for
+from chipfit.train.jobs import Job, run_jobs
+from chipfit.train.loop import Schedule, Views
+
+
+@dataclass
+class Bench:
+    """One data set on one device; `epochs` is the length of the recipe's long schedule."""
+
+    name: str
+    dataset: Dataset
+    entries: dict[str, Entry]
+    timing: Timing
+    memory: MeasurementMemory
+    rows: Rows
+    epochs: float
+    deployer: Deployer = field(init=False)
+    _starts: dict[str, Start] = field(default_factory=dict, init=False)
+    _views: dict[str, Views] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.deployer = Deployer(self.timing, self.dataset)
+
+    @property
+    def steps(self) -> int:
+        """Of every rival's fine-tune: the recipe's short and long schedule together, as one."""
+        long = round(self.epochs * (len(self.dataset.train) // BATCH))
+        return long + round(FIRST_SHARE * long)
+
+    def start(self, name: str) -> Start:
+        """The opened menu of an entry."""
+        if name not in self._starts:
+            self._starts[name] = open_start(self.entries[name], self.dataset, self.timing)
+        return self._starts[name]
+
+    def teacher(self, name: str) -> Views:
+        """Stored logits of a teacher, for as many views as the recipe takes."""
+        if name not in self._views:
+            torch.set_num_threads(os.cpu_count() or 1)
+            self._views[name] = teach(build(self.entries[name].network), self.dataset, views_for(self.epochs))
+        return self._views[name]
+
+    def validation(self, network: Network) -> float:
+        """Accuracy of the exported file on validation."""
+        return self.deployer.accuracy(self.deployer.export(network), self.dataset.validation, "validation").value
+
+    def file(self, key: str) -> Path:
+        """Where the file of a row is kept for the independent timing."""
+        return self.rows.path.parent / "files" / f"{key.replace('/', '_').replace(' ', '_')}.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A rival's network, to be fine-tuned for so many steps (0: as it is), exported, timed and scored under a key."""
+
+    key: str
+    network: Network
+    seed: int
+    steps: int
+
+
+def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
+    """Trains, exports, times and scores every arm that has no row yet."""
+    missing = [a for a in arms if a.key not in bench.rows.rows]
+    if not missing:
+        return
+    jobs = [Job(a.key, a.network, Schedule(a.steps, 0.0), a.seed) for a in missing if a.steps]
+    done = {d.name: d for d in run_jobs(jobs, bench.dataset, bench.teacher(teacher))} if jobs else {}
+    artifacts = [
+        bench.deployer.export(Network(a.network.graph, done[a.key].network.weights) if a.key in done else a.network)
+        for a in missing
+    ]
+    latencies = bench.deployer.latency(artifacts, "final")
+    for a, artifact, latency in zip(missing, artifacts, latencies, strict=True):
+        found = {
+            "ms": latency.value, "steps": a.steps, "cpu_s": done[a.key].cpu_s if a.key in done else 0.0,
+            "peak": done[a.key].peak if a.key in done else 0.0,
+        }  # fmt: skip
+        scored(bench, a.key, a.seed, artifact.data, found)
+
+
+def scored(bench: Bench, key: str, seed: int, file: bytes, found: dict[str, Any]) -> None:
+    """Records a row: what was found, and the file's answers on the test part, read by a session of its own."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    test = bench.dataset.open_test()
+    x = bench.dataset.normalise(test.inputs)
+    name = session.get_inputs()[0].name
+    answers = np.concatenate([session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))]).argmax(1)
+    right = answers == test.targets
+    bench.file(key).parent.mkdir(parents=True, exist_ok=True)
+    bench.file(key).write_bytes(file)
+    row = {"accuracy": float(right.mean()), "mb": len(file) / 1e6, "seed": seed, **found}
+    bench.rows.get(key, lambda: {**row, "right": np.packbits(right).tobytes().hex()})
+
+
+def ours(
+    bench: Bench,
+    run: str,
+    names: Sequence[str],
+    budgets: dict[str, float],
+    seed: int,
+    *,
+    train: bool = True,
+    starts: int | None = None,
+) -> None:
+    """The recipe itself, from these models under these budgets (key: ms), its finals recorded as `<key>/<seed>`.
+
+    The run's CPU seconds, all processes from start to end, are shared equally among its budgets.
+    """
+    if all(f"{tag}/{seed}" in bench.rows.rows for tag in budgets):
+        return
+    folder = bench.rows.path.parent / "runs" / f"{run}-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)  # a run that was cut off has lost count of its CPU seconds
+    limits = tuple((Limit("latency_ms", ms),) for ms in budgets.values())
+    settings = Settings(limits, train, bench.epochs, starts=starts or len(names), baselines=False, seed=seed)
+    began = cpu_seconds()
+    tell = lambda phase, detail: print(f"    {phase}: {detail}", flush=True)  # noqa: E731
+    with Store.open_or_create(folder, {"run": run, "seed": seed}) as store:
+        finals = fit([bench.entries[n] for n in names], bench.dataset, bench.timing.device, settings, store,
+                     bench.memory, Deadline.never(), tell)  # fmt: skip
+        cpu_s = (cpu_seconds() - began) / len(budgets)
+        by_budget = {t.labels["budget"]: t for t in finals}
+        for (tag, ms), limit in zip(budgets.items(), limits, strict=True):
+            if (trial := by_budget.get(str(limit[0]))) is not None:
+                scored(bench, f"{tag}/{seed}", seed, store.blob(trial.labels["blob"]), _found(trial, ms, cpu_s))
+
+
+def _found(trial: Trial, budget_ms: float, cpu_s: float) -> dict[str, Any]:
+    values = {(m.metric, m.provenance): m.value for m in trial.measurements}
+    return {
+        "model": trial.labels["model"], "edits": trial.candidate.values["edits"], "budget_ms": budget_ms,
+        "ms": values["latency_ms", "measured"], "predicted_ms": values.get(("latency_ms", "predicted")),
+        "validation": next(m.value for m in trial.measurements if m.where == "validation"), "cpu_s": cpu_s,
+    }  # fmt: skip
+
+
+def graph_of(bench: Bench, row: dict[str, Any]) -> Graph:
+    """The architecture of a final of ours."""
+    return on_graph.apply(bench.entries[row["model"]].network.graph, from_plain(row["edits"]))
+
+
+def fresh(graph: Graph, seed: int) -> Network:
+    """The architecture with newly drawn weights."""
+    torch.manual_seed(seed)
+    net = build(Network(graph, onnx.random_weights(graph, np.random.default_rng(seed))))
+    for m in net.modules():
+        if hasattr(m, "reset_parameters"):
+            m.reset_parameters()
+    return net.network()
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process, of its living descendants and of those that ended."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    children: dict[int, list[int]] = {}
+    used: dict[int, float] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            used[int(entry.name)] = sum(map(int, fields[11:15])) / ticks  # own and waited-for children's
+    total, stack = 0.0, [os.getpid()]
+    while stack:
+        pid = stack.pop()
+        total += used.get(pid, 0.0)
+        stack += children.get(pid, [])
+    return total
