@@ -43,6 +43,8 @@ FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 12.0
 COLD_BUDGET = 0.30
 COLD_CAP_S = 3600.0
 TEACHER = "resnet20"
+RIVAL_SEEDS = 1
+"""Fine-tunes of a rival: its network does not depend on a seed, only its training does."""
 RIVALS = ("uniform", "l2", "taylor")
 
 
@@ -58,21 +60,29 @@ def fashion(rows: Rows, memory: MeasurementTable, device: OnnxRuntime, epochs: f
     return bench
 
 
-def fashion_arms(bench: Bench, seed: int) -> None:
-    """All arms at all budgets."""
-    reference = bench.rows.rows["fashion/reference"]["ms"]
-    budgets = {f"fashion/{share:.0%}": share * reference for share in FASHION_BUDGETS}
+def fashion_ours(bench: Bench, seed: int) -> None:
+    """The recipe under all budgets, with and without training, and its architectures from random weights."""
+    budgets = _fashion_budgets(bench)
     ours(bench, "fashion", list(bench.entries), {f"{tag}/ours": ms for tag, ms in budgets.items()}, seed)
     untrained = {f"{tag}/ours untrained": ms for tag, ms in budgets.items()}
     ours(bench, "fashion untrained", list(bench.entries), untrained, seed, train=False)
+    measured(bench, [arm for tag in budgets for arm in _scratch(bench, tag, seed)], TEACHER)
+
+
+def fashion_rivals(bench: Bench, seed: int) -> None:
+    """Every rival at every budget, and the reference given the same fine-tune."""
     tall, _ = faster(bench.entries[TEACHER].network, bench.timing)
-    arms = [Arm(f"fashion/resnet20 tuned/{seed}", tall, seed, bench.steps)]
-    for tag, ms in budgets.items():
-        arms += _unmodified(bench, tag, ms, seed)
+    measured(bench, [Arm(f"fashion/resnet20 tuned/{seed}", tall, seed, bench.steps)], TEACHER)
+    for tag, ms in _fashion_budgets(bench).items():
+        arms = _unmodified(bench, tag, ms, seed)
         for rival in RIVALS:
             arms += _rival(bench, tag, rival, ms, seed)
-        arms += _scratch(bench, tag, seed)
-    measured(bench, arms, TEACHER)
+        measured(bench, arms, TEACHER)
+
+
+def _fashion_budgets(bench: Bench) -> dict[str, float]:
+    reference = bench.rows.rows["fashion/reference"]["ms"]
+    return {f"fashion/{share:.0%}": share * reference for share in FASHION_BUDGETS}
 
 
 def _unmodified(bench: Bench, tag: str, budget_ms: float, seed: int) -> list[Arm]:
@@ -160,12 +170,17 @@ def cifar(rows: Rows, memory: MeasurementTable, device: OnnxRuntime) -> Bench | 
     return bench
 
 
-def cifar_arms(bench: Bench, seed: int) -> None:
-    """Ours from both models and from ResNet-20 alone; every reference is fine-tuned as ours is."""
+def cifar_ours(bench: Bench, seed: int) -> None:
+    """The recipe from both models and from ResNet-20 alone."""
     ms56, ms20 = (bench.rows.rows[f"cifar/reference resnet{d}"]["ms"] for d in (56, 20))
-    ours(bench, "cifar 56", ("resnet20", "resnet56"),
-         {f"cifar/56 {share:.0%}/ours": share * ms56 for share in (0.50, 0.25)}, seed)  # fmt: skip
+    tall = {f"cifar/56 {share:.0%}/ours": share * ms56 for share in (0.50, 0.25)}
+    ours(bench, "cifar 56", ("resnet20", "resnet56"), tall, seed)
     ours(bench, "cifar 20", ("resnet20",), {f"cifar/20 {share:.0%}/ours": share * ms20 for share in (0.35, 0.50)}, seed)
+
+
+def cifar_rivals(bench: Bench, seed: int) -> None:
+    """Every reference, fine-tuned as ours is."""
+    ms56, ms20 = (bench.rows.rows[f"cifar/reference resnet{d}"]["ms"] for d in (56, 20))
     tall, _ = faster(bench.entries["resnet56"].network, bench.timing)
     arms = [Arm(f"cifar/resnet56 tuned/{seed}", tall, seed, bench.steps)]
     arms += _narrow(bench, "cifar/56 25%/uniform resnet20", uniform(bench, "resnet20", 0.25 * ms56), seed)
@@ -336,9 +351,13 @@ def main() -> None:
         else:
             bench, second = fashion(rows, memory, device, FASHION_EPOCHS), cifar(rows, memory, device)
             for seed in seeds:
-                fashion_arms(bench, seed)
+                fashion_ours(bench, seed)
                 if second is not None:
-                    cifar_arms(second, seed)
+                    cifar_ours(second, seed)
+            for seed in seeds[:RIVAL_SEEDS]:
+                fashion_rivals(bench, seed)
+                if second is not None:
+                    cifar_rivals(second, seed)
             claims(bench, second)
             cold(bench)
             rows.get("claims/retimed", lambda: {"over": retimed(bench, second)})

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chipfit.compress.profile import Profile, profile
-from chipfit.core.data import Dataset, Split
 from chipfit.core.edits import Edit, Precision, Skip, Width
 from chipfit.core.graph import Network
 from chipfit.evaluate import damage as module
-from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, samples, skip_runs
+from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, skip_runs
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import resnet
@@ -178,15 +177,3 @@ def test_sums_predict_the_truth(case: Case, priced: tuple[Menu, Profile]) -> Non
     predicted, true = additivity(menu, network, found, repair, inputs, np.random.default_rng(0), n=20)
     assert predicted.shape == true.shape == (20,)
     assert spearmanr(predicted, true).statistic > 0.8
-
-
-def test_samples_are_disjoint_and_normalised() -> None:
-    x = np.arange(90, dtype=np.float32).reshape(90, 1, 1, 1)
-    part = Split(x)
-    data = Dataset("d", ("a",), (10.0,), (2.0,), part, part, lambda: part)
-    fit, score = samples(data, 40, 20)
-    assert (len(fit), len(score)) == (40, 20)
-    values = np.concatenate([fit, score]).ravel() * 2 + 10
-    assert len(set(values.tolist())) == 60
-    fit, score = samples(data, 512, 256)
-    assert (len(fit), len(score)) == (60, 30)

@@ -19,7 +19,6 @@ from chipfit.api.result import Model, Result, read_result
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
 from chipfit.core.errors import BadInput, Infeasible
-from chipfit.core.types import Plain
 from chipfit.recipes import fit as recipe
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.report.card import predict_source
@@ -35,11 +34,6 @@ LimitsLike = Mapping[str, float | str] | Sequence[str]
 
 LEAST_SHARE = 0.25
 """Of its time that a run which is taken up again gets at least."""
-
-_OF_ONE_PASS: Mapping[str, Plain] = {"finished": False, "training steps": None, "phases": []}
-"""Facts that begin anew with another budget or time."""
-_TRAINED = ("short ", "long ")
-"""How the recipe's facts of finished trainings begin."""
 
 
 def fit(
@@ -164,18 +158,9 @@ def resume(
         inputs = load(wanted, Given())
         _check_inputs(store, inputs)
         if wanted.plain() != config.plain():
-            _begin_again(store, longer=wanted.time != config.time)
+            recipe.forget(store, training=store.finished and wanted.time != config.time)
             store.set_fact("config", wanted.plain())
         return _go(store, wanted, inputs, deadline, progress)
-
-
-def _begin_again(store: Store, longer: bool) -> None:
-    """Opens a run for another pass. A finished one that gets another time trains again; all else is kept."""
-    facts: dict[str, Plain] = dict(_OF_ONE_PASS)
-    if longer and store.finished:
-        facts |= {name: None for name in store.facts() if name.startswith(_TRAINED)}
-    for name, value in facts.items():
-        store.set_fact(name, value)
 
 
 def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progress: Progress | None) -> Result:

@@ -30,7 +30,6 @@ from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
 from chipfit.compress.statistics import adjustable
-from chipfit.core.data import Dataset
 from chipfit.core.edits import Edit, Precision, Skip
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.space import edits as on_graph
@@ -56,17 +55,6 @@ def divergence(teacher: Floats, student: Floats) -> float:
     """KL(teacher ‖ student) of softmax answers, from logits (n, classes): mean over inputs, in nats."""
     p, q = (torch.log_softmax(torch.from_numpy(np.asarray(a)).double(), 1) for a in (teacher, student))
     return float((p.exp() * (p - q)).sum(1).mean())
-
-
-def samples(dataset: Dataset, fit: int = 512, score: int = 256) -> tuple[Floats, Floats]:
-    """Two disjoint sets of normalised inputs from the training part: one to fit on, one to score on.
-
-    Small data sets are divided in the same proportion.
-    """
-    inputs = dataset.normalise(dataset.calibration(fit + score).inputs)
-    order = np.random.default_rng(1).permutation(len(inputs))
-    first = len(inputs) * fit // (fit + score)
-    return inputs[order[:first]], inputs[order[first:]]
 
 
 class Scorer:

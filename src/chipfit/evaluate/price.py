@@ -29,15 +29,30 @@ GRID = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pricing:
-    """A priced menu, and how well its tables foretold whole networks before they were corrected on them.
+class _Part:
+    """Terms that are right up to one common factor, which is known to about `spread`."""
 
-    `predicted` are leave-one-out predictions of the `measured` networks, in ms.
+    terms: tuple[Term, ...]
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """A priced menu, and how well its tables foretold the whole networks that they were corrected on.
+
+    `predicted` are leave-one-out predictions of the `measured` networks (`assignments`), in ms.
     """
 
     menu: Menu
     predicted: tuple[float, ...]
     measured: tuple[float, ...]
+    assignments: tuple[Assignment, ...]
+    parts: tuple[_Part, ...]
+
+    def refined(self, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
+        """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
+        new = [a for a in dict.fromkeys(assignments) if a not in self.assignments]
+        return _corrected(self, graph, new, timing) if new else self
 
 
 def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, *, calibrate: int = 64) -> Pricing:
@@ -46,24 +61,22 @@ def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, 
     `calibrate` random assignments are timed as whole networks; they correct a constant and one scale for each
     resolution and precision (Bayesian least squares around "as measured in chains").
     """
-    units = UnitMap(graph, offer)
-    parts = _parts(units, timing)
-    assignments = _spread(offer.menu, calibrate, rng)
-    graphs = [on_graph.apply(graph, offer.menu.edits(a), units.coupling) for a in assignments]
-    measured = np.array([m.value for m in timing.graphs(graphs, "quick")])
-    good = np.isfinite(measured)
-    sums = np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
-    scales, left_out = _calibrate(sums[good], measured[good], parts)
-    terms = [replace(t, table=t.table * s) for p, s in zip(parts, scales, strict=True) for t in p.terms]
-    return Pricing(offer.menu.priced(terms), tuple(left_out.tolist()), tuple(measured[good].tolist()))
+    parts = _parts(UnitMap(graph, offer), timing)
+    raw = Pricing(offer.menu, (), (), (), tuple(parts))
+    return _corrected(raw, graph, _spread(offer.menu, calibrate, rng), timing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Terms that are right up to one common factor, which is known to about `spread`."""
-
-    terms: tuple[Term, ...]
-    spread: float
+def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
+    """What is known, with these networks measured and every scale fitted to all of them."""
+    graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
+    found = [(a, m.value) for a, m in zip(assignments, timing.graphs(graphs, "quick"), strict=True)]
+    good = [(a, ms) for a, ms in found if np.isfinite(ms)]
+    everyone = (*known.assignments, *(a for a, _ in good))
+    measured = (*known.measured, *(ms for _, ms in good))
+    sums = np.array([[_sum(p.terms, a) for p in known.parts] for a in everyone])
+    scales, left_out = _calibrate(sums, np.array(measured), known.parts)
+    terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, scales, strict=True) for t in p.terms]
+    return Pricing(known.menu.priced(terms), tuple(left_out.tolist()), measured, everyone, known.parts)
 
 
 CALL_MS = 0.012

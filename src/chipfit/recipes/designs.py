@@ -17,11 +17,12 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.design import Design, fitted, thrifty, timed
 from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.start import Start
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Timing, timing_artifact
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
 from chipfit.search.uniform import uniform_width
+from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment
 from chipfit.store.store import Store
 
@@ -37,8 +38,11 @@ COST_OF_DAMAGE = 0.07
 WORTH_CORRECTING = 0.02
 """Nats of damage from which on real scores are worth their seconds."""
 
+METADATA_MB = 1e-3
+"""What normalisation, classes and versions add to a file."""
+
 LAST_LOOKS = 3
-"""Times that a design is drawn back because the longest timing, the one that decides, puts it beyond its budget."""
+"""Times that a design is drawn back because its longest timing or its file, which decide, are beyond the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +181,26 @@ def _damage(start: Start, design: Design) -> float:
 
 
 def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[np.float64]) -> Design:
-    """The optimum for these coefficients, drawn back until the timing that decides puts it within the limits."""
+    """The optimum for these coefficients, drawn back until its longest timing and its file are within the limits."""
     menu, graph = start.menu, start.entry.network.graph
-    latency = next((limit for limit in limits if limit.metric == "latency_ms"), None)
     solve, aimed = partial(assign, thrifty(menu), scale=scale), list(limits)
-    nearest = np.inf
+    nearest: dict[str, float] = {}
     for _ in range(LAST_LOOKS):
         found = fitted(menu, graph, aimed, timing, solve, partial(menu.total, "damage"))
         found = timed(menu, graph, found.assignment, timing, "final")
-        if latency is None or latency.met(found.measured_ms):
+        file = timing_artifact(on_graph.apply(graph, menu.edits(found.assignment)))
+        true = {"latency_ms": found.measured_ms, "size_mb": file.size_mb + METADATA_MB}
+        missed = {limit.metric: limit for limit in limits if limit.metric in true and not limit.met(true[limit.metric])}
+        if not missed:
             return found
-        nearest = min(nearest, found.measured_ms)
-        aimed = _tighter(aimed, latency.value / found.measured_ms)
-    raise Infeasible(f"no design within {budget_text(limits)} was found", {"latency_ms": nearest})
+        for m in missed:
+            nearest[m] = min(true[m], nearest.get(m, np.inf))
+        if "latency_ms" in missed:
+            aimed = _tighter(aimed, missed["latency_ms"].value / found.measured_ms)
+        if "size_mb" in missed:  # what a file holds beside weights hardly depends on the design
+            room = missed["size_mb"].value - (true["size_mb"] - menu.total("size_mb", found.assignment))
+            aimed = [replace(x, value=room) if x.metric == "size_mb" else x for x in aimed]
+    raise Infeasible(f"no design within {budget_text(limits)} was found", nearest)
 
 
 def _tighter(limits: Sequence[Limit], share: float) -> list[Limit]:

@@ -28,7 +28,7 @@ from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import report_facts
 from chipfit.recipes.designs import Plan, plan_budget
-from chipfit.recipes.refine import Tuned, refine
+from chipfit.recipes.refine import TRAINED, Tuned, refine
 from chipfit.recipes.settings import Progress, Settings, budget_text
 from chipfit.recipes.state import Run
 from chipfit.store.memory import MeasurementMemory
@@ -77,6 +77,18 @@ def fit(
         finals = _deploy(run, rows, plans, tuned)
     store.finish()
     return finals
+
+
+def forget(store: Store, *, training: bool) -> None:
+    """Opens a run for another pass, under another budget or time: what was measured and profiled is kept.
+
+    With `training` the fine-tunes are forgotten too, so that they are done anew at another length.
+    """
+    facts: dict[str, Plain] = {"finished": False, "training steps": None, "phases": []}
+    if training:
+        facts |= {name: None for name in store.facts() if name.startswith(TRAINED)}
+    for name, value in facts.items():
+        store.set_fact(name, value)
 
 
 def _check_shapes(entries: Sequence[Entry], dataset: Dataset) -> None:

@@ -31,6 +31,9 @@ FIRST_SHARE = 0.3
 DEFAULT_EPOCHS = 6.0
 """Length of the long schedule where neither --time nor --epochs says otherwise."""
 
+TRAINED = ("short ", "long ")
+"""How the facts of finished trainings begin."""
+
 BATCH = 128
 
 
