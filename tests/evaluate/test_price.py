@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph
-from chipfit.core.types import Limit, Measurement
+from chipfit.core.types import Artifact, Fidelity, Limit, Measurement
 from chipfit.device.null import Null
 from chipfit.evaluate.chains import LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
@@ -58,9 +59,28 @@ def test_tables_foretell_whole_networks(name: str) -> None:
     assert max(errors) < 0.12
 
 
-def _artifact(graph: Graph) -> object:
-    from chipfit.core.types import Artifact
+def test_tables_are_corrected_where_they_are_exploited() -> None:
+    """A device that adds a cost no table knows of to narrow networks: timing optima tells it."""
+    graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
+    offered = offer(graph, {32: 8, 8: 8})
+    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=8)
+    narrow = tuple(n - 1 for n in offered.menu.sizes)
+    assert narrow not in pricing.assignments
 
+    class Biased(Null):
+        def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+            return [replace(m, value=1.2 * m.value) for m in super().measure(artifacts, fidelity)]
+
+    refined = pricing.refined(graph, [narrow, narrow, pricing.assignments[0]], Timing(Biased(), Dict()))
+    assert refined.assignments == (*pricing.assignments, narrow)
+    true = refined.measured[-1]
+    before, after = (abs(p.menu.total("latency_ms", narrow) - true) for p in (pricing, refined))
+    assert after < before
+    assert len(refined.predicted) == len(refined.measured) == len(refined.assignments)
+    assert refined.refined(graph, [narrow], Timing(Biased(), Dict())) is refined
+
+
+def _artifact(graph: Graph) -> object:
     return Artifact("onnx", b"", graph)
 
 

@@ -90,6 +90,15 @@ def test_an_impossible_budget_says_what_is_possible(tmp_path: Path) -> None:
     assert 1e-4 < e.value.nearest["latency_ms"] < 0.05
 
 
+def test_a_limit_on_size_is_held_by_the_file(tmp_path: Path) -> None:
+    settings = replace(small.SETTINGS, budgets=((Limit("size_mb", 0.5, relative=True),),), train=False)
+    (final,) = small.run(tmp_path / "run", settings)
+    with Store(tmp_path / "run", read_only=True) as store:
+        limit = Limit.parse(str(store.fact("budgets")[0]).replace(" <= ", "="))  # type: ignore[index]
+        assert 0.6 * limit.value < len(store.blob(final.labels["blob"])) / 1e6 <= limit.value
+        assert final.candidate.values["edits"]
+
+
 def test_models_must_fit_the_data(tmp_path: Path) -> None:
     digits = load_data("digits")
     wide = replace(digits, train=Split(np.zeros((8, 1, 9, 9), np.uint8), np.zeros(8, np.int64)))

@@ -164,7 +164,7 @@ def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) ->
 
     def promise(r: Screened, budget: tuple[Limit, ...]) -> float:
         limit = next((x.value for x in budget if x.metric == "latency_ms"), math.inf)
-        return quality(r.trial) - COST_OF_HALVING * max(0.0, math.log2(r.latency_ms / limit)) ** 2
+        return quality(r.trial) - COST_OF_HALVING * math.log2(max(1.0, r.latency_ms / limit)) ** 2
 
     orders = [sorted(best.values(), key=lambda r, b=b: -promise(r, b)) for b in budgets]  # type: ignore[misc]
     turns = dict.fromkeys(r.entry.name for turn in zip(*orders, strict=True) for r in turn)
