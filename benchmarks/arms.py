@@ -21,7 +21,7 @@ from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.trace import trace
 from chipfit.search.assign import assign
-from chipfit.search.uniform import uniform_width
+from chipfit.search.uniform import narrowings
 from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import LEAST_STEP
@@ -101,26 +101,26 @@ def _gradients(net: nn.Module, dataset: Dataset) -> None:
         nn.functional.cross_entropy(net(inputs), targets).backward()
 
 
-def uniform(bench: Bench, name: str, budget_ms: float, bits: Sequence[int] = (32, 8)) -> Reached | None:
-    """Every width by one factor, repaired as ours are, in the precision that keeps more of it."""
+def uniform(
+    bench: Bench, name: str, budget_ms: float, bits: Sequence[int] = (32, 8), *, nearest: bool = False
+) -> Reached | None:
+    """Every width by one factor, repaired as ours are: of the widest that hold in each precision, the less damaged.
+
+    Where none holds as measured, with `nearest` the fastest one, which is then granted more time than the budget.
+    """
     start = bench.start(name)
-    best: tuple[float, Assignment] | None = None
+    graph, menu = start.entry.network.graph, start.menu
+    tried: list[tuple[float, float, Assignment]] = []
+    holding: list[tuple[float, float, Assignment]] = []
     for b in bits:
-        scale = 1.0
-        for _ in range(6):
-            a = uniform_width(start.menu, [Limit("latency_ms", budget_ms * scale)], b)
-            if a is None:
-                break
-            ms = bench.timing.graphs([on_graph.apply(start.entry.network.graph, start.menu.edits(a))], "quick")[0].value
-            if ms <= budget_ms:
-                damage = start.menu.total("damage", a)
-                best = min(best, (damage, a)) if best else (damage, a)
-                break
-            scale *= budget_ms / ms * 0.995
-    if best is None:
+        candidates = narrowings(menu, b)
+        ms = [m.value for m in bench.timing.graphs([on_graph.apply(graph, menu.edits(a)) for a in candidates], "quick")]
+        tried += [(v, v, a) for v, a in zip(ms, candidates, strict=True)]
+        holding += [(menu.total("damage", a), v, a) for v, a in zip(ms, candidates, strict=True) if v <= budget_ms][-1:]
+    if not holding and not nearest:
         return None
-    network = start.repaired(best[1])
-    return Reached(network, bench.timing.graphs([network.graph], "quick")[0].value, "one factor")
+    _, ms_reached, a = min(holding or tried)
+    return Reached(start.repaired(a), ms_reached, "one factor" if holding else "one factor, beyond the budget")
 
 
 def depth_only(bench: Bench, budget_ms: float) -> Reached | None:

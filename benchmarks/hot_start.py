@@ -186,11 +186,13 @@ def cifar_rivals(bench: Bench, seed: int) -> None:
     ms56, ms20 = (bench.rows.rows[f"cifar/reference resnet{d}"]["ms"] for d in (56, 20))
     tall, _ = faster(bench.entries["resnet56"].network, bench.timing)
     arms = [Arm(f"cifar/resnet56 tuned/{seed}", tall, seed, bench.steps)]
-    arms += _narrow(bench, "cifar/56 25%/uniform resnet20", uniform(bench, "resnet20", 0.25 * ms56), seed)
+    arms += _narrow(bench, "cifar/56 25%/uniform resnet20", uniform(bench, "resnet20", 0.25 * ms56, nearest=True), seed)
     measured(bench, arms, "resnet56")
     arms = []
     for share in (0.35, 0.50):
-        arms += _narrow(bench, f"cifar/20 {share:.0%}/uniform", uniform(bench, "resnet20", share * ms20), seed)
+        arms += _narrow(
+            bench, f"cifar/20 {share:.0%}/uniform", uniform(bench, "resnet20", share * ms20, nearest=True), seed
+        )
     arms += _narrow(bench, "cifar/20 35%/depth", depth_only(bench, 0.35 * ms20), seed)
     measured(bench, arms, "resnet20")
 

@@ -15,15 +15,17 @@ def uniform_width(menu: Menu, limits: Sequence[Limit], bits: int) -> Assignment 
 
     Widths are rounded to those that the menu offers, as any other method's are; depth stays.
     """
-    factors = sorted(
-        {o.value / d.options[0].value for d in menu.decisions if d.kind == "width" for o in d.options if o.value}
-    )
     best: Assignment | None = None
-    for factor in factors:
-        candidate = _narrowed(menu, factor, bits)
+    for candidate in narrowings(menu, bits):
         if all(limit.met(menu.total(limit.metric, candidate)) for limit in limits):
             best = candidate
     return best
+
+
+def narrowings(menu: Menu, bits: int) -> list[Assignment]:
+    """The menu's networks of uniform width in this precision, the narrowest first."""
+    factors = {o.value / d.options[0].value for d in menu.decisions if d.kind == "width" for o in d.options if o.value}
+    return list(dict.fromkeys(_narrowed(menu, factor, bits) for factor in sorted(factors)))
 
 
 def _narrowed(menu: Menu, factor: float, bits: int) -> Assignment:
