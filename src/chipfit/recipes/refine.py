@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 
 from chipfit.core.edits import to_plain
@@ -27,6 +28,9 @@ from chipfit.train.loop import Schedule, Views, accuracy
 
 FIRST_SHARE = 0.3
 """Of the training time, for the short schedules that choose among a budget's designs."""
+
+MOST_EPOCHS = 30
+"""A fine-tune is not made longer than this, whatever the time."""
 
 DEFAULT_EPOCHS = 6.0
 """Length of the long schedule where neither --time nor --epochs says otherwise."""
@@ -61,11 +65,12 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
     if not everyone or not run.settings.train or run.settings.epochs == 0:
         return [_tuned(plan, d, d.network) for plan, d in everyone]
     budget = _Budget.plan(run, everyone)
-    if budget.long_steps < 20:
+    typical = float(np.median(list(budget.long_steps.values())))
+    if typical < 20:
         run.progress("fine-tune", "no time for it: closed-form repair only")
         return [_tuned(plan, d, d.network) for plan, d in everyone]
     run.progress("fine-tune", f"{teacher.name} teaches")
-    epochs = budget.long_steps * BATCH / max(1, len(run.dataset.train))
+    epochs = typical * BATCH / max(1, len(run.dataset.train))
     views = teach(build(teacher.network), run.dataset, views_for(epochs))
     survivors, trained = _first_round(run, plans, budget, views)
     return _second_round(run, survivors, trained, budget, views)
@@ -73,41 +78,44 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """Steps of the short and of the long schedule."""
+    """Steps of the short schedule, and of each design's long one by its key."""
 
     short_steps: int
-    long_steps: int
+    long_steps: Mapping[str, int]
 
     @classmethod
     def plan(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
-        """From the time that is left and the measured seconds of a step.
+        """The epochs that were asked for, or what the time that is left and the measured seconds of a step allow.
 
         Remembered, so that a resumed run trains as long as it would have.
         """
-        stored = cast(list[int] | None, run.store.fact("training steps"))
-        if stored is not None:
-            return cls(*stored)
+        stored = cast(dict[str, Any] | None, run.store.fact("training steps"))
+        jobs = {_key(d): d for _, d in everyone}
+        if stored is not None and set(stored["long"]) >= set(jobs):
+            return cls(stored["short"], stored["long"])
         per_epoch = max(1, len(run.dataset.train) // BATCH)
         if run.settings.epochs is not None or math.isinf(run.deadline.left()):
             steps = max(1, round((run.settings.epochs or DEFAULT_EPOCHS) * per_epoch))
-            made = cls(max(1, round(FIRST_SHARE * steps)), steps)
+            made = cls(max(1, round(FIRST_SHARE * steps)), dict.fromkeys(jobs, steps))
         else:
-            made = cls._from_time(run, everyone)
-        run.store.set_fact("training steps", [made.short_steps, made.long_steps])
+            made = cls._from_time(run, jobs, len({p.text for p, _ in everyone}), _after(run, everyone))
+        run.store.set_fact("training steps", {"short": made.short_steps, "long": dict(made.long_steps)})
         return made
 
     @classmethod
-    def _from_time(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
-        jobs = {_key(d): d for _, d in everyone}
+    def _from_time(cls, run: Run, jobs: Mapping[str, Designed], budgets: int, after: float) -> _Budget:
+        """Short schedules of equal steps, to compare; long ones of equal seconds: a cheap network sees more epochs."""
         cost = {k: seconds_per_step(d.network, run.dataset, None) for k, d in jobs.items()}
         cores = os.cpu_count() or 1
-        left = max(0.0, run.deadline.left() - _after(run, everyone)) * 0.9 * min(cores, len(jobs))
-        candidates = sorted(cost[k] for k, d in jobs.items() if d.role == "candidate")
-        finals = run.settings.finalists * len({p.text for p, _ in everyone})
-        short = 0.0 if len(candidates) <= finals else FIRST_SHARE * left / sum(candidates)
-        long_cost = sum(candidates[-finals:]) + sum(cost[k] for k, d in jobs.items() if d.role == "baseline")
-        longer = (1 - FIRST_SHARE * (short > 0)) * left / max(long_cost * 1.12, 1e-9)  # the rate is searched too
-        return cls(int(short), int(longer))
+        left = 0.9 * max(0.0, run.deadline.left() - after)
+        candidates = [cost[k] for k, d in jobs.items() if d.role == "candidate"]
+        finals = min(len(candidates), run.settings.finalists * budgets)
+        first = FIRST_SHARE * left if len(candidates) > finals else 0.0
+        rounds = math.ceil((finals + len(jobs) - len(candidates)) / cores)
+        seconds = (left - first) / max(1, rounds) / 1.12  # the rate is searched too
+        most = MOST_EPOCHS * max(1, len(run.dataset.train) // BATCH)
+        long = {k: min(most, int(seconds / c)) for k, c in cost.items()}
+        return cls(int(first * min(cores, len(candidates)) / max(sum(candidates), 1e-9)), long)
 
 
 def _after(run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> float:
@@ -157,7 +165,7 @@ def _second_round(
     jobs: dict[str, Job] = {}
     for _, d in survivors:
         first = short.get(_key(d))
-        steps = budget.long_steps + (budget.short_steps if first is None and short else 0)
+        steps = budget.long_steps[_key(d)] + (budget.short_steps if first is None and short else 0)
         network, peak = (d.network, 0.0) if first is None else (first.network, first.peak)
         jobs[_key(d)] = Job(_key(d), network, _schedule(steps, peak, run), run.settings.seed + 1)
     done = _train(run, list(jobs.values()), views, "long")
@@ -182,7 +190,9 @@ def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, 
         run.progress("fine-tune", f"{d.name}: {d.steps} steps at peak rate {d.peak:g}, {d.cpu_s:.0f} CPU s")
 
     if missing:
-        run.progress("fine-tune", f"{len(missing)} {what} schedules of {missing[0].schedule.steps} steps")
+        steps = sorted(job.schedule.steps for job in missing)
+        length = str(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]}"
+        run.progress("fine-tune", f"{len(missing)} {what} schedules of {length} steps")
     for d in run_jobs(missing, run.dataset, views, deadline=run.deadline, on_done=keep):
         done[d.name] = d
     return done
