@@ -41,7 +41,8 @@ SEEDS = (0, 1, 2)
 FASHION_BUDGETS = (0.50, 0.30, 0.20, 0.12)
 FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 12.0
 COLD_BUDGET = 0.30
-COLD_CAP_S = 3600.0
+COLD_CAP_S, COLD_RATIO = 3600.0, 11.0
+"""The cold start ends at so many CPU seconds, or at so many times ours: what it would take is then beyond the claim."""
 TEACHER = "resnet20"
 RIVAL_SEEDS = 1
 """Fine-tunes of a rival: its network does not depend on a seed, only its training does."""
@@ -337,7 +338,8 @@ def cold(bench: Bench) -> None:
     ms = COLD_BUDGET * bench.rows.rows["fashion/reference"]["ms"]
     ours(bench, "cold", list(bench.entries), {"cold/ours alone": ms}, 0, starts=3)
     mine = bench.rows.rows["cold/ours alone/0"]
-    bench.rows.get("cold/start", lambda: cold_start(bench, TEACHER, mine, COLD_CAP_S))
+    cap_s = min(COLD_CAP_S, COLD_RATIO * mine["cpu_s"])
+    bench.rows.get("cold/start", lambda: cold_start(bench, TEACHER, mine, cap_s))
 
 
 def main() -> None:
