@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from bench import Bench, cpu_seconds, fresh
 
-from chipfit.core.graph import Network
-from chipfit.core.types import Limit, Measurement, Trial
+from chipfit.core.graph import Graph, Network
+from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.nets.build import build
 from chipfit.recipes.refine import BATCH
 from chipfit.search.nsga2 import Nsga2
@@ -26,6 +26,9 @@ from chipfit.train.loop import Schedule, Views, accuracy
 POPULATION = 12
 ROUND_EPOCHS = 3
 """Epochs of one complete schedule; a candidate gets another round as long as the last one gained."""
+
+MOST_ASKED = 20
+"""Times that candidates are asked for until enough of them are within the budget."""
 
 MOST_ROUNDS = 4
 GAINED = 0.002
@@ -43,17 +46,19 @@ def cold_start(bench: Bench, teacher: str, ours: dict[str, Any], cap_s: float, s
     best, tried, reached = 0.0, 0, False
     graph = start.entry.network.graph
     while cpu_seconds() - began < cap_s and not reached:
-        asked = search.ask(POPULATION // 2)
-        graphs = [on_graph.apply(graph, start.menu.edits(space.assignment(c))) for c in asked]
-        ms = [m.value for m in bench.timing.graphs(graphs, "quick")]
-        fits = [i for i, v in enumerate(ms) if limit.met(v)]  # beyond the budget nothing is trained: it loses anyway
-        scores = _trained(bench, views, {i: fresh(graphs[i], seed + tried + i) for i in fits}, seed + tried)
-        best, tried = max([best, *scores.values()]), tried + len(fits)
-        values = [{"latency_ms": v, "accuracy": scores.get(i, 0.0)} for i, v in enumerate(ms)]
-        search.tell([
-            Trial(c, tuple(Measurement(m, x, "measured") for m, x in v.items()))
-            for c, v in zip(asked, values, strict=True)
-        ])  # fmt: skip
+        fitting: list[tuple[Candidate, Graph, float]] = []
+        for _ in range(MOST_ASKED):  # what is beyond the budget is told at once and not trained: it loses anyway
+            asked = search.ask(POPULATION // 2)
+            graphs = [on_graph.apply(graph, start.menu.edits(space.assignment(c))) for c in asked]
+            ms = [m.value for m in bench.timing.graphs(graphs, "quick")]
+            fitting += [(c, g, v) for c, g, v in zip(asked, graphs, ms, strict=True) if limit.met(v)]
+            search.tell([_trial(c, v, 0.0) for c, v in zip(asked, ms, strict=True) if not limit.met(v)])
+            if len(fitting) >= POPULATION // 2 or not asked:
+                break
+        scores = _trained(bench, views, {i: fresh(g, seed + tried + i) for i, (_, g, _) in enumerate(fitting)},
+                          seed + tried)  # fmt: skip
+        search.tell([_trial(c, v, scores[i]) for i, (c, _, v) in enumerate(fitting)])
+        best, tried = max([best, *scores.values()]), tried + len(fitting)
         reached = best >= ours["validation"]
         used = cpu_seconds() - began
         print(f"    cold: {used:.0f} CPU s, {tried} trained, best {best:.4f} of {ours['validation']:.4f}", flush=True)
@@ -62,6 +67,11 @@ def cold_start(bench: Bench, teacher: str, ours: dict[str, Any], cap_s: float, s
         "ratio": used / ours["cpu_s"], "reached": reached, "cpu_s": used, "ours_cpu_s": ours["cpu_s"], "trained": tried,
         "best_validation": best, "ours_validation": ours["validation"], "wall_s": time.time() - wall, "seed": seed,
     }  # fmt: skip
+
+
+def _trial(candidate: Candidate, ms: float, accuracy: float) -> Trial:
+    values = {"latency_ms": ms, "accuracy": accuracy}
+    return Trial(candidate, tuple(Measurement(m, x, "measured") for m, x in values.items()))
 
 
 def _trained(bench: Bench, views: Views, networks: dict[int, Network], seed: int) -> dict[int, float]:
