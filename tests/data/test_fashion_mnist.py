@@ -59,10 +59,14 @@ def test_the_three_ways_are_named_where_it_is_nowhere(monkeypatch: pytest.Monkey
     [
         ("train-images-idx3-ubyte.gz", b"no gzip", "is damaged"),
         ("train-images-idx3-ubyte.gz", gzip.compress(b"<html>not here</html>", mtime=0), "not an IDX file"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03" + bytes(112)), "100 bytes are no whole number"),
+        (
+            "train-images-idx3-ubyte.gz",
+            gzip.compress(b"\0\0\x08\x03" + bytes(112), mtime=0),
+            "100 bytes are no whole number",
+        ),
         (
             "train-labels-idx1-ubyte.gz",
-            gzip.compress(b"\0\0\x08\x01" + bytes(4) + b"\x0c"),
+            gzip.compress(b"\0\0\x08\x01" + bytes(4) + b"\x0c", mtime=0),
             r"label 12 is outside 0..9",
         ),
     ],
