@@ -85,7 +85,7 @@ def fit(
         normalize: "MEAN,STD"; without it computed from the data.
         seed: of all that is random.
         out: run directory; without it runs/MODEL-HASH.
-        starts: number of models whose designs are searched.
+        starts: number of models whose designs are searched, the most promising for the budgets first.
         finalists: number of designs fine-tuned at full length for each budget.
         baselines: make the all-int8 and uniform-width baselines too.
         progress: called with (phase, what is happening).

@@ -74,7 +74,7 @@ def plan_budget(
     store: Store,
     deadline: Deadline,
 ) -> Plan:
-    """Every start's design for a budget, and the uniform baseline of the first start.
+    """The designs of the most promising starts for a budget, and the uniform baseline of the first start.
 
     Raises:
         Infeasible: neither a start nor an untouched model holds the budget.
