@@ -184,6 +184,9 @@ def cifar_ours(bench: Bench, seed: int) -> None:
 
 def cifar_rivals(bench: Bench, seed: int) -> None:
     """Every reference, fine-tuned as ours is."""
+    tags = ("resnet56 tuned", "56 25%/uniform resnet20", "20 35%/uniform", "20 50%/uniform", "20 35%/depth")
+    if all(bench.rows.has(f"cifar/{t}", seed) for t in tags):
+        return
     ms56, ms20 = (bench.rows.rows[f"cifar/reference resnet{d}"]["ms"] for d in (56, 20))
     tall, _ = faster(bench.entries["resnet56"].network, bench.timing)
     arms = [Arm(f"cifar/resnet56 tuned/{seed}", tall, seed, bench.steps)]
