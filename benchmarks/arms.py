@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,6 @@ STEPS = 9
 """Bisections of a rival's pruning ratio."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A rival's network at the budget (or the nearest it can reach), and its quick latency in ms."""
-
-    network: Network
-    ms: float
-    note: str
-
-
 def faster(network: Network, timing: Timing) -> tuple[Network, float]:
     """The better of fp32 and all-int8 for this structure."""
     both = [network, all_int8(network)]
@@ -48,18 +39,17 @@ def faster(network: Network, timing: Timing) -> tuple[Network, float]:
     return both[best], ms[best]
 
 
-def bisected(make: Callable[[float], Network], budget_ms: float, timing: Timing) -> Reached | None:
+def bisected(make: Callable[[float], Network], budget_ms: float, timing: Timing) -> Network | None:
     """The least pruning ratio whose network holds the budget as measured; None where not even the largest does."""
-    low, high, best = 0.0, 1.0, None
-    network, ms = faster(make(0.97), timing)
+    low, high = 0.0, 1.0
+    best, ms = faster(make(0.97), timing)
     if ms > budget_ms:
         return None
-    best = Reached(network, ms, "ratio 0.97")
     for _ in range(STEPS):
         ratio = (low + high) / 2
         network, ms = faster(make(ratio), timing)
         if ms <= budget_ms:
-            high, best = ratio, Reached(network, ms, f"ratio {ratio:.3f}")
+            high, best = ratio, network
         else:
             low = ratio
     return best
@@ -103,30 +93,29 @@ def _gradients(net: nn.Module, dataset: Dataset) -> None:
 
 def uniform(
     bench: Bench, name: str, budget_ms: float, bits: Sequence[int] = (32, 8), *, nearest: bool = False
-) -> Reached | None:
+) -> Network | None:
     """Every width by one factor, repaired as ours are: of the widest that hold in each precision, the less damaged.
 
     Where none holds as measured, with `nearest` the fastest one, which is then granted more time than the budget.
     """
     start = bench.start(name)
     graph, menu = start.entry.network.graph, start.menu
-    tried: list[tuple[float, float, Assignment]] = []
-    holding: list[tuple[float, float, Assignment]] = []
+    tried: list[tuple[float, Assignment]] = []
+    holding: list[tuple[float, Assignment]] = []
     for b in bits:
         candidates = narrowings(menu, b)
         ms = [m.value for m in bench.timing.graphs([on_graph.apply(graph, menu.edits(a)) for a in candidates], "quick")]
-        tried += [(v, v, a) for v, a in zip(ms, candidates, strict=True)]
-        holding += [(menu.total("damage", a), v, a) for v, a in zip(ms, candidates, strict=True) if v <= budget_ms][-1:]
+        tried += zip(ms, candidates, strict=True)
+        holding += [(menu.total("damage", a), a) for v, a in zip(ms, candidates, strict=True) if v <= budget_ms][-1:]
     if not holding and not nearest:
         return None
-    _, ms_reached, a = min(holding or tried)
-    return Reached(start.repaired(a), ms_reached, "one factor" if holding else "one factor, beyond the budget")
+    return start.repaired(min(holding or tried)[1])
 
 
-def depth_only(bench: Bench, budget_ms: float) -> Reached | None:
+def depth_only(bench: Bench, budget_ms: float) -> Network | None:
     """The exact optimum over dropped blocks alone, in each precision; the less damaged one that holds when measured."""
     start = bench.start("resnet20")
-    best: tuple[float, Reached] | None = None
+    best: tuple[float, Network] | None = None
     for bits in (32, 8):
         menu = _restricted(start.menu, bits)
         scale = 1.0
@@ -139,7 +128,7 @@ def depth_only(bench: Bench, budget_ms: float) -> Reached | None:
             ms = bench.timing.graphs([network.graph], "quick")[0].value
             if ms <= budget_ms:
                 damage = menu.total("damage", a)
-                best = (damage, Reached(network, ms, "blocks dropped")) if best is None or damage < best[0] else best
+                best = (damage, network) if best is None or damage < best[0] else best
                 break
             scale *= budget_ms / ms * 0.995
     return best[1] if best else None

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from harness import Rows
+from numpy.typing import NDArray
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
@@ -73,6 +75,13 @@ class Bench:
             self._views[name] = teach(build(self.entries[name].network), self.dataset, views_for(self.epochs))
         return self._views[name]
 
+    @cached_property
+    def test(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Normalised inputs and labels of the test part."""
+        split = self.dataset.open_test()
+        assert split.targets is not None
+        return self.dataset.normalise(split.inputs), split.targets
+
     def validation(self, network: Network) -> float:
         """Accuracy of the exported file on validation."""
         return self.deployer.accuracy(self.deployer.export(network), self.dataset.validation, "validation").value
@@ -114,18 +123,22 @@ def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
 
 def scored(bench: Bench, key: str, seed: int, file: bytes, found: dict[str, Any]) -> None:
     """Records a row: what was found, and the file's answers on the test part, read by a session of its own."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    test = bench.dataset.open_test()
-    x = bench.dataset.normalise(test.inputs)
-    name = session.get_inputs()[0].name
-    answers = np.concatenate([session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))]).argmax(1)
-    right = answers == test.targets
+    session = plain_session(file)
+    x, targets = bench.test
+    answers = np.concatenate([session.run(None, {"input": x[i : i + 1]})[0] for i in range(len(x))]).argmax(1)
+    right = answers == targets
     bench.file(key).parent.mkdir(parents=True, exist_ok=True)
     bench.file(key).write_bytes(file)
     row = {"accuracy": float(right.mean()), "mb": len(file) / 1e6, "seed": seed, **found}
     bench.rows.get(key, lambda: {**row, "right": np.packbits(right).tobytes().hex()})
+
+
+def plain_session(file: bytes | str) -> ort.InferenceSession:
+    """The runtime as anyone would use it, on one thread: nothing of the device's worker."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def ours(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-from bench import Bench
+from bench import Bench, plain_session
 from scipy.stats import spearmanr
 
 from chipfit.core.deadline import Deadline
@@ -129,14 +129,11 @@ def over_budget(bench: Bench, finals: Sequence[dict[str, Any]], reference_ms: fl
     Blocks of runs alternate with blocks of the reference: run by run, the larger network would evict the smaller one's
     weights from the cache before every run, which costs it up to 7 % here.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     x = {"input": np.random.default_rng(0).standard_normal((1, *bench.dataset.input_shape), np.float32)}
-    base = ort.InferenceSession(reference.data, options)
+    base = plain_session(reference.data)
     missed = []
     for row in finals:
-        session = ort.InferenceSession(str(bench.file(row["key"])), options)
+        session = plain_session(str(bench.file(row["key"])))
         ratios = []
         for _ in range(9):
             one, other = _block_ms(base, x), _block_ms(session, x)

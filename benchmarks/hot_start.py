@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from arms import Reached, bisected, depth_only, faster, pruner, uniform
+from arms import bisected, depth_only, faster, pruner, uniform
 from bench import Arm, Bench, fresh, graph_of, measured, ours
 from claims import claims, over_budget
 from cold import cold_start
@@ -128,7 +128,7 @@ def _rival(bench: Bench, tag: str, rival: str, budget_ms: float, seed: int) -> l
         return []
     shape = bench.dataset.input_shape
 
-    def reach(name: str) -> Reached | None:
+    def reach(name: str) -> Network | None:
         if rival == "uniform":
             return uniform(bench, name, budget_ms)
         module = BUILDERS[name]()
@@ -137,10 +137,8 @@ def _rival(bench: Bench, tag: str, rival: str, budget_ms: float, seed: int) -> l
 
     if (tag, rival) not in _CHOSEN:
         reached = {name: r for name in bench.entries if (r := reach(name)) is not None}
-        scored = {
-            name: accuracy(build(r.network), bench.dataset, bench.dataset.validation) for name, r in reached.items()
-        }
-        _CHOSEN[tag, rival] = max(((s, n, reached[n].network) for n, s in scored.items()), default=None)
+        scored = {name: accuracy(build(r), bench.dataset, bench.dataset.validation) for name, r in reached.items()}
+        _CHOSEN[tag, rival] = max(((s, n, reached[n]) for n, s in scored.items()), default=None)
     if (chosen := _CHOSEN[tag, rival]) is None:
         bench.rows.get(f"{tag}/{rival}/none", lambda: {"note": "no zoo model reaches the budget this way"})
         return []
@@ -201,11 +199,11 @@ def cifar_rivals(bench: Bench, seed: int) -> None:
     measured(bench, arms, "resnet20")
 
 
-def _narrow(bench: Bench, tag: str, reached: Reached | None, seed: int) -> list[Arm]:
+def _narrow(bench: Bench, tag: str, reached: Network | None, seed: int) -> list[Arm]:
     if reached is None:
         bench.rows.get(f"{tag}/none", lambda: {"note": "this way the budget is not reached"})
         return []
-    return [Arm(f"{tag}/{seed}", reached.network, seed, bench.steps)]
+    return [Arm(f"{tag}/{seed}", reached, seed, bench.steps)]
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

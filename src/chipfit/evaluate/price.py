@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,18 +37,23 @@ class _Part:
     spread: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pricing:
-    """A priced menu, and how well its tables foretold the whole networks that they were corrected on.
-
-    `predicted` are leave-one-out predictions of the `measured` networks (`assignments`), in ms.
-    """
+    """A priced menu, and the whole networks (`assignments`, `measured` in ms) that its tables were corrected on."""
 
     menu: Menu
-    predicted: tuple[float, ...]
     measured: tuple[float, ...]
     assignments: tuple[Assignment, ...]
     parts: tuple[_Part, ...]
+
+    @cached_property
+    def predicted(self) -> tuple[float, ...]:
+        """What the tables, corrected on all the others, foretell of each measured network, in ms."""
+        sums, measured = _sums(self.parts, self.assignments), np.array(self.measured)
+        everyone = np.arange(len(sums))
+        return tuple(
+            float(sums[i] @ _scales(sums[everyone != i], measured[everyone != i], self.parts)) for i in everyone
+        )
 
     def refined(self, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
         """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
@@ -62,7 +68,7 @@ def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, 
     resolution and precision (Bayesian least squares around "as measured in chains").
     """
     parts = _parts(UnitMap(graph, offer), timing)
-    raw = Pricing(offer.menu, (), (), (), tuple(parts))
+    raw = Pricing(offer.menu, (), (), tuple(parts))
     return _corrected(raw, graph, _spread(offer.menu, calibrate, rng), timing)
 
 
@@ -73,10 +79,9 @@ def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], 
     good = [(a, ms) for a, ms in found if np.isfinite(ms)]
     everyone = (*known.assignments, *(a for a, _ in good))
     measured = (*known.measured, *(ms for _, ms in good))
-    sums = np.array([[_sum(p.terms, a) for p in known.parts] for a in everyone])
-    scales, left_out = _calibrate(sums, np.array(measured), known.parts)
+    scales = _scales(_sums(known.parts, everyone), np.array(measured), known.parts)
     terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, scales, strict=True) for t in p.terms]
-    return Pricing(known.menu.priced(terms), tuple(left_out.tolist()), measured, everyone, known.parts)
+    return Pricing(known.menu.priced(terms), measured, everyone, known.parts)
 
 
 CALL_MS = 0.012
@@ -230,29 +235,21 @@ NOISE = 0.015
 """Relative error of a quick measurement of a whole network together with what no table can tell."""
 
 
-def _calibrate(
-    sums: NDArray[np.float64], measured: NDArray[np.float64], parts: Sequence[_Part]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(scale of each part, leave-one-out predictions in ms).
+def _sums(parts: Sequence[_Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
+    """(assignments, parts) uncorrected ms of each part."""
+    return np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
+
+
+def _scales(sums: NDArray[np.float64], measured: NDArray[np.float64], parts: Sequence[_Part]) -> NDArray[np.float64]:
+    """(parts,) the scale of each.
 
     Least squares of relative errors in units of `NOISE`, with each scale drawn to 1 in units of the part's spread.
     """
-    x = sums / measured[:, None] / NOISE
     spread = np.array([p.spread for p in parts])
-
-    def fit(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        a = np.vstack([x[rows], np.diag(1 / spread)])
-        b = np.concatenate([np.full(int(rows.sum()), 1 / NOISE), 1 / spread])
-        theta: NDArray[np.float64] = lsq_linear(a, b, bounds=(0.0, np.inf)).x
-        return theta
-
-    everyone = np.ones(len(sums), bool)
-    left_out = np.empty(len(sums))
-    for i in range(len(sums)):
-        others = everyone.copy()
-        others[i] = False
-        left_out[i] = float(sums[i] @ fit(others))
-    return fit(everyone), left_out
+    a = np.vstack([sums / measured[:, None] / NOISE, np.diag(1 / spread)])
+    b = np.concatenate([np.full(len(measured), 1 / NOISE), 1 / spread])
+    theta: NDArray[np.float64] = lsq_linear(a, b, bounds=(0.0, np.inf)).x
+    return theta
 
 
 def _spread(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]:
