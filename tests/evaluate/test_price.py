@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
 
 from chipfit.core.edits import Precision, Skip, Width
-from chipfit.core.graph import Graph
-from chipfit.core.types import Artifact, Fidelity, Limit, Measurement
-from chipfit.device.null import Null
+from chipfit.core.graph import Graph, Op
+from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Limit, Measurement
+from chipfit.device.null import MS_PER_MMAC, Null
 from chipfit.evaluate.chains import LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
 from chipfit.evaluate.design import fitted
@@ -80,6 +81,55 @@ def test_tables_are_corrected_where_they_are_exploited() -> None:
     assert refined.refined(graph, [narrow], Timing(Biased(), Dict())) is refined
 
 
+class Blocked(Null):
+    """Float kernels fill blocks of 16 channels and keep maps so: narrower readers unpack a map, a max pool that reads
+    int8 made of one is slow."""
+
+    def facts(self) -> DeviceFacts:
+        return replace(super().facts(), channel_block={32: 16, 8: 4})
+
+    def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+        counted = super().measure(artifacts, fidelity)
+        return [replace(m, value=m.value + self.extra_ms(a.graph)) for a, m in zip(artifacts, counted, strict=True)]
+
+    def extra_ms(self, graph: Graph) -> float:
+        filled = sum(graph.macs(o) * (self.filled(graph, o) - 1) for o in graph if o.kind == "conv" and o.bits == 32)
+        convs = [o for o in graph if o.kind == "conv" and o["groups"] == 1 and o.bits == 32]
+        unpacked = {o.inputs[0] for o in convs if graph[o.inputs[0]].shape[0] < 16} - {"input"}
+        pools = [o for o in graph if o.kind == "max_pool" and o.bits == 8 and graph[o.inputs[0]].bits == 32]
+        slow = sum(prod(graph.in_shape(o)) for o in pools)
+        return 0.003 * len(unpacked) + 2e-6 * slow + MS_PER_MMAC[32] / 1e6 * filled
+
+    def filled(self, graph: Graph, o: Op) -> float:
+        """What a convolution computes, of what it must."""
+        widths = [o.shape[0]] if o["groups"] > 1 else [o.shape[0], graph.in_shape(o)[0]]
+        return prod(-(-w // 16) * 16 / w for w in widths if w > 16)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg6", "dscnn", "resnet8"])
+def test_layouts_are_priced_where_maps_change_them(name: str) -> None:
+    graph = trace(BUILDERS[name](), (1, 28, 28)).graph
+    device = Blocked()
+    offered = offer(graph, device.facts().channel_block)
+    pricing = price(graph, offered, Timing(device, Dict()), np.random.default_rng(0), calibrate=40)
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(30):
+        a = random_assignment(offered.menu, rng)
+        true = device.measure([_artifact(apply(graph, offered.menu.edits(a)))], "final")[0].value
+        errors.append(abs(pricing.menu.total("latency_ms", a) - true) / true)
+    assert np.median(errors) < 0.03
+    assert max(errors) < 0.12
+
+
+def test_widths_that_fill_the_same_blocks_are_measured_once() -> None:
+    memory = Dict()
+    ms = unit_ms({conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}, Timing(Blocked(), memory))
+    assert ms[conv(24, 24)] == ms[conv(32, 32)]
+    assert len(memory.kept) == 4
+    assert set(ms) == {conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}
+
+
 def _artifact(graph: Graph) -> object:
     return Artifact("onnx", b"", graph)
 
@@ -138,6 +188,18 @@ def test_recipes_measure_marginal_cost() -> None:
     assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
     assert conv(8, 8, stride=2).out_size == (4, 4)
     assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
+    narrow = recipe(conv(8, 8), block=16)
+    assert [sum(o.kind == "add" for o in g) for g in narrow.graphs] == [0, LONG - 3]
+    assert narrow.value([1.0, 5.5], [0.5]) == pytest.approx(1.0)
+
+
+def test_additions_stand_behind_a_convolution() -> None:
+    """What a runtime adds to the network's input it does not fuse."""
+    plain, with_blocks = recipe(Unit("add", 16, 16, (8, 8), 32)).graphs
+    adds = [o for o in with_blocks if o.kind == "add"]
+    assert len(adds) == LONG // 2
+    assert not any("input" in o.inputs for o in adds)
+    assert with_blocks.total_macs == plain.total_macs
     assert beside(conv(8, 16, stride=2), 3).total_macs == 3 * 8 * 16 * 9 * 16
 
 

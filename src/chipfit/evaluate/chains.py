@@ -18,6 +18,9 @@ from chipfit.evaluate.units import Unit
 LONG = 6
 """Units in the long network of a pair."""
 
+ABREAST = 4
+"""The same where they stand side by side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -28,10 +31,14 @@ class Recipe:
     value: Callable[[Sequence[float], Sequence[float]], float]
 
 
-def recipe(unit: Unit) -> Recipe:
-    """The cheapest sound way to measure a unit."""
+def recipe(unit: Unit, block: int = 1) -> Recipe:
+    """The cheapest sound way to measure a unit; `block` is what a kernel of its precision works on, in channels."""
     if unit.kind == "boundary":
         return _boundary(unit)
+    if unit.kind == "boundary before a pool":
+        return _boundary_before_a_pool(unit)
+    if unit.kind == "unblocked":
+        return _unblocked(unit)
     if unit.kind == "add":
         return _addition(unit)
     if unit.kind == "linear":
@@ -40,7 +47,12 @@ def recipe(unit: Unit) -> Recipe:
         return _beside(unit, "sum")
     if unit.kind == "conv" and not (unit.out_size == unit.size and unit.cin == unit.cout):
         return _beside(unit, "add")
-    return _chained(unit)
+    return _beside(unit, "add") if reads_unblocked(unit, block) else _chained(unit)
+
+
+def reads_unblocked(unit: Unit, block: int) -> bool:
+    """True for a convolution of fewer channels than a block: others leave and find maps in the kernels' layout."""
+    return unit.kind == "conv" and unit.bits == 32 and unit.attr("groups") == 1 and unit.cin < block
 
 
 def _chained(unit: Unit) -> Recipe:
@@ -52,10 +64,11 @@ def _chained(unit: Unit) -> Recipe:
 def _addition(unit: Unit) -> Recipe:
     """A residual addition is fused into the convolution before it where the runtime can: priced in blocks of two.
 
-    A convolution may not add what it still reads, so a chain in which each adds its own input would not fuse.
+    A convolution may not add what it still reads, so a chain in which each adds its own input would not fuse. Nor does
+    an addition of the network's input, which is not in the kernels' layout: a convolution stands before the blocks.
     """
-    conv = _square(unit.cin, unit.size, unit.bits)
-    graphs = (chain([conv] * LONG), chain([conv] * LONG, block=2))
+    convs = [_square(unit.cin, unit.size, unit.bits)] * (LONG + 1)
+    graphs = (chain(convs), chain(convs, block=2))
     return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / (LONG // 2), 0.0))
 
 
@@ -67,6 +80,25 @@ def _boundary(unit: Unit) -> Recipe:
     return Recipe(graphs, (low, high), lambda ms, needs: max((ms[1] - ms[0]) / steps - sum(needs), 0.0))
 
 
+def _boundary_before_a_pool(unit: Unit) -> Recipe:
+    """Float → int8 where a max pool follows, beyond that pool in int8.
+
+    Runtimes quantise before the pool: more values, and the pool runs in the layout of float kernels, where it is slow.
+    """
+    size = replace(unit, kind="max_pool").out_size
+    wide, narrow = _square(unit.cin, unit.size, 32), {b: _square(unit.cin, size, b) for b in (32, 8)}
+    pool = {b: replace(unit, kind="max_pool", bits=b) for b in (32, 8)}
+    graphs = (chain([wide, pool[32], narrow[32]]), chain([wide, pool[8], narrow[8]]))
+    back = Unit("boundary", unit.cin, unit.cin, size, 8)
+    needs = (narrow[32], pool[32], narrow[8], pool[8], back)
+
+    def value(ms: Sequence[float], prices: Sequence[float]) -> float:
+        conv32, pool32, conv8, pool8, both_ways = prices
+        return max(ms[1] - ms[0] + conv32 + pool32 - conv8 - pool8 - both_ways / 2, 0.0)
+
+    return Recipe(graphs, needs, value)
+
+
 def _before_a_tail(unit: Unit) -> Recipe:
     """A dense layer is small and unlike its mirror: a network of it and a narrow one against the narrow one."""
     tail = replace(unit, cin=unit.cout, cout=8, act="")
@@ -74,11 +106,30 @@ def _before_a_tail(unit: Unit) -> Recipe:
 
 
 def _beside(unit: Unit, joint: str) -> Recipe:
-    """`joint` is "add" where the additions fuse with the unit, "sum" where they are kernels of their own."""
-    n = LONG - 2
+    """`joint` is "add" where the additions fuse with the unit, "sum" where they are kernels of their own.
+
+    All copies read one input: what it costs to lay it out for them is not in the price.
+    """
+    n = ABREAST
     needs = (Unit(joint, unit.cout, unit.cout, unit.out_size, unit.bits),)
     graphs = (beside(unit, 1), beside(unit, n))
     return Recipe(graphs, needs, lambda ms, adds: max((ms[1] - ms[0]) / (n - 1) - sum(adds), 0.0))
+
+
+def _unblocked(unit: Unit) -> Recipe:
+    """Bringing a map out of the kernels' layout for a convolution of fewer channels than a block.
+
+    In a chain every one of them pays for it, side by side none does.
+    """
+    conv = _square(unit.cin, unit.size, unit.bits)
+    graphs = (chain([conv]), chain([conv] * LONG), beside(conv, 1), beside(conv, ABREAST))
+    needs = (Unit("add", unit.cin, unit.cin, unit.size, unit.bits),)
+
+    def value(ms: Sequence[float], adds: Sequence[float]) -> float:
+        chained, alone = (ms[1] - ms[0]) / (LONG - 1), (ms[3] - ms[2]) / (ABREAST - 1) - sum(adds)
+        return max(chained - alone, 0.0)
+
+    return Recipe(graphs, needs, value)
 
 
 def _square(width: int, size: tuple[int, ...], bits: int) -> Unit:
@@ -122,10 +173,10 @@ class _Writer:
 
 
 def chain(units: Sequence[Unit], block: int = 0) -> Graph:
-    """Units one behind the other; with `block`, the input of every so many is added to their output."""
+    """Units one behind the other; with `block`, the input of every so many after the first is added to their output."""
     w = _Writer(units[0].cin, units[0].size)
-    last = start = "input"
-    for n, u in enumerate(units, 1):
+    last = start = w.unit(units[0], "input")
+    for n, u in enumerate(units[1:], 1):
         if block and n % block == 0:
             last = start = w.unit(u, last, residual=start)
         else:

@@ -6,12 +6,13 @@ Cost is weight-free: the same tables serve every budget, and every network that 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import lsq_linear
 
 from chipfit.core.graph import Graph
@@ -25,7 +26,7 @@ from chipfit.space.offer import Offer
 FULL_TABLE = 64
 """Cells of one family of units up to which every one is measured; larger families are sampled and interpolated."""
 
-GRID = 4
+GRID = 5
 """Values of each width that a sampled family is measured at."""
 
 
@@ -95,8 +96,10 @@ def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
     """Latency terms in groups: the constant, conversions, and units by resolution and precision."""
     tables = [(site, *units.table(site)) for site in units.sites]
     borders = [(name, _border(units, name, p, q)) for name, p, q in units.boundaries()]
+    block = timing.facts.channel_block.get(32, 1)
+    layouts = [(name, _layout(units, name, p, q, block)) for name, p, q in units.readings()]
     wanted = {u for _, _, cells in tables for u in cells.values() if u} | {
-        u for _, (_, cells) in borders for u in cells.values() if u
+        u for _, (_, cells) in [*borders, *layouts] for u in cells.values() if u
     }
     ms = unit_ms(wanted, timing)
     groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
@@ -105,16 +108,24 @@ def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
             mine = {c: ms[u] for c, u in cells.items() if u and u.bits == bits}
             if mine:
                 groups[_out_size(units, site), bits].append(term(units.menu, "latency_ms", on, mine, site.op.name))
+    for name, (on, cells) in layouts:
+        if mine := {c: ms[u] for c, u in cells.items() if u}:
+            label = f"{name} unblocked"
+            groups[units.graph[name].shape[1:], 32].append(term(units.menu, "latency_ms", on, mine, label))
     conversions = []
     for name, (on, cells) in borders:
         for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
-            # a unit holds the way there and back; a kernel more is never free
-            values = {c: ms[u] / 2 + CONVERSION_MS / 2 for c, u in cells.items() if u and u.bits == bits}
+            values = {c: _one_way(u, ms[u]) for c, u in cells.items() if u and u.bits == bits}
             conversions.append(term(units.menu, "latency_ms", on, values, f"{name} {way}"))
     made = [_Part((Term("latency_ms", (), np.array(CALL_MS), "call"),), 1.0)]
     made += [_Part((t,), 1.0) for t in _ends(units)]
     made += [_Part((t,), 1.0) for t in conversions]
     return made + [_Part(tuple(group), 0.4) for group in groups.values()]
+
+
+def _one_way(unit: Unit, ms: float) -> float:
+    """Most units of conversion hold the way there and back; a kernel more is never free."""
+    return ms / 2 + CONVERSION_MS / 2 if unit.kind == "boundary" else ms
 
 
 def _out_size(units: UnitMap, site: Site) -> tuple[int, ...]:
@@ -132,31 +143,76 @@ def _ends(units: UnitMap) -> list[Term]:
     return found
 
 
-def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
-    """Cells of the conversion behind operator `name` over its precision, its reader's and its width."""
-    segments = units.coupling.segments[name]
-    width = next((units.decision[s.group] for s in segments if s.group in units.decision), None)
-    on = tuple(sorted({p, q} | ({width} if width is not None else set())))
-    shape = units.graph[name].shape
-    options = {d: units.menu.decisions[d].options for d in on}
-    cells: dict[tuple[int, ...], Unit | None] = {}
-    for cell in np.ndindex(*(len(options[d]) for d in on)):
-        chosen = {d: options[d][o].value for d, o in zip(on, cell, strict=True)}
-        channels = shape[0] if width is None else chosen[width] or shape[0]
-        flat = len(shape) != 3
-        same = chosen[p] == chosen[q] or flat
-        cells[cell] = None if same else Unit("boundary", channels, channels, shape[1:], chosen[p])
+Cells = dict[tuple[int, ...], Unit | None]
+"""Options of some decisions, and the unit they make."""
+
+
+def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...], Cells]:
+    """Cells of the conversion behind operator `name` over its precision, its reader's and its width.
+
+    Around a max pool, from int8 it stands behind the pool, to int8 before it.
+    """
+    size = units.graph[name].shape[1:]
+    readers = [units.graph[u] for u in units.graph.users[name] if units.precision.get(u) == q]
+    pool = next((o for o in readers if o.kind == "max_pool"), None)
+
+    def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
+        if bits == to_bits or len(size) != 2 or not channels:
+            return None
+        if pool is None:
+            return Unit("boundary", channels, channels, size, bits)
+        if bits == 8:
+            return Unit("boundary", channels, channels, pool.shape[1:], bits)
+        attrs = tuple(sorted(dict(pool.attrs).items()))
+        return Unit("boundary before a pool", channels, channels, size, bits, "", attrs)
+
+    return _cells(units, name, p, q, unit)
+
+
+def _layout(units: UnitMap, name: str, p: int | None, q: int | None, block: int) -> tuple[tuple[int, ...], Cells]:
+    """Cells of what it takes to bring the map of `name` out of the kernels' layout, over the same decisions.
+
+    Only from float to float: conversions between precisions change the layout themselves.
+    """
+    size = units.graph[name].shape[1:]
+
+    def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
+        narrow = bits == to_bits == 32 and 0 < channels < block
+        return Unit("unblocked", channels, channels, size, 32) if narrow else None
+
+    return _cells(units, name, p, q, unit)
+
+
+def _cells(
+    units: UnitMap, name: str, p: int | None, q: int | None, unit: Callable[[int, int, int], Unit | None]
+) -> tuple[tuple[int, ...], Cells]:
+    """Decisions of an operator's precision (p), its reader's (q) and its width, and `unit(width, bits, reader's bits)`.
+
+    What is not to be decided is as it is.
+    """
+    channels, bits = units.graph[name].shape[0], units.graph[name].bits
+    width = next((units.decision[s.group] for s in units.coupling.segments[name] if s.group in units.decision), None)
+    on = tuple(sorted({d for d in (p, q, width) if d is not None}))
+    options = [units.menu.decisions[d].options for d in on]
+    cells: Cells = {}
+    for cell in np.ndindex(*map(len, options)):
+        chosen: dict[int | None, int] = {d: o[i].value for d, o, i in zip(on, options, cell, strict=True)}
+        cells[cell] = unit(chosen.get(width, channels), chosen.get(p, bits), chosen.get(q, bits))
     return on, cells
 
 
 def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
-    """Marginal milliseconds of each unit on the device."""
-    wanted = set(units)
+    """Marginal milliseconds of each unit on the device.
+
+    Widths that fill the same blocks of the device's kernels cost the same, and are measured once.
+    """
     block = timing.facts.channel_block
-    sampled = _sampled(wanted)
-    chosen = {u for family in sampled.values() for u in family}
-    direct = {u for u in wanted if _family(u) not in sampled} | chosen
-    recipes = _with_needs(direct)
+    kind = {u: _filled(u, block.get(u.bits, 1)) for u in units}
+    families: dict[Unit, set[Unit]] = defaultdict(set)
+    for k in kind.values():
+        families[replace(k, cin=0, cout=0)].add(k)
+    sampled = {f: points for f, members in families.items() if (points := _sample(members))}
+    recipes = _with_needs({u for f, members in families.items() for u in sampled.get(f, members)}, block)
     graphs = [g for r in recipes.values() for g in r.graphs]
     measured = {g.key: m.value for g, m in zip(graphs, timing.graphs(graphs, "quick"), strict=True)}
     ms: dict[Unit, float] = {}
@@ -170,61 +226,57 @@ def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
     for u in recipes:
         value(u)
     for family, points in sampled.items():
-        rest = [u for u in wanted if _family(u) == family and u not in ms]
-        ms |= _interpolated(points, ms, rest, block.get(family.bits, 8))
-    return ms
+        ms |= _interpolated(points, ms, families[family])
+    return {u: ms[k] for u, k in kind.items()}
 
 
-def _with_needs(units: Iterable[Unit]) -> dict[Unit, Recipe]:
+def _filled(u: Unit, block: int) -> Unit:
+    """The unit with the widths of its kernel rounded up to whole blocks; below one block they count as they are."""
+    groups = u.attr("groups", 1)
+    if u.kind not in ("conv", "add") or groups not in (1, "dw"):
+        return u
+    cin, cout = (w if w < block else -(-w // block) * block for w in (u.cin, u.cout))
+    return replace(u, cin=cin, cout=cout)
+
+
+def _with_needs(units: Iterable[Unit], block: Mapping[int, int]) -> dict[Unit, Recipe]:
     recipes: dict[Unit, Recipe] = {}
     stack = sorted(units, key=repr)
     while stack:
         u = stack.pop()
         if u not in recipes:
-            recipes[u] = recipe(u)
+            recipes[u] = recipe(u, block.get(u.bits, 1))
             stack.extend(recipes[u].needs)
     return recipes
 
 
-def _family(u: Unit) -> Unit:
-    return replace(u, cin=0, cout=0)
+def _sample(family: Collection[Unit]) -> list[Unit]:
+    """The units of a large family at a grid of its widths; nothing where all are measured."""
+    if len(family) <= FULL_TABLE:
+        return []
+    ins, outs = (_grid(sorted({getattr(u, side) for u in family})) for side in ("cin", "cout"))
+    one = next(iter(family))
+    if all(u.cin == u.cout for u in family):
+        return [replace(one, cin=w, cout=w) for w in ins]
+    return [replace(one, cin=a, cout=b) for a in ins for b in outs]
 
 
-def _sampled(units: Iterable[Unit]) -> dict[Unit, list[Unit]]:
-    """For each family that is too large, the units at a grid of its widths."""
-    families: dict[Unit, set[Unit]] = defaultdict(set)
-    for u in units:
-        families[_family(u)].add(u)
-    chosen: dict[Unit, list[Unit]] = {}
-    for family, members in families.items():
-        if len(members) > FULL_TABLE:
-            a, b = (_grid(sorted({getattr(u, side) for u in members})) for side in ("cin", "cout"))
-            chosen[family] = sorted((u for u in members if u.cin in a and u.cout in b), key=lambda u: (u.cin, u.cout))
-    return {f: points for f, points in chosen.items() if len(points) >= 6}
-
-
-def _grid(values: Sequence[int]) -> set[int]:
+def _grid(values: Sequence[int]) -> list[int]:
     picks = np.unique(np.linspace(0, len(values) - 1, GRID).round().astype(int))
-    return {values[i] for i in picks}
+    return [values[i] for i in picks]
 
 
-def _interpolated(
-    points: Sequence[Unit], ms: Mapping[Unit, float], rest: Sequence[Unit], block: int
-) -> dict[Unit, float]:
-    """A bilinear surface over widths rounded up to the kernel's block, fitted with equal relative weight."""
-    if not rest:
-        return {}
-
-    def features(u: Unit) -> tuple[float, float, float, float]:
-        a, b = (w if w < block else -(-w // block) * block for w in (u.cin, u.cout))
-        return 1.0, float(a), float(b), float(a * b)
-
-    x = np.array([features(u) for u in points])
-    y = np.array([ms[u] for u in points])
-    weight = 1.0 / np.maximum(y, np.max(y) * 0.02)
-    theta, *_ = np.linalg.lstsq(x * weight[:, None], y * weight, rcond=None)
-    floor = float(y.min()) / 2
-    return {u: max(float(np.dot(features(u), theta)), floor) for u in rest}
+def _interpolated(points: Sequence[Unit], ms: Mapping[Unit, float], wanted: Iterable[Unit]) -> dict[Unit, float]:
+    """Linear between the points: along the diagonal where there are no others, else bilinear on their grid."""
+    by_width = {(u.cin, u.cout): ms[u] for u in points}
+    rest = [u for u in wanted if (u.cin, u.cout) not in by_width]
+    ins, outs = sorted({u.cin for u in points}), sorted({u.cout for u in points})
+    if all(u.cin == u.cout for u in points):
+        told = np.interp([u.cin for u in rest], ins, [by_width[w, w] for w in ins])
+    else:
+        table = np.array([[by_width[a, b] for b in outs] for a in ins])
+        told = RegularGridInterpolator((ins, outs), table)(np.array([(u.cin, u.cout) for u in rest]).reshape(-1, 2))
+    return dict(zip(rest, told.tolist(), strict=True))
 
 
 def _sum(terms: Sequence[Term], a: Assignment) -> float:

@@ -169,6 +169,20 @@ class UnitMap:
                     found.append((o.name, p, q))
         return found
 
+    def readings(self) -> list[tuple[str, int | None, int | None]]:
+        """(operator, its precision decision, its reader's) for every map that convolutions over all channels read."""
+        found = []
+        for o in self.graph:
+            readers = [u for u in self.graph.users[o.name] if self._reads_all_channels(u)]
+            if o.kind != "input" and len(o.shape) == 3:
+                decisions = dict.fromkeys(self.precision.get(u) for u in readers)
+                found += [(o.name, self.precision.get(o.name), q) for q in decisions]
+        return found
+
+    def _reads_all_channels(self, name: str) -> bool:
+        o = self.graph[name]
+        return o.kind == "conv" and o["groups"] == 1
+
 
 def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[tuple[int, ...], float], label: str) -> Term:
     """A term whose table has these cells."""
