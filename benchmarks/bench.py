@@ -102,12 +102,14 @@ class Arm:
 
 
 def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
-    """Trains, exports, times and scores every arm that has no row yet."""
+    """Trains, exports, times and scores every arm that has no row yet; arms of one network are trained once."""
     missing = [a for a in arms if a.key not in bench.rows.rows]
     if not missing:
         return
-    jobs = [Job(a.key, a.network, Schedule(a.steps, 0.0), a.seed) for a in missing if a.steps]
-    done = {d.name: d for d in run_jobs(jobs, bench.dataset, bench.teacher(teacher))} if jobs else {}
+    same = {a.key: f"{a.network.digest()} {a.seed} {a.steps}" for a in missing}
+    jobs = {same[a.key]: Job(same[a.key], a.network, Schedule(a.steps, 0.0), a.seed) for a in missing if a.steps}
+    trained = {d.name: d for d in run_jobs(list(jobs.values()), bench.dataset, bench.teacher(teacher))} if jobs else {}
+    done = {key: trained[job] for key, job in same.items() if job in trained}
     artifacts = [
         bench.deployer.export(Network(a.network.graph, done[a.key].network.weights) if a.key in done else a.network)
         for a in missing

@@ -14,7 +14,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
-from chipfit.evaluate.design import Design, fitted, thrifty, timed
+from chipfit.evaluate.design import MARGIN, Design, fitted, thrifty, timed
 from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing, timing_artifact
@@ -189,14 +189,14 @@ def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[
         found = fitted(menu, graph, aimed, timing, solve, partial(menu.total, "damage"))
         found = timed(menu, graph, found.assignment, timing, "final")
         file = timing_artifact(on_graph.apply(graph, menu.edits(found.assignment)))
-        true = {"latency_ms": found.measured_ms, "size_mb": file.size_mb + METADATA_MB}
+        true = {"latency_ms": found.measured_ms / MARGIN, "size_mb": file.size_mb + METADATA_MB}
         missed = {limit.metric: limit for limit in limits if limit.metric in true and not limit.met(true[limit.metric])}
         if not missed:
             return found
         for m in missed:
             nearest[m] = min(true[m], nearest.get(m, np.inf))
         if "latency_ms" in missed:
-            aimed = _tighter(aimed, missed["latency_ms"].value / found.measured_ms)
+            aimed = _tighter(aimed, missed["latency_ms"].value / true["latency_ms"])
         if "size_mb" in missed:  # what a file holds beside weights hardly depends on the design
             room = missed["size_mb"].value - (true["size_mb"] - menu.total("size_mb", found.assignment))
             aimed = [replace(x, value=room) if x.metric == "size_mb" else x for x in aimed]

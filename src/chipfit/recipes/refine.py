@@ -199,8 +199,8 @@ def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, 
 
 
 def _key(d: Designed) -> str:
-    """One for each network: a design that serves several budgets is trained once."""
-    return f"{d.name} {d.network.digest()[:8]}"
+    """One for each network: what serves several budgets, or is a baseline too, is trained once."""
+    return f"{d.start.entry.name} {d.network.digest()[:8]}"
 
 
 def _tuned(p: Plan, d: Designed, network: Network, note: str = "") -> Tuned:
