@@ -28,29 +28,27 @@ class Timing:
         """Latency of each graph; equal ones are timed once. Failures have the value nan."""
         wanted = {g.key: g for g in graphs}
         known = {k: m for k in wanted if (m := self._memory.get(self._key(k, fidelity))) is not None}
-        missing = [g for k, g in wanted.items() if k not in known]
-        known |= self._measure([timing_artifact(g) for g in missing], fidelity)
+        missing = {k: timing_artifact(g) for k, g in wanted.items() if k not in known}
+        known |= dict(zip(missing, self._measure(list(missing.values()), list(missing), fidelity), strict=True))
         return [known[g.key] for g in graphs]
 
     def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
-        """Latency of each file; measured in one sitting unless all are remembered."""
-        keys = [self._key(a.graph.key, fidelity) for a in artifacts]
-        known = [self._memory.get(k) for k in keys]
+        """Latency of each file itself; measured in one sitting unless these very files are remembered."""
+        known = [self._memory.get(self._key(a.digest, fidelity)) for a in artifacts]
         if all(m is not None for m in known):
             return [m for m in known if m is not None]
-        measured = self._measure(artifacts, fidelity)
-        return [measured[a.graph.key] for a in artifacts]
+        return self._measure(artifacts, [a.digest for a in artifacts], fidelity)
 
-    def _key(self, structure: str, fidelity: Fidelity) -> str:
-        return measurement_key(structure, self.facts.fingerprint, f"latency_ms {fidelity}")
+    def _key(self, what: str, fidelity: Fidelity) -> str:
+        return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}")
 
-    def _measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> dict[str, Measurement]:
-        found: dict[str, Measurement] = {}
-        for a, m in zip(artifacts, self.device.measure(artifacts, fidelity) if artifacts else [], strict=True):
-            found[a.graph.key] = m
+    def _measure(self, artifacts: Sequence[Artifact], names: Sequence[str], fidelity: Fidelity) -> list[Measurement]:
+        """What the device says of the artifacts; remembered under their names unless one failed."""
+        measured = self.device.measure(artifacts, fidelity) if artifacts else []
+        for name, m in zip(names, measured, strict=True):
             if np.isfinite(m.value):
-                self._memory.put(self._key(a.graph.key, fidelity), m)
-        return found
+                self._memory.put(self._key(name, fidelity), m)
+        return list(measured)
 
 
 def timing_artifact(graph: Graph) -> Artifact:
