@@ -34,7 +34,7 @@ from chipfit.space import edits as on_graph
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 from chipfit.train.distill import teach, views_for
-from chipfit.train.jobs import Job, run_jobs
+from chipfit.train.jobs import Done, Job, run_jobs
 from chipfit.train.loop import Schedule, Views
 
 
@@ -50,6 +50,7 @@ class Bench:
     rows: Rows
     epochs: float
     deployer: Deployer = field(init=False)
+    trained: dict[str, Done] = field(default_factory=dict, init=False)
     _starts: dict[str, Start] = field(default_factory=dict, init=False)
     _views: dict[str, Views] = field(default_factory=dict, init=False)
 
@@ -106,10 +107,12 @@ def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
     missing = [a for a in arms if a.key not in bench.rows.rows]
     if not missing:
         return
-    same = {a.key: f"{a.network.digest()} {a.seed} {a.steps}" for a in missing}
+    same = {a.key: f"{a.network.digest()} {a.seed} {a.steps} {teacher}" for a in missing}
     jobs = {same[a.key]: Job(same[a.key], a.network, Schedule(a.steps, 0.0), a.seed) for a in missing if a.steps}
-    trained = {d.name: d for d in run_jobs(list(jobs.values()), bench.dataset, bench.teacher(teacher))} if jobs else {}
-    done = {key: trained[job] for key, job in same.items() if job in trained}
+    new = [job for name, job in jobs.items() if name not in bench.trained]
+    for d in run_jobs(new, bench.dataset, bench.teacher(teacher)) if new else ():
+        bench.trained[d.name] = d
+    done = {key: bench.trained[job] for key, job in same.items() if job in jobs}
     artifacts = [
         bench.deployer.export(Network(a.network.graph, done[a.key].network.weights) if a.key in done else a.network)
         for a in missing
