@@ -12,8 +12,8 @@ import pytest
 from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph, Op
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Limit, Measurement
-from chipfit.device.null import MS_PER_MMAC, Null
-from chipfit.evaluate.chains import LONG, beside, chain, recipe
+from chipfit.device.null import MS_PER_MMAC, MS_PER_OP, Null
+from chipfit.evaluate.chains import ABREAST, LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
 from chipfit.evaluate.design import fitted
 from chipfit.evaluate.price import price, random_assignment, unit_ms
@@ -182,15 +182,15 @@ def test_recipes_measure_marginal_cost() -> None:
     assert [sum(o.kind == "conv" for o in g) for g in square.graphs] == [1, LONG]
     assert square.value([1.0, 6.0], []) == pytest.approx(1.0)
     widening = recipe(conv(16, 24))
-    assert [sum(o.kind == "conv" for o in g) for g in widening.graphs] == [1, LONG - 2]
+    assert [sum(o.kind == "conv" for o in g) for g in widening.graphs] == [1, ABREAST]
     assert widening.needs == (Unit("add", 24, 24, (8, 8), 32),)
     strided = recipe(conv(16, 24, stride=2))
-    assert [sum(o.kind == "add" for o in g) for g in strided.graphs] == [0, LONG - 3]
+    assert [sum(o.kind == "add" for o in g) for g in strided.graphs] == [0, ABREAST - 1]
     assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
     assert conv(8, 8, stride=2).out_size == (4, 4)
     assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
     narrow = recipe(conv(8, 8), block=16)
-    assert [sum(o.kind == "add" for o in g) for g in narrow.graphs] == [0, LONG - 3]
+    assert [sum(o.kind == "add" for o in g) for g in narrow.graphs] == [0, ABREAST - 1]
     assert narrow.value([1.0, 5.5], [0.5]) == pytest.approx(1.0)
 
 
@@ -205,12 +205,29 @@ def test_additions_stand_behind_a_convolution() -> None:
 
 
 def test_large_families_are_sampled_and_interpolated() -> None:
-    units = {conv(a, b) for a in range(8, 104, 8) for b in range(8, 104, 8)}
+    """On a device that counts MACs, a grid tells everything between its points."""
+    units = {conv(a, b) for a in range(8, 104, 8) for b in range(8, 136, 8)}
     memory = Dict()
     ms = unit_ms(units, Timing(Null(), memory))
     assert len(memory.kept) < len(units) / 2
     for u in units:
-        assert ms[u] == pytest.approx(u.cin * u.cout * 9 * 64 / 1e6 * 0.01 + 0.002, rel=0.5, abs=0.003)
+        assert ms[u] == pytest.approx(u.cin * u.cout * 9 * 64 / 1e8 + 2 * MS_PER_OP, rel=1e-6)
+
+
+def test_large_families_of_one_width_are_sampled_along_it() -> None:
+    units = {conv(w, w, groups="dw") for w in range(8, 8 * 72, 8)}
+    memory = Dict()
+    ms = unit_ms(units, Timing(Null(), memory))
+    assert len(memory.kept) < len(units) / 4
+    for u in units:
+        assert ms[u] == pytest.approx(u.cin * 9 * 64 / 1e8 + 2 * MS_PER_OP, rel=1e-6)
+
+
+def test_odd_widths_are_measured_as_they_are() -> None:
+    """A layer of 30 channels as it came takes longer than one of 32: it is not rounded up."""
+    memory = Dict()
+    unit_ms({conv(30, 30), conv(32, 32)}, Timing(Blocked(), memory))
+    assert len(memory.kept) == 4
 
 
 def test_a_design_holds_its_budget_when_measured() -> None:
@@ -230,8 +247,7 @@ def test_a_design_holds_its_budget_when_measured() -> None:
 
     design = fitted(menu, graph, [Limit("latency_ms", budget)], timing, solve, lambda a: menu.total("damage", a))
     assert 0.85 * budget <= design.measured_ms <= budget
-    assert menu.total("latency_ms", design.assignment) < 0.85 * design.measured_ms
-    assert design.predicted_ms == pytest.approx(design.measured_ms, rel=0.03), "the first timing did not tell"
+    assert design.predicted_ms < design.measured_ms
 
 
 def test_a_bad_moment_does_not_cost_a_good_design() -> None:

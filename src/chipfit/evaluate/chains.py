@@ -36,7 +36,7 @@ def recipe(unit: Unit, block: int = 1) -> Recipe:
     if unit.kind == "boundary":
         return _boundary(unit)
     if unit.kind == "boundary before a pool":
-        return _boundary_before_a_pool(unit)
+        return _boundary_before_a_pool(unit, block)
     if unit.kind == "unblocked":
         return _unblocked(unit)
     if unit.kind == "add":
@@ -80,7 +80,7 @@ def _boundary(unit: Unit) -> Recipe:
     return Recipe(graphs, (low, high), lambda ms, needs: max((ms[1] - ms[0]) / steps - sum(needs), 0.0))
 
 
-def _boundary_before_a_pool(unit: Unit) -> Recipe:
+def _boundary_before_a_pool(unit: Unit, block: int) -> Recipe:
     """Float → int8 where a max pool follows, beyond that pool in int8.
 
     Runtimes quantise before the pool: more values, and the pool runs in the layout of float kernels, where it is slow.
@@ -90,11 +90,12 @@ def _boundary_before_a_pool(unit: Unit) -> Recipe:
     pool = {b: replace(unit, kind="max_pool", bits=b) for b in (32, 8)}
     graphs = (chain([wide, pool[32], narrow[32]]), chain([wide, pool[8], narrow[8]]))
     back = Unit("boundary", unit.cin, unit.cin, size, 8)
-    needs = (narrow[32], pool[32], narrow[8], pool[8], back)
+    unblocked = [Unit("unblocked", unit.cin, unit.cin, size, 32)] if reads_unblocked(narrow[32], block) else []
+    needs = (narrow[8], pool[8], back, narrow[32], pool[32], *unblocked)
 
     def value(ms: Sequence[float], prices: Sequence[float]) -> float:
-        conv32, pool32, conv8, pool8, both_ways = prices
-        return max(ms[1] - ms[0] + conv32 + pool32 - conv8 - pool8 - both_ways / 2, 0.0)
+        conv8, pool8, both_ways, *in_float = prices
+        return max(ms[1] - ms[0] + sum(in_float) - conv8 - pool8 - both_ways / 2, 0.0)
 
     return Recipe(graphs, needs, value)
 

@@ -6,6 +6,7 @@ low: it is optimistic by 1-5 %. So the chosen network is timed, the limit scaled
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,7 @@ Solve = Callable[[Sequence[Limit]], Assignment]
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An assignment with its latency in ms, as predicted before it was timed and as measured."""
+    """An assignment with its latency in ms, as predicted by the tables and as measured."""
 
     assignment: Assignment
     predicted_ms: float
@@ -60,31 +61,34 @@ def fitted(
     if latency is None:
         return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
-    scale, best, tried, drift = MARGIN, None, dict[Assignment, Design](), 1.0
+    scale, drift, tried = MARGIN, 1.0, dict[Assignment, Design]()
     for _ in range(ROUNDS):
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
         except Infeasible:
-            if best is None and not tried:
+            if not tried:
                 raise
             break
         design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift)
-        drift = design.measured_ms / menu.total("latency_ms", a)
+        if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
+            scale *= 0.98
+            continue
+        drift = design.measured_ms / design.predicted_ms
         holds = design.measured_ms <= latency.value * MARGIN
-        if holds and (best is None or prefer(a) < prefer(best.assignment)):
-            best = design
         if holds and design.measured_ms >= SLACK * latency.value:
             break
         step = latency.value * MARGIN / design.measured_ms
         # a miss shrinks the limit by 2 % at least: the next optimum is as likely to be priced too low as this one
         scale *= min(step, 1.25) if holds else min(max(step, 0.7), 0.98)
-    if best is None:
-        nearest = min(d.measured_ms for d in tried.values())
+    within = [d for d in tried.values() if d.measured_ms <= latency.value]
+    if not within:
+        nearest = min((d.measured_ms for d in tried.values() if math.isfinite(d.measured_ms)), default=math.nan)
         raise Infeasible(
             f"no design within {latency} was found: the nearest takes {nearest:.4g} ms; relax the limit",
             {latency.metric: nearest},
         )
-    return best
+    # what holds by less than the margin is only taken where nothing else holds
+    return min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
 
 
 def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float) -> Design:
@@ -93,9 +97,9 @@ def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: flo
     Foretold is what the tables say, times how far off they were for the design before: neighbours err alike.
     """
     quick = timed(menu, graph, a, timing)
-    design = replace(quick, predicted_ms=drift * quick.predicted_ms)
-    doubtful = abs(design.measured_ms - design.predicted_ms) > DOUBT * design.predicted_ms
-    return replace(design, measured_ms=timed(menu, graph, a, timing, "final").measured_ms) if doubtful else design
+    foretold = drift * quick.predicted_ms
+    doubtful = not abs(quick.measured_ms - foretold) <= DOUBT * foretold  # also where it is nan
+    return timed(menu, graph, a, timing, "final") if doubtful else quick
 
 
 def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, fidelity: Fidelity = "quick") -> Design:

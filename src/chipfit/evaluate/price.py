@@ -20,8 +20,9 @@ from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.units import Site, Unit, UnitMap, term
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import channels
 from chipfit.space.menu import Assignment, Menu, Term
-from chipfit.space.offer import Offer
+from chipfit.space.offer import LEAST_STEP, Offer
 
 FULL_TABLE = 64
 """Cells of one family of units up to which every one is measured; larger families are sampled and interpolated."""
@@ -124,8 +125,8 @@ def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
 
 
 def _one_way(unit: Unit, ms: float) -> float:
-    """Most units of conversion hold the way there and back; a kernel more is never free."""
-    return ms / 2 + CONVERSION_MS / 2 if unit.kind == "boundary" else ms
+    """A unit of conversion holds the way there and back, but before a pool; a kernel more is never free."""
+    return (ms / 2 if unit.kind == "boundary" else ms) + CONVERSION_MS / 2
 
 
 def _out_size(units: UnitMap, site: Site) -> tuple[int, ...]:
@@ -157,16 +158,15 @@ def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...],
     pool = next((o for o in readers if o.kind == "max_pool"), None)
 
     def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
-        if bits == to_bits or len(size) != 2 or not channels:
+        if bits == to_bits or len(size) != 2:
             return None
         if pool is None:
             return Unit("boundary", channels, channels, size, bits)
         if bits == 8:
             return Unit("boundary", channels, channels, pool.shape[1:], bits)
-        attrs = tuple(sorted(dict(pool.attrs).items()))
-        return Unit("boundary before a pool", channels, channels, size, bits, "", attrs)
+        return Unit("boundary before a pool", channels, channels, size, bits, "", pool.attrs)
 
-    return _cells(units, name, p, q, unit)
+    return _cells(units, name, p, q, [o.name for o in readers], unit)
 
 
 def _layout(units: UnitMap, name: str, p: int | None, q: int | None, block: int) -> tuple[tuple[int, ...], Cells]:
@@ -177,27 +177,38 @@ def _layout(units: UnitMap, name: str, p: int | None, q: int | None, block: int)
     size = units.graph[name].shape[1:]
 
     def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
-        narrow = bits == to_bits == 32 and 0 < channels < block
+        narrow = bits == to_bits == 32 and channels < block
         return Unit("unblocked", channels, channels, size, 32) if narrow else None
 
-    return _cells(units, name, p, q, unit)
+    return _cells(units, name, p, q, [u for u in units.readers(name) if units.precision.get(u) == q], unit)
 
 
 def _cells(
-    units: UnitMap, name: str, p: int | None, q: int | None, unit: Callable[[int, int, int], Unit | None]
+    units: UnitMap,
+    name: str,
+    p: int | None,
+    q: int | None,
+    readers: Sequence[str],
+    unit: Callable[[int, int, int], Unit | None],
 ) -> tuple[tuple[int, ...], Cells]:
-    """Decisions of an operator's precision (p), its reader's (q) and its width, and `unit(width, bits, reader's bits)`.
+    """Decisions of an operator's precision (p), its readers' (q), its width, and what drops them.
 
-    What is not to be decided is as it is.
+    Their cells hold `unit(width, bits, readers' bits)`, None where the operator or its readers are dropped. What is
+    not to be decided is as it is.
     """
-    channels, bits = units.graph[name].shape[0], units.graph[name].bits
-    width = next((units.decision[s.group] for s in units.coupling.segments[name] if s.group in units.decision), None)
-    on = tuple(sorted({d for d in (p, q, width) if d is not None}))
+    segments, bits = units.coupling.segments[name], units.graph[name].bits
+    width = next((units.decision[s.group] for s in segments if s.group in units.decision), None)
+    dropping = {units.dropped_by.get(r) for r in readers}
+    dropped = [d for d in (width, *(dropping if len(dropping) == 1 else ())) if d is not None]
+    on = tuple(sorted({d for d in (p, q, *dropped) if d is not None}))
     options = [units.menu.decisions[d].options for d in on]
     cells: Cells = {}
     for cell in np.ndindex(*map(len, options)):
         chosen: dict[int | None, int] = {d: o[i].value for d, o, i in zip(on, options, cell, strict=True)}
-        cells[cell] = unit(chosen.get(width, channels), chosen.get(p, bits), chosen.get(q, bits))
+        widths = {} if width is None else {units.menu.decisions[width].name: chosen[width]}
+        there = all(chosen[d] for d in dropped)
+        made = unit(channels(segments, widths), chosen.get(p, bits), chosen.get(q, bits)) if there else None
+        cells[cell] = made
     return on, cells
 
 
@@ -231,11 +242,15 @@ def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
 
 
 def _filled(u: Unit, block: int) -> Unit:
-    """The unit with the widths of its kernel rounded up to whole blocks; below one block they count as they are."""
+    """The unit with the widths of its kernel rounded up to whole blocks.
+
+    Below one block they count as they are, and so do odd ones (a layer of 30 channels as it came): those take longer
+    than the next block.
+    """
     groups = u.attr("groups", 1)
     if u.kind not in ("conv", "add") or groups not in (1, "dw"):
         return u
-    cin, cout = (w if w < block else -(-w // block) * block for w in (u.cin, u.cout))
+    cin, cout = (w if w < block or w % LEAST_STEP else -(-w // block) * block for w in (u.cin, u.cout))
     return replace(u, cin=cin, cout=cout)
 
 
@@ -269,7 +284,7 @@ def _grid(values: Sequence[int]) -> list[int]:
 def _interpolated(points: Sequence[Unit], ms: Mapping[Unit, float], wanted: Iterable[Unit]) -> dict[Unit, float]:
     """Linear between the points: along the diagonal where there are no others, else bilinear on their grid."""
     by_width = {(u.cin, u.cout): ms[u] for u in points}
-    rest = [u for u in wanted if (u.cin, u.cout) not in by_width]
+    rest = [u for u in wanted if u not in ms]
     ins, outs = sorted({u.cin for u in points}), sorted({u.cout for u in points})
     if all(u.cin == u.cout for u in points):
         told = np.interp([u.cin for u in rest], ins, [by_width[w, w] for w in ins])

@@ -173,15 +173,15 @@ class UnitMap:
         """(operator, its precision decision, its reader's) for every map that convolutions over all channels read."""
         found = []
         for o in self.graph:
-            readers = [u for u in self.graph.users[o.name] if self._reads_all_channels(u)]
             if o.kind != "input" and len(o.shape) == 3:
-                decisions = dict.fromkeys(self.precision.get(u) for u in readers)
+                decisions = dict.fromkeys(self.precision.get(u) for u in self.readers(o.name))
                 found += [(o.name, self.precision.get(o.name), q) for q in decisions]
         return found
 
-    def _reads_all_channels(self, name: str) -> bool:
-        o = self.graph[name]
-        return o.kind == "conv" and o["groups"] == 1
+    def readers(self, name: str) -> list[str]:
+        """The convolutions over all channels that read an operator's output."""
+        users = [self.graph[u] for u in self.graph.users[name]]
+        return [u.name for u in users if u.kind == "conv" and u["groups"] == 1]
 
 
 def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[tuple[int, ...], float], label: str) -> Term:

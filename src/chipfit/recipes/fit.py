@@ -10,7 +10,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import cast
 
@@ -62,7 +62,7 @@ def fit(
         rows = screen(entries, run.deployer, settings.bits)
         _check_entries(rows, dataset)
         base = reference(rows)
-        budgets = [absolute(limits, base) for limits in settings.budgets]
+        budgets = [_fixed(store, limits, base) for limits in settings.budgets]
         report_facts.write_screen(store, rows, base, budgets)
     starts = _open(run, rows, budgets)
     plans: list[Plan] = []
@@ -89,6 +89,15 @@ def forget(store: Store, *, training: bool) -> None:
         facts |= {name: None for name in store.facts() if name.startswith(TRAINED)}
     for name, value in facts.items():
         store.set_fact(name, value)
+
+
+def _fixed(store: Store, limits: tuple[Limit, ...], base: Screened) -> tuple[Limit, ...]:
+    """The limits as they were when first screened: a run that is taken up again keeps its budgets."""
+    key = f"absolute {budget_text(limits)}"
+    found = absolute(limits, base)
+    values = cast(list[float] | None, store.fact(key)) or [limit.value for limit in found]
+    store.set_fact(key, cast(Plain, values))
+    return tuple(replace(limit, value=v) for limit, v in zip(found, values, strict=True))
 
 
 def _check_shapes(entries: Sequence[Entry], dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -98,17 +98,23 @@ class _Budget:
             steps = max(1, round((run.settings.epochs or DEFAULT_EPOCHS) * per_epoch))
             made = cls(max(1, round(FIRST_SHARE * steps)), dict.fromkeys(jobs, steps))
         else:
-            made = cls._from_time(run, jobs, len({p.text for p, _ in everyone}), _after(run, everyone))
+            rivals = {_key(d) for _, d in everyone if d.role == "candidate"}
+            made = cls._from_time(run, jobs, rivals, len({p.text for p, _ in everyone}), _after(run, everyone))
         run.store.set_fact("training steps", {"short": made.short_steps, "long": dict(made.long_steps)})
         return made
 
     @classmethod
-    def _from_time(cls, run: Run, jobs: Mapping[str, Designed], budgets: int, after: float) -> _Budget:
-        """Short schedules of equal steps, to compare; long ones of equal seconds: a cheap network sees more epochs."""
+    def _from_time(
+        cls, run: Run, jobs: Mapping[str, Designed], rivals: Collection[str], budgets: int, after: float
+    ) -> _Budget:
+        """Short schedules of equal steps, to compare; long ones of equal seconds: a cheap network sees more epochs.
+
+        `rivals` are the keys of the candidates among the jobs.
+        """
         cost = {k: seconds_per_step(d.network, run.dataset, None) for k, d in jobs.items()}
         cores = os.cpu_count() or 1
         left = 0.9 * max(0.0, run.deadline.left() - after)
-        candidates = [cost[k] for k, d in jobs.items() if d.role == "candidate"]
+        candidates = [cost[k] for k in rivals]
         finals = min(len(candidates), run.settings.finalists * budgets)
         first = FIRST_SHARE * left if len(candidates) > finals else 0.0
         rounds = math.ceil((finals + len(jobs) - len(candidates)) / cores)

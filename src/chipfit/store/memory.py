@@ -14,12 +14,12 @@ from chipfit.store.database import MEASUREMENTS, connect, speaking
 from chipfit.store.plain import dumps, measurement_from_plain, measurement_to_plain
 
 
-def measurement_key(structure: str, fingerprint: str, protocol: str) -> str:
-    """The key of a measurement: what was measured (`Graph.key`), on which device (fingerprint), how.
+def measurement_key(what: str, fingerprint: str, protocol: str) -> str:
+    """The key of a measurement: what was measured (`Graph.key`, a file's digest), on which device (fingerprint), how.
 
     The protocol names whatever changes the number: metric, fidelity, threads.
     """
-    return f"{structure}|{fingerprint}|{protocol}"
+    return f"{what}|{fingerprint}|{protocol}"
 
 
 class MeasurementMemory(Protocol):
