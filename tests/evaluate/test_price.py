@@ -107,7 +107,7 @@ class Blocked(Null):
         return prod(-(-w // 16) * 16 / w for w in widths if w > 16)
 
 
-@pytest.mark.parametrize("name", ["lenet5", "vgg6", "dscnn", "resnet8"])
+@pytest.mark.parametrize("name", ["lenet5", "vgg6", "dscnn", "resnet8", "mobilenetv2"])
 def test_layouts_are_priced_where_maps_change_them(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     device = Blocked()
