@@ -82,9 +82,9 @@ class Deployer:
                 f"logit, allowed {allowed:g}); this is a fault of the exporter or of the runtime"
             )
 
-    def latency(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+    def latency(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
         """Milliseconds of each file, in one sitting."""
-        return self.timing.artifacts(artifacts, fidelity)
+        return self.timing.artifacts(artifacts, fidelity, sitting=sitting)
 
     def accuracy(self, artifact: Artifact, split: Split, where: str) -> Measurement:
         """Share of right answers of the file itself; the spread is the standard error."""

@@ -32,12 +32,13 @@ class Timing:
         known |= dict(zip(missing, self._measure(list(missing.values()), list(missing), fidelity), strict=True))
         return [known[g.key] for g in graphs]
 
-    def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
-        """Latency of each file itself; measured in one sitting unless these very files are remembered."""
-        known = [self._memory.get(self._key(a.digest, fidelity)) for a in artifacts]
+    def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
+        """Latency of each file itself; measured in one sitting unless these very files are remembered from it."""
+        names = [a.digest if sitting == 1 else f"{a.digest}, sitting {sitting}" for a in artifacts]
+        known = [self._memory.get(self._key(n, fidelity)) for n in names]
         if all(m is not None for m in known):
             return [m for m in known if m is not None]
-        return self._measure(artifacts, [a.digest for a in artifacts], fidelity)
+        return self._measure(artifacts, names, fidelity)
 
     def _key(self, what: str, fidelity: Fidelity) -> str:
         return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}")

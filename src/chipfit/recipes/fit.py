@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import cast
@@ -187,6 +187,9 @@ COST_OF_HALVING = 0.005
 MEASURED_TO = 0.005
 """Share of a limit that a final measurement may be off by: its own error."""
 
+SITTINGS = 3
+"""A design that held its budget before it was trained and misses it now is timed so often; the median counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Filed:
@@ -203,7 +206,7 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
     Then the test part is read, once, for everything that the report shows.
     """
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
-    filed = _file(run, tuned)
+    filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
     chosen: list[tuple[Trial, Artifact]] = []
     shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
     missed: list[Infeasible] = []
@@ -230,11 +233,12 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
     return finals
 
 
-def _file(run: Run, tuned: Sequence[Tuned]) -> list[_Filed]:
+def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[_Filed]:
     artifacts = [run.deployer.export(t.network) for t in tuned]
     latencies = run.deployer.latency(artifacts, "final")
     filed = []
-    for t, artifact, latency in zip(tuned, artifacts, latencies, strict=True):
+    for t, artifact, first in zip(tuned, artifacts, latencies, strict=True):
+        latency = _steady(run, artifact, first, budgets[t.budget])
         measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact)]
         if t.predicted_ms is not None:
             measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
@@ -246,6 +250,15 @@ def _file(run: Run, tuned: Sequence[Tuned]) -> list[_Filed]:
         candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
         filed.append(_Filed(t, artifact, Trial(candidate, tuple(measurements), None, labels)))
     return filed
+
+
+def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
+    """The file's latency; where it misses the budget, the median of `SITTINGS`, for what disturbs only lengthens."""
+    limit = next((x for x in limits if x.metric == "latency_ms"), None)
+    if limit is None or limit.met(first.value, MEASURED_TO):
+        return first
+    more = [run.deployer.latency([artifact], "final", sitting=n)[0] for n in range(2, SITTINGS + 1)]
+    return sorted([first, *more], key=lambda m: m.value)[SITTINGS // 2]
 
 
 def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Artifact]:
