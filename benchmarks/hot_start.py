@@ -371,7 +371,7 @@ def main() -> None:
             for seed in seeds:
                 fashion_scratch(bench, seed)
             rows.get("claims/retimed", lambda: {"over": retimed(bench, second)})
-    targets = [*fashion_targets(rows, seeds), *cifar_targets(rows, seeds), *claim_targets(rows)]
+    targets = [*fashion_targets(rows, SEEDS), *cifar_targets(rows, SEEDS), *claim_targets(rows)]
     finish("hot_start", rows, targets, as_json=options.json)
 
 
