@@ -107,7 +107,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--quick", action="store_true", help="a look in under a minute")
     parser.add_argument("--full", action="store_true", help="measure recorded rows again")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run (recorded ones count anyway); one takes 45 minutes")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds to run, 45 minutes each; recorded ones count anyway")
     return parser.parse_args()
 
 
