@@ -12,14 +12,14 @@ import pytest
 
 from chipfit.core.types import Artifact
 from chipfit.device.child import Child, DeviceFailed
-from chipfit.device.worker import node_times
+from chipfit.device.engines.onnxruntime import node_times
 
 Small = Callable[..., Artifact]
 
 
 @pytest.fixture
 def child() -> Iterator[Child]:
-    made = Child([0], 1)
+    made = Child("onnxruntime", [0], 1)
     yield made
     made.close()
 
@@ -45,7 +45,10 @@ def _load(child: Child, artifact: Artifact, pinned: bool = False) -> list[str]:
 
 
 def test_the_worker_loads_no_framework() -> None:
-    code = "import sys, chipfit.device.worker; print([m for m in ('torch', 'onnx', 'scipy') if m in sys.modules])"
+    code = (
+        "import sys, chipfit.device.worker, chipfit.device.engines.onnxruntime\n"
+        "print([m for m in ('torch', 'onnx', 'scipy') if m in sys.modules])\n"
+    )
     root = str(Path(__file__).parents[2] / "src")
     out = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, check=True
@@ -96,7 +99,7 @@ def test_a_worker_whose_parent_was_killed_ends_too() -> None:
     code = (
         "import os, signal\n"
         "from chipfit.device.child import Child\n"
-        "print(Child([0], 1).start()['pid'], flush=True)\n"
+        "print(Child('onnxruntime', [0], 1).start()['pid'], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = str(Path(__file__).parents[2] / "src")
@@ -125,7 +128,7 @@ def test_an_interrupted_request_does_not_leave_half_an_answer(
 
 def test_the_least_recently_used_session_goes_and_canaries_stay(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chipfit.device.child.KEEP", 2)
-    child = Child([0], 1)
+    child = Child("onnxruntime", [0], 1)
     canary, a, b, c = (small(channels) for channels in (4, 5, 6, 7))
     assert _load(child, canary, pinned=True) == []
     assert _load(child, a) == []

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from chipfit.core.graph import Graph, op
 from chipfit.core.types import Artifact, Fidelity
-from chipfit.device import onnxruntime as module
+from chipfit.device import processor as module
 from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import Probe
 from chipfit.device.onnxruntime import OnnxRuntime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from chipfit.core.types import Artifact
 from chipfit.device import cache, canary
 from chipfit.device.null import Null
 from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.device.openvino import OpenVino
+from chipfit.device.processor import Processor
 from chipfit.testing import DeviceLaws
 
 
@@ -43,18 +46,31 @@ class TestNull(_Small):
         return Null()
 
 
-class TestOnnxRuntime(_Small):
+class _OnProcessor(_Small):
+    kind: type[Processor]
+    folder: Path
+
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _calibrated(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """A made-up scale and facts: the laws are about measuring, not about calibration."""
+        """A made-up scale, facts and roofline: the laws are about measuring, not about calibration."""
+        if find_spec(cls.kind.name) is None:
+            pytest.skip(f"{cls.kind.name} is not installed")
         cls.folder = tmp_path_factory.mktemp("cache")
-        with OnnxRuntime(cache_dir=cls.folder) as device:
+        with cls.kind(cache_dir=cls.folder) as device:
             mark = device._mark
         cache.keep(cls.folder, mark, canary.VERSION, {"ladder_ms": [0.01 * 3**n for n in range(8)]})
         cache.keep(cls.folder, mark, "facts", {"channel_block": {"32": 16, "8": 4}, "overhead_ms": 0.002})
-
-    folder: Path
+        roof = {"macs_per_ms": 1e8, "macs8_per_ms": 3e8, "bytes_per_ms": 5e7, "launch_ms": 5e-4}
+        cache.keep(cls.folder, mark, "roofline", roof)
 
     def open(self) -> Device:
-        return OnnxRuntime(cache_dir=self.folder)
+        return self.kind(cache_dir=self.folder)
+
+
+class TestOnnxRuntime(_OnProcessor):
+    kind = OnnxRuntime
+
+
+class TestOpenVino(_OnProcessor):
+    kind = OpenVino

@@ -32,7 +32,7 @@ NEEDED = (
     "pydantic",
     "plotly",
 )
-OPTIONAL = {"pandas": "result.front.to_pandas()"}
+OPTIONAL = {"openvino": "--device openvino", "pandas": "result.front.to_pandas()"}
 REPEATS = 5
 """Timings of one network by which the noise is judged."""
 QUIET = 0.02

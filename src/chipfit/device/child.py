@@ -33,12 +33,19 @@ class Child:
     """One worker process at a time, started when it is first asked and again after it was lost.
 
     Args:
+        engine: the module of `device.engines` that it serves.
         cores: where it may run; the system's choice where pinning is not possible.
         threads: of one inference.
     """
 
-    def __init__(self, cores: Sequence[int], threads: int) -> None:
-        self._hello = {"cores": list(cores), "threads": threads, "keep": KEEP, "keep_bytes": KEEP_BYTES}
+    def __init__(self, engine: str, cores: Sequence[int], threads: int) -> None:
+        self._hello = {
+            "engine": engine,
+            "cores": list(cores),
+            "threads": threads,
+            "keep": KEEP,
+            "keep_bytes": KEEP_BYTES,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._lock = threading.Lock()
@@ -63,7 +70,7 @@ class Child:
             root = str(Path(__file__).parents[2])
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
-                # -P: a user's folder may hold an onnxruntime.py
+                # -P: a user's folder may hold an onnxruntime.py or an openvino.py
                 [sys.executable, "-P", "-m", "chipfit.device.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -28,6 +28,12 @@ DEVICES: Mapping[str, DeviceKind] = {
         "onnxruntime",
         "chipfit.device.onnxruntime:OnnxRuntime",
     ),
+    "openvino": DeviceKind(
+        "onnx",
+        "OpenVINO on one core of this machine's processor, measured",
+        "openvino",
+        "chipfit.device.openvino:OpenVino",
+    ),
     "null": DeviceKind(
         "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
     ),

@@ -1,31 +1,28 @@
 """The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
 
-`python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (cores, threads), then "load", "time",
-"run" and "profile". It imports numpy, onnxruntime and the standard library only, lives as long as its parent, and
-times one block per request; what a block means is `protocol`'s business.
+`python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads), then "load",
+"time", "run" and "profile". It imports numpy, one runtime and the standard library only, lives as long as its parent,
+and times one block per request; what a block means is `protocol`'s business.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import itertools
-import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
 
+from chipfit.device.engines.engine import Engine, Session
 from chipfit.device.wire import Blob, Header, receive, send
 
 WARM_UP = 5
@@ -40,32 +37,26 @@ SAMPLE_NS = 60_000
 BURST_NS = 200_000_000
 """Longest real-time stretch: the kernel takes the core away from those who hold it for .95 s."""
 
-Run = Callable[[], None]
-
 
 @dataclass(slots=True)
 class Loaded:
-    """A session with its input bound. `run` does one inference; `ns` is what one took right after loading."""
+    """A session, the bytes of its file, and what one run took right after loading."""
 
-    session: Any
-    binding: Any
-    feed: dict[str, NDArray[Any]]
+    session: Session
     size: int
     pinned: bool
-    ns: float = 0.0
-
-    def run(self) -> None:
-        """One inference; outputs stay in the binding."""
-        self.session.run_with_iobinding(self.binding)
+    ns: float
 
 
 class Worker:
     """Sessions by digest, dropped least recently used, and the four requests on them."""
 
-    def __init__(self, cores: list[int], threads: int, keep: int, keep_bytes: int) -> None:
+    def __init__(self, engine: str, cores: list[int], threads: int, keep: int, keep_bytes: int) -> None:
         self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
         self.loaded: OrderedDict[str, Loaded] = OrderedDict()
         self.pinned_to = _pin(cores)
+        made: Engine = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
+        self.engine = made
         self.real_time = _scheduled(True)
         _scheduled(False)
         # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of
@@ -78,7 +69,7 @@ class Worker:
     def hello(self) -> Header:
         """What the parent should know of this process."""
         return {
-            "version": ort.__version__,
+            "version": self.engine.version,
             "clock": self.clock_name,
             "real_time": self.real_time,
             "pinned_to": self.pinned_to,
@@ -87,22 +78,22 @@ class Worker:
 
     def load(self, digest: str, pinned: bool, data: bytearray) -> Header:
         """Makes a session, warms it up, checks that its outputs are finite, and says what one run takes."""
-        loaded = _load(bytes(data), _options(self.threads), pinned)
+        session = self.engine.load(bytes(data))
         start_ns = time.perf_counter_ns()
         for n in range(WARM_UP):
             if n == 0 or time.perf_counter_ns() - start_ns < WARM_UP_NS:
-                loaded.run()
-        for output in loaded.binding.copy_outputs_to_cpu():
+                session.step()
+        for output in session.outputs():
             if output.dtype.kind == "f" and not np.isfinite(output).all():
                 raise ArithmeticError("an output is not finite for a standard normal input")
         times, clock = [], time.thread_time_ns if self.threads == 1 and self.fine else time.perf_counter_ns
         for _ in range(3):
             start = clock()
-            loaded.run()
+            session.step()
             times.append(clock() - start)
-        loaded.ns = max(1.0, float(np.median(times)))
-        self.loaded[digest] = loaded
-        return {"ns": loaded.ns, "evicted": self._evict(digest)}
+        ns = max(1.0, float(np.median(times)))
+        self.loaded[digest] = Loaded(session, len(data), pinned, ns)
+        return {"ns": ns, "evicted": self._evict(digest)}
 
     def _evict(self, newest: str) -> list[str]:
         """Drops the least recently used sessions beyond the limits; the pinned (canaries) and the newest stay."""
@@ -127,6 +118,7 @@ class Worker:
         times: list[tuple[int, int]] = []
         repeats = [max(1, round(SAMPLE_NS / s.ns)) if s.ns < SAMPLE_NS / 2 else 1 for s in (a, b)]
         first, second, clock = range(repeats[0]), range(repeats[1]), self.clock
+        step_a, step_b = a.session.step, b.session.step
         end = time.perf_counter_ns() + round(1e9 * seconds)
         while len(times) <= pairs or time.perf_counter_ns() < end:
             with self._burst(a.ns + b.ns):
@@ -134,10 +126,10 @@ class Worker:
                 while True:
                     start = clock()
                     for _ in first:
-                        a.run()
+                        step_a()
                     middle = clock()
                     for _ in second:
-                        b.run()
+                        step_b()
                     times.append((middle - start, clock() - middle))
                     if time.perf_counter_ns() >= stop:
                         break
@@ -158,92 +150,18 @@ class Worker:
 
     def run(self, target: str, shape: list[int], batch: int, data: bytearray) -> tuple[Header, list[Blob]]:
         """First output for all rows of a float32 input, `batch` at a time where the network leaves that open."""
-        loaded = self._session(target)
-        given = loaded.session.get_inputs()
-        if len(given) != 1:
-            raise ValueError(f"the network has {len(given)} inputs; only those with one can be run")
-        name, dtype = given[0].name, _dtype(given[0].type)
-        rows = np.frombuffer(data, np.float32).reshape(shape).astype(dtype, copy=False)
-        if given[0].shape and isinstance(given[0].shape[0], int):
-            batch = given[0].shape[0]
-        fixed = given[0].shape[:1] == [batch]
-        made = []
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            missing = batch - len(part) if fixed else 0
-            if missing:  # a fixed batch above one: the last is filled up, and the filling cut off
-                part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            output = loaded.session.run(None, {name: part})[0]
-            made.append(output[: batch - missing] if missing else output)
-        result = np.ascontiguousarray(np.concatenate(made), dtype=np.float32)
+        rows = np.frombuffer(data, np.float32).reshape(shape)
+        result = np.ascontiguousarray(self._session(target).session.answer(rows, batch), dtype=np.float32)
         return {"shape": list(result.shape)}, [result.tobytes()]
 
     def profile(self, runs: int, data: bytearray) -> Header:
-        """Mean us of each node over `runs` runs (the middle 80 % of each), as [name, type, us] in running order."""
-        with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
-            options = _options(self.threads)
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
-            loaded = _load(bytes(data), options)
-            for _ in range(WARM_UP + runs):
-                with self._burst(0.0):
-                    loaded.run()
-            events = json.loads(Path(loaded.session.end_profiling()).read_text())
-        return {"nodes": node_times(events, WARM_UP)}
+        """Mean us of each node over `runs` runs, as [name, type, us] in running order."""
+        return {"nodes": self.engine.profile(bytes(data), WARM_UP, runs, lambda: self._burst(0.0))}
 
     def _session(self, digest: str) -> Loaded:
         """The session of a digest, now the most recently used."""
         self.loaded.move_to_end(digest)
         return self.loaded[digest]
-
-
-def node_times(events: list[dict[str, Any]], warm_up: int) -> list[list[Any]]:
-    """[name, type, us] of each node in ONNX Runtime's JSON profile, in running order, without the first runs.
-
-    The profile counts whole microseconds, rounded down, so half of one is added: the mean over many runs then has a
-    finer grain than one microsecond, as long as the times vary by about as much.
-    """
-    found: dict[tuple[str, str], list[float]] = {}
-    for e in events:
-        if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"):
-            key = (e["name"].removesuffix("_kernel_time"), e.get("args", {}).get("op_name", ""))
-            found.setdefault(key, []).append(float(e["dur"]))
-    rows: list[list[Any]] = []
-    for (name, kind), times in found.items():
-        middle = np.sort(times[warm_up:])
-        cut = len(middle) // 10
-        rows.append([name, kind, float(np.mean(middle[cut : len(middle) - cut])) + 0.5])
-    return rows
-
-
-def _options(threads: int) -> Any:
-    """Session options: a fixed number of threads that sleep while they wait, and no warnings on stderr."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning pools collapse on a busy core
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    return options
-
-
-def _load(data: bytes, options: Any, pinned: bool = False) -> Loaded:
-    """A session for one input of batch 1, seeded and bound: binding saves 3-5 us a run of Python's share."""
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    rng, binding, feed = np.random.default_rng(0), session.io_binding(), {}
-    for given in session.get_inputs():
-        shape, dtype = [d if isinstance(d, int) else 1 for d in given.shape], _dtype(given.type)
-        normal = rng.standard_normal(shape, np.float32)
-        feed[given.name] = normal.astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
-        binding.bind_cpu_input(given.name, feed[given.name])
-    for output in session.get_outputs():
-        binding.bind_output(output.name, "cpu")
-    return Loaded(session, binding, feed, len(data), pinned)
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    """Numpy's type for ONNX Runtime's "tensor(float)"."""
-    inner = name.removeprefix("tensor(").removesuffix(")")
-    return np.dtype({"float": "float32", "double": "float64"}.get(inner, inner))
 
 
 def _pin(cores: list[int]) -> list[int]:
@@ -298,7 +216,7 @@ def _answer(worker: Worker, header: Header, blobs: list[bytearray]) -> tuple[Hea
         if verb == "run":
             return worker.run(**header, data=blobs[0])
         return worker.profile(**header, data=blobs[0]), []
-    except Exception as e:  # ONNX Runtime's own errors share no base class, and all are the artifact's fault here
+    except Exception as e:  # runtimes' own errors share no base class, and all are the artifact's fault here
         line = " ".join(str(e).split()) or type(e).__name__
         return {"error": line[:300]}, []
 

@@ -1,0 +1,104 @@
+"""OpenVINO in the worker: its CPU plugin on ONNX files, float32 kept as float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from chipfit.device.engines.engine import Around, in_batches
+
+
+class OpenVinoSession:
+    """A compiled network of a fixed batch and one request with its inputs set."""
+
+    def __init__(self, core: Any, data: bytes, settings: dict[str, Any]) -> None:
+        model = core.read_model(data)
+        static = {i: [d.get_length() if d.is_static else 1 for d in i.partial_shape] for i in model.inputs}
+        if any(i.partial_shape.is_dynamic for i in model.inputs):
+            model.reshape(static)
+        self.compiled = core.compile_model(model, "CPU", settings)
+        self.request = self.compiled.create_infer_request()
+        rng = np.random.default_rng(0)
+        for n, given in enumerate(self.compiled.inputs):
+            dtype = given.element_type.to_dtype()
+            normal = rng.standard_normal(given.shape, np.float32)
+            values = normal.astype(dtype) if np.dtype(dtype).kind == "f" else np.zeros(given.shape, dtype)
+            self.request.set_input_tensor(n, ov.Tensor(values))
+
+    def step(self) -> None:
+        """One inference; outputs stay in the request."""
+        self.request.infer()
+
+    def outputs(self) -> Sequence[NDArray[Any]]:
+        """Copies of what the request holds."""
+        return [np.array(self.request.get_output_tensor(n).data) for n in range(len(self.compiled.outputs))]
+
+    def answer(self, rows: NDArray[np.float32], batch: int) -> NDArray[Any]:
+        """First output for all rows; a batch that the file leaves open was fixed to one."""
+        if len(self.compiled.inputs) != 1:
+            raise ValueError(f"the network has {len(self.compiled.inputs)} inputs; only those with one can be run")
+        given = self.compiled.inputs[0]
+        wanted = rows.astype(given.element_type.to_dtype(), copy=False)
+        request = self.compiled.create_infer_request()
+        made = []
+        for part, n in in_batches(wanted, given.shape[0], fixed=True):
+            request.set_input_tensor(ov.Tensor(np.ascontiguousarray(part)))
+            request.infer()
+            made.append(np.array(request.get_output_tensor(0).data[:n]))
+        return np.concatenate(made)
+
+
+class OpenVinoEngine:
+    """A fixed number of threads, pinned by the worker and not by the runtime."""
+
+    version: str = ov.__version__.partition("-")[0]
+
+    def __init__(self, threads: int) -> None:
+        self._core = ov.Core()
+        self._settings: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # where there is AMX, the default would be bfloat16
+        }
+
+    def load(self, data: bytes) -> OpenVinoSession:
+        """A session of an ONNX file."""
+        return OpenVinoSession(self._core, data, self._settings)
+
+    def profile(self, data: bytes, warm_up: int, runs: int, around: Around) -> list[list[Any]]:
+        """From the runtime's counters.
+
+        They hold the mean over all runs so far in whole microseconds, rounded down; so they are read after the warm-up
+        and at the end, and half of one is added. Nodes below a microsecond do not show.
+        """
+        loaded = OpenVinoSession(self._core, data, {**self._settings, "PERF_COUNT": True})
+        first: dict[tuple[str, str], float] = {}
+        for n in range(warm_up + runs):
+            with around():
+                loaded.step()
+            if n == warm_up - 1:
+                first = _counters(loaded)
+        last, whole = _counters(loaded), warm_up + runs
+        return [
+            [name, kind, max((whole * us - warm_up * first.get((name, kind), 0.0)) / runs, 0.0) + 0.5]
+            for (name, kind), us in last.items()
+        ]
+
+
+def _counters(loaded: OpenVinoSession) -> dict[tuple[str, str], float]:
+    """(name, type) of each executed node to us."""
+    return {
+        (node.node_name, node.node_type): node.real_time.total_seconds() * 1e6
+        for node in loaded.request.get_profiling_info()
+        if "EXECUTED" in str(node.status)
+    }
+
+
+def engine(threads: int) -> OpenVinoEngine:
+    """The engine of this module."""
+    return OpenVinoEngine(threads)

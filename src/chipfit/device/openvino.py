@@ -1,0 +1,12 @@
+"""OpenVINO on this machine's processor."""
+
+from __future__ import annotations
+
+from chipfit.device.processor import Processor
+
+
+class OpenVino(Processor):
+    """ONNX files on OpenVINO's CPU plugin, float32 in float32."""
+
+    name = "openvino"
+    format = "onnx"

@@ -1,0 +1,299 @@
+"""Runtimes on this machine's processor, each measured in a worker process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
+from chipfit.device import cache, canary, roofline
+from chipfit.device.child import Child, DeviceFailed
+from chipfit.device.facts import cpu, probe
+from chipfit.device.protocol import (
+    BLOCK_S,
+    PAIRS,
+    ROUND_S,
+    Block,
+    error,
+    failed,
+    latency,
+    settled,
+)
+
+BATCH, CHUNK_BYTES = 64, 1 << 26
+"""Inputs in one call where the file leaves the batch open, and bytes in one message."""
+
+PROFILE_RUNS, PROFILE_S = 200, 10.0
+
+QUICK_BATCH = 32
+"""Files that are timed quickly by turns: fewer than the worker keeps loaded."""
+
+SLOW_NS = 1e9
+"""A network slower than this gets three pairs a block, or a block would outlast its time."""
+
+
+class Processor:
+    """Latency, outputs and profile of files on this processor: a device for each runtime, which names its engine.
+
+    Args:
+        core: where the worker is pinned, the last core by default (with more threads: the cores up to it). Ignored
+            where the system cannot pin.
+        threads: of one inference.
+        cache_dir: folder of the calibration, `cache.default_folder()` by default. Numbers of different processes are
+            on one scale as long as they share it.
+        timeout_s: time for one request (loading, one block, one part of the inputs) before the worker is given up.
+
+    Its methods raise DeviceFailed where the worker does not come up.
+    """
+
+    name: str
+    format: str
+
+    def __init__(
+        self, core: int | None = None, threads: int = 1, cache_dir: Path | None = None, timeout_s: float = 60.0
+    ) -> None:
+        last = _last_core() if core is None else core
+        self.threads, self.timeout_s = threads, timeout_s
+        self._folder = cache_dir or cache.default_folder()
+        self._child = Child(self.name, range(max(0, last - threads + 1), last + 1), threads)
+        self._scale: tuple[float, ...] = ()
+        self._ns: dict[str, float] = {}
+        self._rungs: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the worker process; a later use starts another."""
+        self._child.close()
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the runtime."""
+        return f"{self.name} {self._child.start()['version']}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Processor, runtime, threads and scale (the canaries and what they take): latencies are comparable within."""
+        scale = hashlib.sha256(repr((canary.VERSION, self._ladder())).encode()).hexdigest()[:6]
+        return f"{self._mark}, scale {scale}"
+
+    @property
+    def _mark(self) -> str:
+        """Processor, runtime, threads: what the cache is kept for."""
+        return cpu().fingerprint(self.runtime, self.threads)
+
+    def facts(self) -> DeviceFacts:
+        """What was probed once (a few seconds) and is cached since."""
+        here = cpu()
+        data = cache.recall(self._folder, self._mark, "facts")
+        if data is None:
+            p = probe(self._quick_ms)
+            blocks = {str(bits): block for bits, block in p.channel_block.items()}
+            stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
+            made = {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
+            data = cache.keep(self._folder, self._mark, "facts", made)
+        return DeviceFacts(
+            name=self.name,
+            fingerprint=self.fingerprint,
+            isa=here.isa,
+            channel_block={int(bits): int(block) for bits, block in data["channel_block"].items()},
+            reduce_range=here.reduce_range,
+            overhead_ms=float(data["overhead_ms"]),
+            runtime=self.runtime,
+        )
+
+    def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+        """Latency of each artifact for one input, in ms.
+
+        Goes over all artifacts by turns. "quick" is two short blocks each, up to four where they disagree (standard
+        error stated: 1 %); "final" is at least five blocks, until their standard error is below .5 %. An artifact
+        that is refused, crashes, hangs or gives an output that is not finite has value nan and the protocol
+        "failed: <reason>".
+        """
+        if not artifacts:
+            return []
+        where, load = self.fingerprint, _demand()
+        taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity)
+        found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
+        found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
+        return [found[a.digest] for a in artifacts]
+
+    def compare(self, a: Artifact, b: Artifact) -> Measurement:
+        """Time of `a` over time of `b`, run by run against each other: what decides between finalists.
+
+        `spread` is its standard error; stops when that is below .5 %. At 2 standard errors from 1 one is faster.
+
+        Raises:
+            DeviceFailed: one of the two cannot be timed.
+        """
+        blocks: list[Block] = []
+        while not settled(blocks, "final"):
+            start = time.monotonic()
+            for x in (a, b):
+                self._load(x.digest, x.data)
+            blocks.append(self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0))
+            _wait(start)
+        value = float(np.median([x.ratio for x in blocks]))
+        where = self._mark
+        return Measurement("latency_ratio", value, "measured", where, "alternating", error(blocks), len(blocks))
+
+    def run(self, artifact: Artifact, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """First output (n, ...) for inputs (n, ...), of a file with one input, fixed or open batch.
+
+        Raises:
+            DeviceFailed: the runtime refuses, crashes, hangs, or gives something that is not finite.
+        """
+        self._load(artifact.digest, artifact.data)
+        each = max(1, inputs[:1].nbytes)
+        rows = min(CHUNK_BYTES // each, int(0.25e9 * self.timeout_s / self._ns[artifact.digest]))
+        made = []
+        for start in range(0, len(inputs), max(1, rows)):
+            part = np.ascontiguousarray(inputs[start : start + max(1, rows)], np.float32)
+            self._load(artifact.digest, artifact.data)
+            head = {"verb": "run", "target": artifact.digest, "shape": list(part.shape), "batch": BATCH}
+            reply, blobs = self._child.ask(head, [part.data.cast("B")], self.timeout_s)
+            made.append(np.frombuffer(blobs[0], np.float32).reshape(reply["shape"]))
+        outputs = np.concatenate(made)
+        if not np.isfinite(outputs).all():
+            raise DeviceFailed("an output is not finite")
+        return outputs
+
+    def profile(self, artifact: Artifact) -> list[OpTime]:
+        """Time of each operator, slowest first; the times sum up to the quick latency of the whole.
+
+        A runtime's own profile slows what it watches (ONNX Runtime's by 19 % on a MobileNet, and it counts whole
+        microseconds), so each is a mean over 200 runs (fewer, at least 20, where those would take over ten seconds),
+        scaled to the whole: shares can be trusted, absolute times below 20 us only roughly. What a bottleneck is,
+        says `roofline`.
+
+        Raises:
+            DeviceFailed: the artifact cannot be run.
+        """
+        (whole,) = self.measure([artifact], "quick")
+        if math.isnan(whole.value):
+            raise DeviceFailed(whole.protocol.removeprefix("failed: "))
+        runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
+        reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
+        data = cache.recall(self._folder, self._mark, "roofline")
+        if data is None:
+            data = cache.keep(self._folder, self._mark, "roofline", roofline.probe(self._quick_ms).plain())
+        nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
+        return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
+
+    def _sitting(self, files: Mapping[str, bytes], fidelity: Fidelity) -> tuple[dict[str, list[Block]], dict[str, str]]:
+        """Blocks by digest, and the reasons of those that failed; every round takes one block of each in turn."""
+        blocks: dict[str, list[Block]] = {}
+        reasons: dict[str, str] = {}
+        digests = list(files)
+        # What was timed quickly need not be one sitting, and more than the worker keeps would be loaded every round.
+        step = QUICK_BATCH if fidelity == "quick" else max(1, len(digests))
+        for first in range(0, len(digests), step):
+            left = digests[first : first + step]
+            while left:
+                start = time.monotonic()
+                for digest in left:
+                    try:
+                        blocks.setdefault(digest, []).append(self._insist(digest, files[digest], fidelity))
+                    except DeviceFailed as e:
+                        reasons[digest] = str(e)
+                left = [d for d in left if d not in reasons and not settled(blocks[d], fidelity)]
+                if left and fidelity == "final":
+                    _wait(start)
+        return {d: b for d, b in blocks.items() if d not in reasons}, reasons
+
+    def _insist(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
+        """A block; once more where the process died, which need not have been the artifact's fault."""
+        try:
+            return self._block(digest, data, fidelity)
+        except DeviceFailed as e:
+            if not e.died:
+                raise
+            return self._block(digest, data, fidelity)
+
+    def _block(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
+        """One block of a target against the canary of its size."""
+        scale = self._ladder()
+        self._load(digest, data)
+        if digest not in self._rungs:
+            # One run's own time drifts with the clock; three pairs tell the size well enough for the same rung to be
+            # taken in every process.
+            guess = canary.nearest(scale, self._ns[digest] / 1e6)
+            ms = self._against(digest, guess, 0.0, 3).ms
+            self._rungs[digest] = canary.nearest(scale, ms)
+        return self._against(digest, self._rungs[digest], BLOCK_S[fidelity], PAIRS[fidelity])
+
+    def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
+        """One block against a given rung."""
+        r = canary.ladder()[rung]
+        self._load(r.digest, r.data, pinned=True)
+        return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[rung])
+
+    def _pairs(self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float) -> Block:
+        least = pairs if self._ns[target] < SLOW_NS else min(pairs, 3)
+        head = {"verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": least}
+        _, blobs = self._child.ask(head, timeout_s=self.timeout_s)
+        first, second = (np.frombuffer(b, np.float64) for b in blobs)
+        return Block(second, first, rung, reference_ms)
+
+    def _load(self, digest: str, data: bytes, pinned: bool = False) -> None:
+        """Has the worker load a file, unless it holds it already."""
+        self._child.start()
+        if digest not in self._child.loaded:
+            head = {"verb": "load", "digest": digest, "pinned": pinned}
+            reply, _ = self._child.ask(head, [data], self.timeout_s)
+            self._child.loaded.add(digest)
+            self._ns[digest] = float(reply["ns"])
+
+    def _ladder(self) -> tuple[float, ...]:
+        """Milliseconds of the canaries: from the cache, else calibrated now (a few seconds, once)."""
+        if not self._scale:
+            data: Any = cache.recall(self._folder, self._mark, canary.VERSION)
+            if data is None:
+                made = canary.calibrate(self._rung_pair)
+                data = cache.keep(self._folder, self._mark, canary.VERSION, {"ladder_ms": made})
+            self._scale = tuple(float(ms) for ms in data["ladder_ms"])
+        return self._scale
+
+    def _rung_pair(self, upper: int, lower: int) -> tuple[float, float]:
+        """(ratio, ms of the upper) of two rungs in one block, for calibration."""
+        a, b = canary.ladder()[upper], canary.ladder()[lower]
+        for rung in (a, b):
+            self._load(rung.digest, rung.data, pinned=True)
+        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower, 1.0)
+        return block.ratio, float(np.median(block.target)) / 1e6
+
+    def _quick_ms(self, files: Sequence[bytes]) -> list[float]:
+        """Ms of bare files."""
+        named = {hashlib.sha256(f).hexdigest()[:16]: f for f in files}
+        taken, reasons = self._sitting(named, "quick")
+        if reasons:
+            raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")
+        return [float(np.median([b.ms for b in taken[d]])) for d in named]
+
+
+def _wait(start: float) -> None:
+    """Lets a round last at least ROUND_S: blocks that follow each other closely share the machine's mood."""
+    time.sleep(max(0.0, start + ROUND_S - time.monotonic()))
+
+
+def _demand() -> float:
+    """Processes that want a core, over the last minute; nan where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
+
+
+def _last_core() -> int:
+    """The last core this process may run on: the first ones serve interrupts, and what starts early sits there."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1

@@ -1,0 +1,67 @@
+"""OpenVINO as a device: its answers are those of ONNX Runtime, in float32 and in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chipfit.core.types import Artifact
+from chipfit.device import cache, canary
+from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.device.openvino import OpenVino
+
+openvino = pytest.importorskip("openvino")
+
+Small = Callable[..., Artifact]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("cache")
+    with OpenVino(cache_dir=made) as device:
+        cache.keep(made, device._mark, canary.VERSION, {"ladder_ms": [0.01 * 3**n for n in range(8)]})
+        roof = {"macs_per_ms": 1e8, "macs8_per_ms": 3e8, "bytes_per_ms": 5e7, "launch_ms": 5e-4}
+        cache.keep(made, device._mark, "roofline", roof)
+    return made
+
+
+@pytest.fixture
+def other(folder: Path) -> Iterator[OpenVino]:
+    with OpenVino(cache_dir=folder) as device:
+        yield device
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+def test_it_answers_as_onnxruntime_does(device: OnnxRuntime, other: OpenVino, small: Small, bits: int) -> None:
+    artifact = small(8, 2, 6, bits)
+    x = np.random.default_rng(0).standard_normal((5, 8, 6, 6), np.float32)
+    ours, theirs = other.run(artifact, x), device.run(artifact, x)
+    step = 1e-4 if bits == 32 else 0.05  # one step of the 8-bit output
+    assert np.abs(ours - theirs).max() <= 1.01 * step
+    assert np.abs(theirs).max() > 10 * step
+
+
+def test_float32_is_not_rounded_to_bfloat16(other: OpenVino, device: OnnxRuntime, small: Small) -> None:
+    artifact = small(32, 4, 14)
+    x = np.random.default_rng(0).standard_normal((1, 32, 14, 14), np.float32)
+    assert np.abs(other.run(artifact, x) - device.run(artifact, x)).max() < 1e-3
+
+
+def test_a_measurement_names_the_runtime(other: OpenVino, small: Small) -> None:
+    (m,) = other.measure([small()], "quick")
+    assert m.value > 0
+    assert f"openvino {openvino.__version__.partition('-')[0]}" in m.where
+    assert other.facts().runtime.startswith("openvino ")
+
+
+def test_a_profile_names_operators_of_the_graph(other: OpenVino, small: Small) -> None:
+    artifact = small(32, 3, 28)
+    rows = other.profile(artifact)
+    convs = [r.ms for r in rows if r.kind == "conv"]
+    assert len(convs) == 3
+    assert sum(convs) > 0.8 * sum(r.ms for r in rows)
+    assert max(convs) < 2 * min(convs), "equal convolutions take about as long"
+    assert sum(r.ms for r in rows) == pytest.approx(other.measure([artifact], "quick")[0].value, rel=0.5)
