@@ -107,9 +107,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--quick", action="store_true", help="a look in under a minute")
     parser.add_argument("--full", action="store_true", help="measure recorded rows again")
-    parser.add_argument(
-        "--seeds", type=int, default=1, help="seeds to run, 45 minutes each; recorded ones count"
-    )
+    parser.add_argument("--seeds", type=int, default=1, help="seeds to run, 45 minutes each; recorded ones count")
     return parser.parse_args()
 
 
