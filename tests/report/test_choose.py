@@ -39,6 +39,11 @@ def test_the_front_holds_exactly_what_nothing_beats(rows: list[Row]):
     assert [ms for _, ms in best] == sorted(ms for _, ms in best)
 
 
+def test_a_final_stands_for_the_candidate_that_it_is():
+    candidate, final = row("ours from m", 0.9, 1.0), row("ours", 0.9, 1.0, "final")
+    assert front([candidate, final]) == front([final, candidate]) == (final,)
+
+
 def test_the_knee_by_hand():
     # Scaled to the unit square the points are (0, 0), (1/4, 3/4), (1/2, 0.8), (1, 1): 1/2 and 0.3 above the line.
     rows = [row("a", 0.5, 1.0), row("b", 0.8, 2.0), row("c", 0.82, 3.0), row("d", 0.9, 5.0)]

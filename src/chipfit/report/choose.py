@@ -36,9 +36,9 @@ def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
 def front(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Comparable rows that no other beats in accuracy and latency at once, the fastest first.
 
-    Of rows with equal numbers the first stays.
+    Of rows with equal numbers the final stays (it is some candidate's file), else the first.
     """
-    ordered = sorted(comparable(rows), key=lambda r: (latency_of(r).value, -accuracy_of(r).value))
+    ordered = sorted(comparable(rows), key=lambda r: (latency_of(r).value, -accuracy_of(r).value, r.role != "final"))
     kept: list[Row] = []
     for r in ordered:
         if not kept or accuracy_of(r).value > accuracy_of(kept[-1]).value:
