@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Op
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
+from chipfit.device.engines.engine import in_batches
 
 MS_PER_MMAC = {32: 0.01, 8: 0.004}
 """By bits: 100 and 250 GMAC/s, about one core with 512-bit vectors."""
@@ -64,12 +65,8 @@ class Null:
         session = onnxruntime.InferenceSession(artifact.data, providers=["CPUExecutionProvider"])
         given = session.get_inputs()[0]
         step = given.shape[0] if isinstance(given.shape[0], int) else BATCH
-        made = []
-        for start in range(0, len(inputs), step):
-            part = inputs[start : start + step]
-            short = step - len(part) if isinstance(given.shape[0], int) else 0
-            whole = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
-            made.append(session.run(None, {given.name: whole})[0][: len(part)])
+        parts = in_batches(inputs, step, isinstance(given.shape[0], int))
+        made = [session.run(None, {given.name: part})[0][:n] for part, n in parts]
         return np.concatenate(made).astype(np.float32, copy=False)
 
     def profile(self, artifact: Artifact) -> list[OpTime]:

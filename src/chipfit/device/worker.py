@@ -55,8 +55,7 @@ class Worker:
         self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
         self.loaded: OrderedDict[str, Loaded] = OrderedDict()
         self.pinned_to = _pin(cores)
-        made: Engine = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
-        self.engine = made
+        self.engine: Engine = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
         self.real_time = _scheduled(True)
         _scheduled(False)
         # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of

@@ -47,6 +47,12 @@ class Engine(Protocol):
         ...
 
 
+def seeded(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What is bound to an input: standard normal values, zeros where it takes whole numbers."""
+    normal = rng.standard_normal(tuple(shape), np.float32)
+    return normal.astype(dtype) if dtype.kind == "f" else np.zeros(tuple(shape), dtype)
+
+
 def in_batches(rows: NDArray[Any], batch: int, fixed: bool) -> list[tuple[NDArray[Any], int]]:
     """Parts of at most `batch` rows and how many answers of each count.
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from chipfit.device.engines.engine import Around, in_batches, middle_mean
+from chipfit.device.engines.engine import Around, in_batches, middle_mean, seeded
 
 
 class OnnxRuntimeSession:
@@ -23,9 +23,8 @@ class OnnxRuntimeSession:
         rng = np.random.default_rng(0)
         self._binding, self._feed = self.session.io_binding(), dict[str, NDArray[Any]]()
         for given in self.session.get_inputs():
-            shape, dtype = [d if isinstance(d, int) else 1 for d in given.shape], _dtype(given.type)
-            normal = rng.standard_normal(shape, np.float32)
-            self._feed[given.name] = normal.astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+            shape = [d if isinstance(d, int) else 1 for d in given.shape]
+            self._feed[given.name] = seeded(rng, shape, _dtype(given.type))
             self._binding.bind_cpu_input(given.name, self._feed[given.name])
         for output in self.session.get_outputs():
             self._binding.bind_output(output.name, "cpu")

@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from chipfit.device.engines.engine import Around, in_batches
+from chipfit.device.engines.engine import Around, in_batches, seeded
 
 
 class OpenVinoSession:
@@ -24,9 +24,7 @@ class OpenVinoSession:
         self.request = self.compiled.create_infer_request()
         rng = np.random.default_rng(0)
         for n, given in enumerate(self.compiled.inputs):
-            dtype = given.element_type.to_dtype()
-            normal = rng.standard_normal(given.shape, np.float32)
-            values = normal.astype(dtype) if np.dtype(dtype).kind == "f" else np.zeros(given.shape, dtype)
+            values = seeded(rng, given.shape, np.dtype(given.element_type.to_dtype()))
             self.request.set_input_tensor(n, ov.Tensor(values))
 
     def step(self) -> None:
