@@ -24,7 +24,7 @@ from chipfit.core.types import Limit, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
-from chipfit.export import onnx
+from chipfit.export.dummy import random_weights
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.fit import fit
@@ -195,7 +195,7 @@ def graph_of(bench: Bench, row: dict[str, Any]) -> Graph:
 def fresh(graph: Graph, seed: int) -> Network:
     """The architecture with newly drawn weights."""
     torch.manual_seed(seed)
-    net = build(Network(graph, onnx.random_weights(graph, np.random.default_rng(seed))))
+    net = build(Network(graph, random_weights(graph, np.random.default_rng(seed))))
     for m in net.modules():
         if hasattr(m, "reset_parameters"):
             m.reset_parameters()

@@ -29,6 +29,7 @@ from chipfit.data import fashion_mnist
 from chipfit.data.load import load_data
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.evaluate.timing import Timing
+from chipfit.export.formats import timing_bytes
 from chipfit.nets.build import build
 from chipfit.nets.load import load_models
 from chipfit.nets.zoo import BUILDERS, Entry
@@ -349,7 +350,7 @@ def main() -> None:
     seeds = SEEDS[: options.seeds]
     rows = Rows("hot_start_quick" if options.quick else "hot_start", full=options.full)
     memory = MeasurementTable.open(Path(tempfile.gettempdir()) / "chipfit-bench" / "measurements.db")
-    with OnnxRuntime() as device:
+    with OnnxRuntime(timing_bytes) as device:
         if options.quick:
             bench = fashion(rows, memory, device, 0.1)
             share = FASHION_BUDGETS[1]

@@ -159,7 +159,7 @@ def test_doctor_says_how_to_get_what_is_missing(
 ) -> None:
     monkeypatch.setattr(fashion_mnist, "find", lambda: None)
     monkeypatch.setattr(doctor, "NEEDED", ("numpy", "onnxxruntime"))
-    monkeypatch.setattr(inputs, "open_device", lambda name: Null())
+    monkeypatch.setattr(inputs, "open_device", lambda name, write: Null())
     found = {f["what"]: f for f in answer(capsys, "doctor", code=1)}
     assert (found["onnxxruntime"]["well"], found["onnxxruntime"]["remedy"]) == (False, "pip install onnxxruntime")
     assert found["fashion-mnist"]["remedy"] == "apt-get install dataset-fashion-mnist"

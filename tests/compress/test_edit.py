@@ -10,6 +10,7 @@ from chipfit.compress.edit import apply
 from chipfit.core.edits import Edit, Precision, Width
 from chipfit.core.graph import Graph, Network
 from chipfit.export import onnx
+from chipfit.export.dummy import dummy_ranges
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
@@ -57,7 +58,7 @@ def test_one_change_three_worlds(name: str) -> None:
         traced = trace(build(edited), whole.graph.input_shape)
         assert traced.graph.key == as_float.key
         assert (traced.graph.total_macs, traced.graph.total_params) == (graph.total_macs, graph.total_params)
-        file = onnx.write(edited, ranges=onnx.dummy_ranges(graph))
+        file = onnx.write(edited, ranges=dummy_ranges(graph))
         assert file.graph == graph
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
 import pytest
 
+from chipfit.core.graph import Graph
 from chipfit.device.facts import WIDTHS, Cpu, block_of, cpu, probe
 
 STEP16 = {c: 1.0 if c == 16 else 3.0 for c in WIDTHS}
@@ -76,16 +76,14 @@ def test_a_fingerprint_changes_with_what_changes_latency() -> None:
 def test_probing_tells_the_precisions_apart() -> None:
     """A device on which fp32 widths are rounded up to 16 and int8 ones are not."""
 
-    def latency(files: Sequence[bytes]) -> list[float]:
-        times = []
-        for f in files:
-            graph = onnx.load_model_from_string(f).graph
-            width = graph.input[0].type.tensor_type.shape.dim[1].dim_value
-            int8 = any(n.op_type == "QuantizeLinear" for n in graph.node)
-            times.append(float(width) if int8 else float(-(-width // 16) * 16))
-        return times
+    def latency(graphs: Sequence[Graph]) -> list[float]:
+        def ms(graph: Graph) -> float:
+            width, int8 = graph.input_shape[0], any(o.bits == 8 for o in graph)
+            return float(width if int8 else -(-width // 16) * 16)
 
-    found = probe(latency)
+        return [ms(graph) for graph in graphs]
+
+    found = probe(latency, (32, 8))
     assert found.channel_block == {32: 16, 8: 4}
     assert found.overhead_ms == 16.0
     assert set(found.staircase[32]) == set(WIDTHS)

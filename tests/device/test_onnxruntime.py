@@ -20,6 +20,7 @@ from chipfit.device import processor as module
 from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import Probe
 from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.export.formats import timing_bytes
 
 Small = Callable[..., Artifact]
 
@@ -45,7 +46,7 @@ def test_a_measurement_says_all_of_itself(device: OnnxRuntime, small: Small) -> 
     assert m.metric == "latency_ms"
     assert m.value > 0
     assert m.provenance == "measured"
-    assert m.protocol == "canary-v1 quick"
+    assert m.protocol == "canary-v2 quick"
     assert 2 <= m.n <= 4
     assert m.where == device.facts().fingerprint
     assert m.spread >= 0.01 * m.value
@@ -156,7 +157,7 @@ def test_run_is_bit_for_bit_the_runtime(device: OnnxRuntime, small: Small) -> No
     artifact = small(12, 3, 6, 8)
     x = np.random.default_rng(0).random((3, 12, 6, 6), np.float32)
     session = onnxruntime.InferenceSession(artifact.data, providers=["CPUExecutionProvider"])
-    want = np.concatenate([session.run(None, {"x": row[None]})[0] for row in x])
+    want = np.concatenate([session.run(None, {"input": row[None]})[0] for row in x])
     assert np.array_equal(device.run(artifact, x), want)
 
 
@@ -195,7 +196,7 @@ def test_an_artifact_that_cannot_run_has_no_profile(device: OnnxRuntime, small: 
 def test_facts_are_probed_once(tmp_path: Path, calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probes = 0
 
-    def probe(latency: object) -> Any:
+    def probe(latency: object, precisions: object) -> Any:
         nonlocal probes
         probes += 1
         return Probe({32: 16, 8: 8}, 0.003, {32: {16: 1.0}})
@@ -204,19 +205,19 @@ def test_facts_are_probed_once(tmp_path: Path, calibrated: Path, monkeypatch: py
     monkeypatch.setattr(module.canary, "calibrate", lambda pair: (0.01, 0.03, 0.1))
     facts = []
     for _ in range(2):
-        with OnnxRuntime(cache_dir=tmp_path) as device:
+        with OnnxRuntime(timing_bytes, cache_dir=tmp_path) as device:
             facts.append(device.facts())
             assert device.facts() == facts[0]
     assert probes == 1
     assert facts[0] == facts[1]
     assert facts[0].channel_block == {32: 16, 8: 8}
     assert facts[0].overhead_ms == 0.003
-    with OnnxRuntime(cache_dir=calibrated) as device:
+    with OnnxRuntime(timing_bytes, cache_dir=calibrated) as device:
         assert device.facts().fingerprint != facts[0].fingerprint, "another scale is another device"
 
 
 def test_a_real_probe(tmp_path: Path) -> None:
-    with OnnxRuntime(cache_dir=tmp_path) as device:
+    with OnnxRuntime(timing_bytes, cache_dir=tmp_path) as device:
         facts = device.facts()
         ladder = device._ladder()
     assert all(a < b for a, b in itertools.pairwise(ladder)), "the ladder does not rise"

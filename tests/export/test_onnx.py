@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from chipfit.core.graph import KINDS, Graph, Network, op
-from chipfit.export.onnx import dummy_ranges, random_weights, write
+from chipfit.export.dummy import dummy_ranges, random_weights
+from chipfit.export.onnx import write
 
 
 def inputs(network: Network, n: int = 1) -> np.ndarray:

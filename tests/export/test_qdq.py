@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipfit.core.graph import Graph, Network
+from chipfit.export.dummy import dummy_ranges
 from chipfit.export.fold import fold, foldable
-from chipfit.export.onnx import dummy_ranges, write
+from chipfit.export.onnx import write
 from chipfit.export.qdq import grid, int_arrays
 
 MOVES = {"Transpose", "Reshape", "Flatten", "Split", "Slice", "MaxPool", "NhwcMaxPool"}

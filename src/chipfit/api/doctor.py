@@ -17,7 +17,7 @@ from chipfit.core.graph import Graph, op
 from chipfit.core.types import Plain
 from chipfit.data import fashion_mnist
 from chipfit.device.facts import cpu
-from chipfit.evaluate.timing import timing_artifact
+from chipfit.export.formats import timing_artifact
 from chipfit.nets.zoo import manifest
 
 NEEDED = (

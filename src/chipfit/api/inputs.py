@@ -17,6 +17,7 @@ from chipfit.core.protocols import Device
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.registry import open_device
+from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, load_models
 from chipfit.nets.trace import trace
 from chipfit.store.memory import MeasurementTable
@@ -163,7 +164,7 @@ def opened(name: str) -> Iterator[Device]:
     Raises:
         BadInput: an unknown name; proposes the closest.
     """
-    with closing(open_device(name)) as device:
+    with closing(open_device(name, timing_bytes)) as device:
         yield device
 
 

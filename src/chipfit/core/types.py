@@ -173,7 +173,8 @@ class DeviceFacts:
     """What was probed of a device once: `fingerprint` names processor, runtime and version.
 
     `channel_block` maps bits to the step at which wider layers begin to cost more: widths off it are not offered.
-    `reduce_range` is true where int8 kernels saturate (x86 without VNNI), so that weights use 7 bits.
+    `reduce_range` is true where int8 kernels saturate (x86 without VNNI), so that weights use 7 bits. `bits` are the
+    precisions that it computes in.
     """
 
     name: str
@@ -183,6 +184,7 @@ class DeviceFacts:
     reduce_range: bool
     overhead_ms: float
     runtime: str = ""
+    bits: tuple[int, ...] = (32, 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,87 +13,40 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-VERSION = "canary-v1"
+from chipfit.core.graph import Attr, Graph, op
+
+VERSION = "canary-v2"
 """Changes whenever a rung does: times of different versions are not of one scale."""
 
-OPSET, IR = 18, 9
+Write = Callable[[Graph, str], bytes]
+"""(graph, format) -> a file of it with weights of no meaning: how devices come to files of their own formats."""
 
 
-def _pack(nodes: list[NodeProto], arrays: dict[str, NDArray[np.generic]], shape: Sequence[int], output: str) -> bytes:
-    """ONNX bytes of a network with one float32 input "x" and an `output`, both of `shape`."""
-    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", output))
-    held = [numpy_helper.from_array(a, n) for n, a in arrays.items()]
-    graph = helper.make_graph(nodes, "canary", [given], [made], held)
-    model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-    return bytes(model.SerializeToString())
-
-
-def chain(channels: int, depth: int, size: int, bits: int = 32, kernel: int = 3) -> bytes:
-    """ONNX bytes: `depth` convolutions channels -> channels with ReLU on (1, channels, size, size), seeded weights.
-
-    With `bits` 8 every convolution is int8 in QDQ form: uint8 activations of one scale, int8 weights per channel.
-    """
-    rng, nodes, arrays = np.random.default_rng(0), list[NodeProto](), dict[str, NDArray[np.generic]]()
-    value = "x"
-    if bits == 8:
-        arrays |= {"s": np.array(0.05, np.float32), "z": np.array(0, np.uint8)}
-        value = _quantised(nodes, "x")
+def chain(channels: int, depth: int, size: int, bits: int = 32, kernel: int = 3) -> Graph:
+    """`depth` convolutions channels -> channels with ReLU on (channels, size, size), in `bits`."""
+    shape, one = (channels, size, size), (1, 1)
+    window: dict[str, Attr] = {"kernel": (kernel,) * 2, "padding": (kernel // 2,) * 2, "stride": one, "dilation": one}
+    ops = [op("x", "input", (), shape)]
     for n in range(depth):
-        shape = (channels, channels, kernel, kernel)
-        w = rng.standard_normal(shape, np.float32) * np.float32((channels * kernel**2) ** -0.5)
-        b = rng.standard_normal(channels, np.float32) * np.float32(0.1)
-        if bits == 8:
-            _int8_weights(nodes, arrays, n, w, b)
-        else:
-            arrays |= {f"w{n}": w, f"b{n}": b}
-        pads = [kernel // 2] * 4
-        nodes.append(helper.make_node("Conv", [value, f"w{n}", f"b{n}"], [f"conv{n}"], name=f"conv{n}", pads=pads))
-        nodes.append(helper.make_node("Relu", [f"conv{n}"], [f"relu{n}"], name=f"relu{n}"))
-        value = _quantised(nodes, f"relu{n}") if bits == 8 else f"relu{n}"
-    return _pack(nodes, arrays, (1, channels, size, size), value)
+        ops.append(op(f"conv{n}", "conv", (ops[-1].name,), shape, f"conv{n}", bits, **window, groups=1, bias=1))
+        ops.append(op(f"relu{n}", "relu", (ops[-1].name,), shape, bits=bits))
+    return Graph(tuple(ops), ops[-1].name)
 
 
-def _quantised(nodes: list[NodeProto], value: str) -> str:
-    """Appends Q and DQ of a value; returns the name of the result."""
-    nodes.append(helper.make_node("QuantizeLinear", [value, "s", "z"], [f"{value}q"], name=f"{value}_q"))
-    nodes.append(helper.make_node("DequantizeLinear", [f"{value}q", "s", "z"], [f"{value}d"], name=f"{value}_dq"))
-    return f"{value}d"
+def trivial() -> Graph:
+    """One ReLU of one value: what a call costs."""
+    return Graph((op("x", "input", (), (1,)), op("relu", "relu", ("x",), (1,))), "relu")
 
 
-def _int8_weights(
-    nodes: list[NodeProto],
-    arrays: dict[str, NDArray[np.generic]],
-    n: int,
-    w: NDArray[np.float32],
-    b: NDArray[np.float32],
-) -> None:
-    """Appends the dequantised weight and bias of convolution `n`: per channel, symmetric."""
-    scale = (np.abs(w).max((1, 2, 3)) / 127).astype(np.float32)
-    both = (scale * np.float32(0.05)).astype(np.float32)  # bias scale = input scale x weight scale, as kernels want
-    codes = {"w": np.round(w / scale[:, None, None, None]).astype(np.int8), "b": np.round(b / both).astype(np.int32)}
-    for letter, s in (("w", scale), ("b", both)):
-        q = codes[letter]
-        names = [f"{letter}{n}{part}" for part in "qsz"]
-        arrays |= dict(zip(names, (q, s, np.zeros(len(s), q.dtype)), strict=True))
-        nodes.append(helper.make_node("DequantizeLinear", names, [f"{letter}{n}"], name=f"{letter}{n}_dq", axis=0))
-
-
-def trivial() -> bytes:
-    """ONNX bytes of one ReLU of one value: what a call costs."""
-    return _pack([helper.make_node("Relu", ["x"], ["y"], name="relu")], {}, (1, 1), "y")
-
-
-def adds(depth: int, values: int) -> bytes:
-    """ONNX bytes of `depth` elementwise additions of a scalar on (1, values): what moving memory costs."""
-    names = ["x", *(f"y{n}" for n in range(depth))]
-    nodes = [helper.make_node("Add", [names[n], "one"], [names[n + 1]], name=names[n + 1]) for n in range(depth)]
-    return _pack(nodes, {"one": np.ones(1, np.float32)}, (1, values), names[-1])
+def adds(depth: int, values: int) -> Graph:
+    """`depth` additions of a vector of `values` to itself: what moving memory costs."""
+    ops = [op("x", "input", (), (values,))]
+    for n in range(depth):
+        ops.append(op(f"y{n}", "add", (ops[-1].name,) * 2, (values,)))
+    return Graph(tuple(ops), ops[-1].name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +64,9 @@ HOME = 4
 """The rung whose own time sets the scale."""
 
 
-@cache
-def ladder() -> tuple[Rung, ...]:
-    """All rungs, lightest first."""
-    data = [chain(*r) for r in _RUNGS]
+def ladder(write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
+    """All rungs, lightest first, written by `write`."""
+    data = [write(chain(*r)) for r in _RUNGS]
     return tuple(Rung(d, hashlib.sha256(d).hexdigest()[:16]) for d in data)
 
 

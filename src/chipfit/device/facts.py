@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chipfit.core.graph import Graph
 from chipfit.device.canary import chain, trivial
 
 ISA = {
@@ -71,8 +72,8 @@ def cpu(path: Path = Path("/proc/cpuinfo")) -> Cpu:
     return Cpu(model, frozenset(flags), platform.machine())
 
 
-Latency = Callable[[Sequence[bytes]], list[float]]
-"""ONNX bytes -> ms of each, taken in one sitting."""
+Latency = Callable[[Sequence[Graph]], list[float]]
+"""Graphs -> ms of each, taken in one sitting."""
 
 WIDTHS = (16, 17, 18, 20, 22, 24, 26, 28, 30, 32)
 FLAT = 1.05
@@ -111,9 +112,9 @@ class Probe:
     staircase: Mapping[int, Mapping[int, float]]
 
 
-def probe(latency: Latency, rounds: int = 3) -> Probe:
-    """Times the chains of both precisions `rounds` times (medians count); takes a second or two."""
-    runs = {bits: [staircase(latency, bits) for _ in range(rounds)] for bits in (32, 8)}
+def probe(latency: Latency, precisions: Sequence[int], rounds: int = 3) -> Probe:
+    """Times the chains of these precisions `rounds` times (medians count); takes a second or two."""
+    runs = {bits: [staircase(latency, bits) for _ in range(rounds)] for bits in precisions}
     stairs = {bits: {c: float(np.median([r[c] for r in many])) for c in WIDTHS} for bits, many in runs.items()}
     call = float(np.median([latency([trivial()])[0] for _ in range(rounds)]))
     return Probe({bits: block_of(ms) for bits, ms in stairs.items()}, call, stairs)

@@ -35,6 +35,9 @@ class Null:
     name: str = "null"
     format: str = "onnx"
 
+    def __init__(self, write: object = None) -> None:
+        """`write` is for devices that need canaries."""
+
     def facts(self) -> DeviceFacts:
         """Fixed: channel blocks of 8, no saturation."""
         return DeviceFacts(self.name, "null v1", (), {32: 8, 8: 8}, False, MS_PER_OP, "counted")

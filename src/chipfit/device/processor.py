@@ -14,8 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.graph import Graph
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device import cache, canary, roofline
+from chipfit.device.canary import Rung, Write
 from chipfit.device.child import Child, DeviceFailed
 from chipfit.device.facts import cpu, probe
 from chipfit.device.protocol import (
@@ -45,6 +47,7 @@ class Processor:
     """Latency, outputs and profile of files on this processor: a device for each runtime, which names its engine.
 
     Args:
+        write: makes files of canaries and of what is probed, in this device's format.
         core: where the worker is pinned, the last core by default (with more threads: the cores up to it). Ignored
             where the system cannot pin.
         threads: of one inference.
@@ -57,15 +60,26 @@ class Processor:
 
     name: str
     format: str
+    bits: tuple[int, ...] = (32, 8)
+    """Precisions that the runtime computes in."""
+    saturates: bool = True
+    """True where int8 kernels add products in 16 bits on x86 without VNNI."""
 
     def __init__(
-        self, core: int | None = None, threads: int = 1, cache_dir: Path | None = None, timeout_s: float = 60.0
+        self,
+        write: Write,
+        core: int | None = None,
+        threads: int = 1,
+        cache_dir: Path | None = None,
+        timeout_s: float = 60.0,
     ) -> None:
         last = _last_core() if core is None else core
+        self._write = write
         self.threads, self.timeout_s = threads, timeout_s
         self._folder = cache_dir or cache.default_folder()
-        self._child = Child(self.name, range(max(0, last - threads + 1), last + 1), threads)
+        self._child = Child(self.name.replace("-", "_"), range(max(0, last - threads + 1), last + 1), threads)
         self._scale: tuple[float, ...] = ()
+        self._canaries: tuple[Rung, ...] = ()
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
 
@@ -100,7 +114,7 @@ class Processor:
         here = cpu()
         data = cache.recall(self._folder, self._mark, "facts")
         if data is None:
-            p = probe(self._quick_ms)
+            p = probe(self._quick_ms, self.bits)
             blocks = {str(bits): block for bits, block in p.channel_block.items()}
             stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
             made = {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
@@ -110,9 +124,10 @@ class Processor:
             fingerprint=self.fingerprint,
             isa=here.isa,
             channel_block={int(bits): int(block) for bits, block in data["channel_block"].items()},
-            reduce_range=here.reduce_range,
+            reduce_range=self.saturates and here.reduce_range,
             overhead_ms=float(data["overhead_ms"]),
             runtime=self.runtime,
+            bits=self.bits,
         )
 
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
@@ -189,7 +204,9 @@ class Processor:
         reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
         data = cache.recall(self._folder, self._mark, "roofline")
         if data is None:
-            data = cache.keep(self._folder, self._mark, "roofline", roofline.probe(self._quick_ms).plain())
+            data = cache.keep(
+                self._folder, self._mark, "roofline", roofline.probe(self._quick_ms, min(self.bits)).plain()
+            )
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
         return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
 
@@ -237,7 +254,7 @@ class Processor:
 
     def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
         """One block against a given rung."""
-        r = canary.ladder()[rung]
+        r = self._rung_files()[rung]
         self._load(r.digest, r.data, pinned=True)
         return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[rung])
 
@@ -267,21 +284,27 @@ class Processor:
             self._scale = tuple(float(ms) for ms in data["ladder_ms"])
         return self._scale
 
+    def _rung_files(self) -> tuple[Rung, ...]:
+        """The canaries in this device's format, written when they are first needed."""
+        if not self._canaries:
+            self._canaries = canary.ladder(lambda graph: self._write(graph, self.format))
+        return self._canaries
+
     def _rung_pair(self, upper: int, lower: int) -> tuple[float, float]:
         """(ratio, ms of the upper) of two rungs in one block, for calibration."""
-        a, b = canary.ladder()[upper], canary.ladder()[lower]
+        a, b = self._rung_files()[upper], self._rung_files()[lower]
         for rung in (a, b):
             self._load(rung.digest, rung.data, pinned=True)
         block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower, 1.0)
         return block.ratio, float(np.median(block.target)) / 1e6
 
-    def _quick_ms(self, files: Sequence[bytes]) -> list[float]:
-        """Ms of bare files."""
-        named = {hashlib.sha256(f).hexdigest()[:16]: f for f in files}
-        taken, reasons = self._sitting(named, "quick")
+    def _quick_ms(self, graphs: Sequence[Graph]) -> list[float]:
+        """Ms of each graph; equal ones are timed once."""
+        files = {g.key: self._write(g, self.format) for g in graphs}
+        taken, reasons = self._sitting(files, "quick")
         if reasons:
             raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")
-        return [float(np.median([b.ms for b in taken[d]])) for d in named]
+        return [float(np.median([b.ms for b in taken[g.key]])) for g in graphs]
 
 
 def _wait(start: float) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
+from chipfit.device.canary import Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ ALIASES: Mapping[str, str] = {"local": "onnxruntime"}
 """Other names; "local" is what a user without a chip in mind gets."""
 
 
-def open_device(name: str) -> Device:
-    """The device of that name; whoever opens it closes it.
+def open_device(name: str, write: Write) -> Device:
+    """The device of that name; whoever opens it closes it. `write` makes files of its format for canaries and probes.
 
     Raises:
         BadInput: an unknown name (proposes the closest), or a package that is not installed (says the pip line).
@@ -58,5 +59,5 @@ def open_device(name: str) -> Device:
             f"device {name!r} needs {kind.requires}, which is not installed; run: pip install {kind.requires}"
         )
     module, _, cls = kind.home.partition(":")
-    device: Device = getattr(importlib.import_module(module), cls)()
+    device: Device = getattr(importlib.import_module(module), cls)(write)
     return device

@@ -17,6 +17,9 @@ from chipfit.core.types import OpTime
 from chipfit.device.canary import adds, chain, trivial
 from chipfit.device.facts import Latency
 
+OUTPUT = "logits"
+"""What files call the network's output, after which a runtime may name the node that makes it."""
+
 _CHANNELS, _DEPTH, _SIZE = 128, 2, 28
 _ADDS, _VALUES = 8, 1 << 18
 
@@ -41,9 +44,9 @@ class Roofline:
         return asdict(self)
 
 
-def probe(latency: Latency) -> Roofline:
-    """Times two big convolutions (fp32, int8), additions over 1 MB, and chains of 1 and 33 one-value operators."""
-    shapes = (chain(_CHANNELS, _DEPTH, _SIZE), chain(_CHANNELS, _DEPTH, _SIZE, 8), adds(_ADDS, _VALUES))
+def probe(latency: Latency, low: int = 8) -> Roofline:
+    """Times two big convolutions (fp32, `low` bits), additions over 1 MB, chains of 1 and 33 one-value operators."""
+    shapes = (chain(_CHANNELS, _DEPTH, _SIZE), chain(_CHANNELS, _DEPTH, _SIZE, low), adds(_ADDS, _VALUES))
     f32, int8, moved, one, many = latency([*shapes, trivial(), adds(33, 1)])
     macs = _DEPTH * (_CHANNELS * 3 * _SIZE) ** 2
     launch = max((many - one) / 32, 1e-6)
@@ -66,7 +69,7 @@ def owner(node: str, graph: Graph) -> str | None:
     """
     name = node.removeprefix("fused ")
     found = [o.name for o in graph if name.startswith(o.name) and not name[len(o.name) : len(o.name) + 1].isalnum()]
-    return max(found, key=len, default=None)
+    return max(found, key=len, default=graph.output if name.startswith(OUTPUT) else None)
 
 
 def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:

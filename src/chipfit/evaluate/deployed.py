@@ -16,7 +16,7 @@ from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Fidelity, Measurement
 from chipfit.evaluate.counts import counted
 from chipfit.evaluate.timing import Timing
-from chipfit.export import onnx
+from chipfit.export.formats import writer
 from chipfit.nets.build import build
 
 CHECKED = 32
@@ -44,7 +44,8 @@ class Deployer:
         low = any(o.bits == 8 for o in network.graph)
         known = ranges(network, inputs) if low else None
         reduce_range = self.timing.facts.reduce_range
-        artifact = onnx.write(network, ranges=known, metadata=self._notes(), reduce_range=reduce_range)
+        write = writer(self.timing.device.format)
+        artifact = write(network, ranges=known, metadata=self._notes(), reduce_range=reduce_range)
         self._verify(artifact, network, inputs[:CHECKED], known)
         return artifact
 

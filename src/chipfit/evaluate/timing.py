@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chipfit.core.graph import Graph, Network
+from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
-from chipfit.export import onnx
+from chipfit.export.formats import timing_artifact
 from chipfit.store.memory import MeasurementMemory, measurement_key
 
 
@@ -28,7 +28,7 @@ class Timing:
         """Latency of each graph; equal ones are timed once. Failures have the value nan."""
         wanted = {g.key: g for g in graphs}
         known = {k: m for k in wanted if (m := self._memory.get(self._key(k, fidelity))) is not None}
-        missing = {k: timing_artifact(g) for k, g in wanted.items() if k not in known}
+        missing = {k: timing_artifact(g, self.device.format) for k, g in wanted.items() if k not in known}
         known |= dict(zip(missing, self._measure(list(missing.values()), list(missing), fidelity), strict=True))
         return [known[g.key] for g in graphs]
 
@@ -50,10 +50,3 @@ class Timing:
             if np.isfinite(m.value):
                 self._memory.put(self._key(name, fidelity), m)
         return list(measured)
-
-
-def timing_artifact(graph: Graph) -> Artifact:
-    """A file of the graph with random weights and invented ranges."""
-    weights = onnx.random_weights(graph, np.random.default_rng(0))
-    ranges = onnx.dummy_ranges(graph)
-    return onnx.write(Network(graph, weights), ranges=ranges)

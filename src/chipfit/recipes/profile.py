@@ -8,7 +8,7 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import OpTime
 from chipfit.evaluate.counts import peak_memory_mb
 from chipfit.evaluate.timing import Timing
-from chipfit.export import onnx
+from chipfit.export.formats import writer
 from chipfit.nets.zoo import Entry
 from chipfit.store.memory import MeasurementMemory
 
@@ -27,7 +27,7 @@ class Profile:
 
 def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     """Times the network as float32, whole and by operator."""
-    artifact = onnx.write(entry.network)
+    artifact = writer(device.format)(entry.network)
     (latency,) = Timing(device, memory).artifacts([artifact], "final")
     graph = entry.network.graph
     rows = tuple(device.profile(artifact))

@@ -1,0 +1,75 @@
+"""The formats a network can be written in, by name: a device names the one it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final, Protocol
+
+import numpy as np
+
+from chipfit.core.errors import BadInput
+from chipfit.core.graph import Graph, Network
+from chipfit.core.types import Artifact
+from chipfit.export.dummy import dummy_ranges, random_weights
+from chipfit.export.lower import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format: the end of its files' names, the module with its `write`, and the package that needs."""
+
+    suffix: str
+    module: str
+    requires: str
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
+    "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
+}
+
+
+class Writer(Protocol):
+    """What each format's module has as `write`.
+
+    The file with batch norm folded and batch 1; `ranges` holds the least and the greatest value of each tensor by
+    operator name, needed for what int8 operators read and write; `metadata` is kept in the file; `reduce_range` gives
+    int8 weights 7 bits. Raises ValueError for a range that is needed and missing, or an operator without a form.
+    """
+
+    def __call__(
+        self,
+        network: Network,
+        *,
+        ranges: Mapping[str, Range] | None = None,
+        metadata: Mapping[str, str] = {},
+        reduce_range: bool = False,
+    ) -> Artifact: ...
+
+
+def writer(format: str) -> Writer:
+    """The writer of a format.
+
+    Raises:
+        BadInput: a package that it needs is not installed; says the pip line.
+    """
+    known = FORMATS[format]
+    if find_spec(known.requires) is None:
+        package = known.requires.replace("_", "-")
+        raise BadInput(f"{format} files need {package}, which is not installed; run: pip install {package}")
+    write: Writer = import_module(known.module).write
+    return write
+
+
+def timing_artifact(graph: Graph, format: str = "onnx") -> Artifact:
+    """A file of the graph with random weights and invented ranges: latency depends on neither."""
+    weights = random_weights(graph, np.random.default_rng(0))
+    return writer(format)(Network(graph, weights), ranges=dummy_ranges(graph))
+
+
+def timing_bytes(graph: Graph, format: str) -> bytes:
+    """The bytes alone, as devices ask for them."""
+    return timing_artifact(graph, format).data
