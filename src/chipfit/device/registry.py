@@ -35,6 +35,18 @@ DEVICES: Mapping[str, DeviceKind] = {
         "openvino",
         "chipfit.device.openvino:OpenVino",
     ),
+    "litert": DeviceKind(
+        "tflite",
+        "LiteRT with XNNPACK on one core of this machine's processor, measured",
+        "ai_edge_litert",
+        "chipfit.device.litert:LiteRt",
+    ),
+    "litert-builtin": DeviceKind(
+        "tflite",
+        "LiteRT's built-in kernels on one core of this machine's processor, measured",
+        "ai_edge_litert",
+        "chipfit.device.litert:LiteRtBuiltin",
+    ),
     "null": DeviceKind(
         "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
     ),

@@ -1,4 +1,4 @@
-"""The graph rewritten so that each operator becomes one ONNX node, and int8 operators ones that have int8 kernels.
+"""The graph rewritten so that each operator becomes one of the file's, and int8 operators ones with int8 kernels.
 
 Names of what is added are `<operator>/<part>`; the last part keeps the operator's name, so that its users stay.
 
@@ -14,7 +14,7 @@ Names of what is added are `<operator>/<part>`; the last part keeps the operator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Final
 
@@ -37,8 +37,12 @@ INT8: Final = PRESERVING | FUSING | CLAMPS | {"concat", "sigmoid", "silu", "batc
 """Kinds that are written in int8 where their bits say so; the others compute in float whatever their bits."""
 
 
-def lower(network: Network, ranges: Mapping[str, Range]) -> tuple[Network, dict[str, Range]]:
+def lower(
+    network: Network, ranges: Mapping[str, Range], whole: Set[str] = frozenset()
+) -> tuple[Network, dict[str, Range]]:
     """The network as it is written, with the bits of each operator as they will be, and the ranges of what was added.
+
+    Kinds in `whole`, which a format has as they are, are not taken apart.
 
     A relu or relu6 that is alone in reading an operator it fuses with takes that operator's bits. A relu that reads a
     float tensor stays float, an operator that only moves values too, if it would be the only reason to quantise that
@@ -49,7 +53,7 @@ def lower(network: Network, ranges: Mapping[str, Range]) -> tuple[Network, dict[
     weights, known = dict(network.weights), dict(ranges)
     for o in _merge_pads(network.graph):
         o = replace(o, bits=8 if o.bits == 8 and _has_form(o) else 32)
-        rule = _RULES.get(o.kind)
+        rule = None if o.kind in whole else _RULES.get(o.kind)
         parts += rule(o, network.graph, weights, known) if rule else (o,)
     graph = _join(_hoist(Graph(tuple(parts), network.graph.output)))
     done: dict[str, Op] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -65,6 +66,25 @@ def in_batches(rows: NDArray[Any], batch: int, fixed: bool) -> list[tuple[NDArra
         filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
         parts.append((filled, len(part)))
     return parts
+
+
+def cut_times(steps: Sequence[Callable[[], object]], warm_up: int, runs: int, around: Around) -> list[float]:
+    """Us of each operator, where `steps[n]` runs the network up to operator n: differences of medians, 0 at least.
+
+    The cuts are run by turns, so that all have seen the same moments; what an earlier cut took longer than a later one
+    is noise, and counts for none.
+    """
+    times: list[list[int]] = [[] for _ in steps]
+    for n in range(warm_up + runs):
+        for mine, step in zip(times, steps, strict=True):
+            with around():
+                start = time.perf_counter_ns()
+                step()
+                mine.append(time.perf_counter_ns() - start)
+        if n == warm_up - 1:
+            times = [[] for _ in steps]
+    until = np.maximum.accumulate([float(np.median(mine)) / 1e3 for mine in times])
+    return np.diff(until, prepend=0.0).tolist()
 
 
 def middle_mean(times: Sequence[float]) -> float:
