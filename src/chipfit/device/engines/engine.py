@@ -84,7 +84,7 @@ def cut_times(steps: Sequence[Callable[[], object]], warm_up: int, runs: int, ar
         if n == warm_up - 1:
             times = [[] for _ in steps]
     until = np.maximum.accumulate([float(np.median(mine)) / 1e3 for mine in times])
-    return np.diff(until, prepend=0.0).tolist()
+    return [float(us) for us in np.diff(until, prepend=0.0)]
 
 
 def middle_mean(times: Sequence[float]) -> float:
