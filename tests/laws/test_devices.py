@@ -14,10 +14,12 @@ import made_up
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.device import canary
+from chipfit.device.litert import LiteRt, LiteRtBuiltin
 from chipfit.device.null import Null
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
+from chipfit.device.registry import DEVICES
 from chipfit.export.formats import timing_artifact, timing_bytes
 from chipfit.testing import DeviceLaws
 
@@ -45,8 +47,9 @@ class _OnProcessor(_Small):
     @classmethod
     def _calibrated(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
         """A made-up scale, facts and roofline: the laws are about measuring, not about calibration."""
-        if find_spec(cls.kind.name) is None:
-            pytest.skip(f"{cls.kind.name} is not installed")
+        needs = DEVICES[cls.kind.name].requires
+        if find_spec(needs) is None:
+            pytest.skip(f"{needs} is not installed")
         cls.format = cls.kind.format
         cls.folder = made_up.calibrated(cls.kind, tmp_path_factory.mktemp("cache"))
 
@@ -60,3 +63,11 @@ class TestOnnxRuntime(_OnProcessor):
 
 class TestOpenVino(_OnProcessor):
     kind = OpenVino
+
+
+class TestLiteRt(_OnProcessor):
+    kind = LiteRt
+
+
+class TestLiteRtBuiltin(_OnProcessor):
+    kind = LiteRtBuiltin
