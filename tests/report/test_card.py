@@ -90,7 +90,7 @@ def expected(
 @pytest.fixture
 def two_channels(tmp_path: Path) -> tuple[Path, NDArray[np.float32]]:
     weights = write_model(tmp_path, (2, 4, 4))
-    (tmp_path / "predict.py").write_text(predict_source((2, 4, 4), MEAN, STD, ("cat", "dog", "it's")))
+    (tmp_path / "predict.py").write_text(predict_source("onnx", (2, 4, 4), MEAN, STD, ("cat", "dog", "it's")))
     return tmp_path, weights
 
 
@@ -127,7 +127,7 @@ def test_inputs_that_do_not_fit_are_refused_in_one_line(two_channels: tuple[Path
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_pictures_are_turned_into_the_models_channels_and_size(tmp_path: Path, channels: int, mode: str):
     weights = write_model(tmp_path, (channels, 4, 6), "n")
-    (tmp_path / "predict.py").write_text(predict_source((channels, 4, 6), (0.5,) * channels, (0.5,) * channels))
+    (tmp_path / "predict.py").write_text(predict_source("onnx", (channels, 4, 6), (0.5,) * channels, (0.5,) * channels))
     pixels = np.random.default_rng(2).integers(0, 256, (8, 12, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     small = np.asarray(Image.fromarray(pixels).convert(mode).resize((6, 4), Image.Resampling.BILINEAR))
@@ -142,7 +142,7 @@ def test_pictures_are_turned_into_the_models_channels_and_size(tmp_path: Path, c
 def test_rows_of_features_and_grey_pictures_without_a_channel_axis(tmp_path: Path):
     for shape, given in (((5,), (4, 5)), ((1, 4, 4), (4, 4)), ((1, 4, 4), (2, 4, 4))):
         write_model(tmp_path, shape)
-        (tmp_path / "predict.py").write_text(predict_source(shape, (0.0,), (1.0,)))
+        (tmp_path / "predict.py").write_text(predict_source("onnx", shape, (0.0,), (1.0,), (), "model.onnx"))
         np.save(tmp_path / "x.npy", np.ones(given, np.float32))
         done = predicted(tmp_path, tmp_path / "x.npy")
         assert len(done.stdout.splitlines()) == np.prod(given) // np.prod(shape), done.stderr

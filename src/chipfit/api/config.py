@@ -97,7 +97,7 @@ class Config(BaseModel):
     )
     weights: Paths = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
-    device: str = _said("local", "what to fit to; 'chipfit devices' lists them")
+    device: str = _said("local", "what to fit to, or several as A,B: a run for each; 'chipfit devices' lists them")
     max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")
     min: Limits = _said((), "accuracy=0.9 or accuracy=99% of the reference, a lower limit")
     maximize: str | None = _said(None, "what is made as large as the limits allow: accuracy, which it is anyway")
@@ -109,7 +109,7 @@ class Config(BaseModel):
     epochs: float | None = _said(None, "length of the fine-tune; without it the time that is left")
     train: bool = _said(True, "false: post-training only, for which unlabelled data will do")
     bits: Annotated[tuple[int, ...], BeforeValidator(_numbers), AfterValidator(_falling)] = _said(
-        (32, 8), "precisions to use: 32,8 or 32"
+        (32, 8), "precisions to use: 32,8 or 32 or 8"
     )
     keep: Texts = _said((), "layers, or beginnings of their names, that stay as they are")
     exclude: Texts = _said((), "the same as keep, by the word that other pruners use")
@@ -151,8 +151,10 @@ class Config(BaseModel):
         shape = self.input_shape
         if shape is not None and (len(shape) not in (1, 3) or min(shape) < 1):
             raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
-        if not set(self.bits) <= {32, 8} or 32 not in self.bits:
-            raise BadInput(f"--bits {_joined(self.bits)} is not possible; give 32,8 (int8 allowed) or 32 (float only)")
+        if not set(self.bits) <= {32, 8} or not self.bits:
+            raise BadInput(
+                f"--bits {_joined(self.bits)} is not possible; give 32,8 (int8 allowed), 32 (float) or 8 (int8)"
+            )
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise BadInput(f"--epochs {self.epochs:g} is not above zero; give a number like 4, or --no-train")
         for name, least in (("seed", 0), ("starts", 1), ("finalists", 1)):
@@ -181,6 +183,11 @@ class Config(BaseModel):
             LADDER if self.minimize and not any(_name(t) == self.minimize for t in self.max) else ()
         )
         return tuple(text if "=" in text else f"{metric_of}={text}" for text in given)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices by name, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.device.split(",") if name.strip()))
 
     @property
     def floor(self) -> Limit | None:

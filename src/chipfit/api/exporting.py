@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from chipfit.api.inputs import opened
-from chipfit.api.result import Model, Result, known_format, open_run
+from chipfit.api.result import Model, Result, open_run, written
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, op
 from chipfit.core.types import Artifact, Plain
+from chipfit.device.registry import DEVICES
+from chipfit.export.formats import FORMATS, files, known_format
+from chipfit.recipes import master
 from chipfit.report.view import RunView
+from chipfit.store.store import Store
 
 CHECKED = 8
 """Inputs that a file is verified on: the reference implementation takes about a tenth of a second for each."""
@@ -28,11 +32,12 @@ _FIRST_QDQ = 19
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How the runtime's answers agree with those of ONNX's own reference implementation.
+    """How a runtime's answers agree with those of ONNX's own reference implementation for the same network.
 
     Errors are shares of the largest logit; `agreement` is the share of inputs given the same class.
     """
 
+    device: str
     inputs: int
     largest_error: float
     mean_error: float
@@ -58,29 +63,41 @@ def export(
     run: str | Path,
     *,
     candidate: str | None = None,
-    to: str = "onnx",
+    to: str | None = None,
     out: str | Path | None = None,
     verify: bool = False,
 ) -> Exported:
     """Writes a model of a run as a file: the best one, or the candidate of this key, name or budget.
 
-    Without `out` it is RUN/export/NAME-KEY.onnx. `verify` loads the file back and compares what the runtime answers
-    with what ONNX's reference implementation, which shares no code with either, computes from it.
+    Without `to` it is the file that was measured. Without `out` it is RUN/export/NAME-KEY with the format's ending;
+    a format of several files writes the others beside it. `verify` loads the file back into a runtime and compares
+    its answers with what ONNX's reference implementation, which shares no code with either, computes.
 
     Raises:
         BadInput: no such run, candidate or format, or a place that cannot be written.
         ChipfitError: the file does not pass its verification; it is not written.
     """
-    known_format(to)
     result = open_run(run)
     model = _chosen(result, candidate)
-    data = model.data()
-    verified = _verify(data, result.view) if verify else None
+    format = model.format if to is None else known_format(to)
+    with Store(result.path, read_only=True) as store:
+        blob = model.blob or ""
+        made = None if format == model.format else master.write(store, blob, format)
+        want = master.write(store, blob, "onnx") if verify and model.format != "onnx" else None
+    artifact = made or Artifact(format, model.data(), NOTHING)
+    verified = _verify(artifact, want.data if want else model.data(), result.view) if verify else None
     if out is None:
         name = "-".join(model.name.split())
-        out = result.path / "export" / f"{name}-{model.key[:8]}.onnx"
+        out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[format].suffix}"
         out.parent.mkdir(exist_ok=True)
-    return Exported(model.export(out), model, len(data) / 1e6, verified)
+    first, *others = files(artifact).items()
+    for suffix, data in others:
+        written(Path(out).with_suffix(suffix), data, f"model{suffix}")
+    return Exported(written(out, first[1], f"model{first[0]}"), model, artifact.size_mb, verified)
+
+
+NOTHING = Graph((op("input", "input", (), (1,)),), "input")
+"""The graph of a file that a runtime is only asked about."""
 
 
 def _chosen(result: Result, candidate: str | None) -> Model:
@@ -92,17 +109,19 @@ def _chosen(result: Result, candidate: str | None) -> Model:
     return result.best
 
 
-def _verify(data: bytes, run: RunView) -> Verified:
-    model = onnx.load_model_from_string(data)
+def _verify(artifact: Artifact, true: bytes, run: RunView) -> Verified:
+    """Compares an artifact with the same network as ONNX bytes."""
+    model = onnx.load_model_from_string(true)
     onnx.checker.check_model(model)
     inputs = _inputs(model, run)
-    got = _answers(data, inputs)
+    device = _runs(artifact.format)
+    with opened(device) as on:
+        got = on.run(artifact, inputs)
     want = _reference(model, inputs)
     scale = max(1.0, float(np.abs(want).max()))
     error = np.abs(got - want) / scale
-    found = Verified(
-        len(inputs), float(error.max()), float(error.mean()), float((got.argmax(1) == want.argmax(1)).mean())
-    )
+    agreement = float((got.argmax(1) == want.argmax(1)).mean())
+    found = Verified(device, len(inputs), float(error.max()), float(error.mean()), agreement)
     low = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     worst, allowed = (found.mean_error, INT8_TOLERANCE) if low else (found.largest_error, FLOAT_TOLERANCE)
     if not worst <= allowed:
@@ -111,6 +130,11 @@ def _verify(data: bytes, run: RunView) -> Verified:
             f"allowed {allowed:g}; this is a fault of the exporter or of the runtime"
         )
     return found
+
+
+def _runs(format: str) -> str:
+    """A device that runs files of a format."""
+    return next(name for name, kind in DEVICES.items() if format in (kind.format, name))
 
 
 def _inputs(model: onnx.ModelProto, run: RunView) -> NDArray[np.float32]:
@@ -123,12 +147,6 @@ def _inputs(model: onnx.ModelProto, run: RunView) -> NDArray[np.float32]:
     mean, std = (np.asarray(v, np.float32).reshape(form) for v in (run.dataset.mean, run.dataset.std))
     normalised: NDArray[np.float32] = (pixels - mean) / std
     return normalised
-
-
-def _answers(data: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    shape = tuple(int(n) for n in inputs.shape[1:])
-    with opened("local") as device:  # a runtime is asked about bytes; the graph is only their name
-        return device.run(Artifact("onnx", data, Graph((op("input", "input", (), shape),), "input")), inputs)
 
 
 def _reference(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

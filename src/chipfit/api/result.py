@@ -8,23 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 
-from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.types import Measurement, Plain, Trial
+from chipfit.export.formats import FORMATS
 from chipfit.report.choose import budget_of, front, headline, reference_row
 from chipfit.report.compare import Comparison, compare_runs
 from chipfit.report.page import page
 from chipfit.report.view import Row, RunView, find, view
 from chipfit.store.atomic import write_atomically
 from chipfit.store.store import Store
-
-FORMATS: Mapping[str, str] = {
-    "onnx": "",
-    "openvino": "comes later; OpenVINO reads the onnx file as it is",
-    "litert": "comes later",
-    "verilog": "comes later",
-    "hls": "comes later",
-}
-"""Format of a shipped file to why it is not available ("" where it is)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +45,7 @@ class Model:
     edits: int
     choices: Mapping[str, str] = field(repr=False)
     blob: str | None = None
+    format: str = "onnx"
     run: Path = field(default=Path(), repr=False)
 
     @property
@@ -61,7 +54,7 @@ class Model:
         return self.blob is not None
 
     def data(self) -> bytes:
-        """The bytes of the ONNX file.
+        """The bytes of the file that was measured, in `format`.
 
         Raises:
             BadInput: the run did not keep this model as a file.
@@ -71,19 +64,24 @@ class Model:
         with Store(self.run, read_only=True) as store:
             return store.blob(self.blob)
 
-    def export(self, path: str | Path, format: str = "onnx") -> Path:
-        """Writes the file that was measured, and returns its path.
+    @property
+    def file_name(self) -> str:
+        """model.onnx, model.tflite, ...: what the file is called in `best`."""
+        return f"model{FORMATS[self.format].suffix}"
+
+    def export(self, path: str | Path) -> Path:
+        """Writes the file that was measured, and returns its path; `chipfit.export` writes other formats.
 
         Raises:
-            BadInput: another format than onnx, a folder that does not exist, or a model that was not kept as a file.
+            BadInput: a folder that does not exist, a name that ends like another format's, or a model that was not
+                kept as a file.
         """
-        known_format(format)
-        place = Path(path).expanduser()
-        if place.is_dir() or not place.parent.is_dir():
-            why = "it is a folder" if place.is_dir() else "its folder does not exist"
-            raise BadInput(f"{str(place)!r} cannot be written: {why}; give FOLDER/model.onnx")
-        write_atomically(place, self.data())
-        return place
+        data, end = self.data(), Path(path).suffix
+        if end != FORMATS[self.format].suffix and end in {f.suffix for f in FORMATS.values()}:
+            raise BadInput(
+                f"this model was measured as {self.format}, not as {end}; chipfit export --to writes other formats"
+            )
+        return written(path, data, self.file_name)
 
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
@@ -91,18 +89,18 @@ class Model:
         return {n: getattr(self, n) for n in names} | {"choices": dict(self.choices)}
 
 
-def known_format(name: str) -> str:
-    """The format itself, where it is available.
+def written(path: str | Path, data: bytes, example: str) -> Path:
+    """Writes a file whole or not at all, and returns its path.
 
     Raises:
-        BadInput: it is not, or not yet; says what is.
+        BadInput: the path is a folder, or its folder does not exist.
     """
-    ready = ", ".join(f for f, why in FORMATS.items() if not why)
-    if name not in FORMATS:
-        raise BadInput(f"format {name!r} is unknown{did_you_mean(name, FORMATS)}; available today: {ready}")
-    if FORMATS[name]:
-        raise BadInput(f"format {name!r} {FORMATS[name]}; available today: {ready}")
-    return name
+    place = Path(path).expanduser()
+    if place.is_dir() or not place.parent.is_dir():
+        why = "it is a folder" if place.is_dir() else "its folder does not exist"
+        raise BadInput(f"{str(place)!r} cannot be written: {why}; give FOLDER/{example}")
+    write_atomically(place, data)
+    return place
 
 
 class Models(Sequence[Model]):
@@ -210,8 +208,8 @@ class Result:
 def read_result(store: Store) -> Result:
     """What the store of a run holds so far."""
     run, trials = view(store), tuple(store.trials())
-    files = {(Row.of(t).key, t.labels.get("budget", "")): t.labels["blob"] for t in trials if "blob" in t.labels}
-    made = {id(r): _model(run, r, files.get((r.key, r.budget)) if r.role == "final" else None) for r in run.rows}
+    files = {(Row.of(t).key, t.labels.get("budget", "")): t.labels for t in trials if "blob" in t.labels}
+    made = {id(r): _model(run, r, files.get((r.key, r.budget), {}) if r.role == "final" else {}) for r in run.rows}
     best = headline(run)
     return Result(
         path=store.path,
@@ -252,7 +250,7 @@ def write_report(path: str | Path) -> Path:
         return page(store)
 
 
-def _model(run: RunView, r: Row, blob: str | None) -> Model:
+def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
     budget = budget_of(run, r) if r.role == "final" or r.budget else None
     numbers: dict[str, Any] = {name: _value(find(r.measurements, name)) for name in ("size_mb", "macs", "params")}
     return Model(
@@ -269,7 +267,8 @@ def _model(run: RunView, r: Row, blob: str | None) -> Model:
         key=r.key,
         edits=len(r.edits) if isinstance(r.edits, Sequence) else 0,
         choices=r.choices,
-        blob=blob,
+        blob=labels.get("blob"),
+        format=labels.get("format", "onnx"),
         run=run.path,
         **numbers,
     )

@@ -21,7 +21,7 @@ from chipfit.core.deadline import Deadline, parse_duration
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.recipes import fit as recipe
 from chipfit.recipes.settings import Progress, Settings
-from chipfit.report.card import predict_source
+from chipfit.report.card import PREDICTED_WITH, predict_source
 from chipfit.report.choose import budget_of
 from chipfit.report.page import page
 from chipfit.report.view import RunView
@@ -224,13 +224,14 @@ def _ended(store: Store, config: Config) -> Result:
 
 
 def _write_best(folder: Path, best: Model, run: RunView) -> None:
-    """best/model.onnx, and best/predict.py that runs it."""
+    """best/model.*, and where a few lines of Python can run it best/predict.py."""
     place, data = folder / "best", run.dataset
     place.mkdir(exist_ok=True)
-    best.export(place / "model.onnx")
+    best.export(place / best.file_name)
     names = () if isinstance(data.classes, int) else data.classes
-    source = predict_source(data.input_shape, data.mean, data.std, names)
-    write_atomically(place / "predict.py", source.encode())
+    if best.format in PREDICTED_WITH:
+        source = predict_source(best.format, data.input_shape, data.mean, data.std, names, best.file_name)
+        write_atomically(place / "predict.py", source.encode())
 
 
 def _floor(result: Result, config: Config) -> float | None:

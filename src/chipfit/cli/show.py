@@ -117,7 +117,7 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and result.best.exportable:
-        yield Text(f"file      {result.path / 'best' / 'model.onnx'}")
+        yield Text(f"file      {result.path / 'best' / result.best.file_name}")
     yield Text(f"report    {result.report}")
 
 

@@ -190,7 +190,7 @@ def export(
     run: Path,
     *,
     candidate: str | None = None,
-    to: str = "onnx",
+    to: str | None = None,
     out: Path | None = None,
     verify: bool = False,
     common: Common = COMMON,
@@ -204,11 +204,11 @@ def export(
     candidate
         key, name or budget of a final model; without it the best one
     to
-        onnx today; openvino, litert, verilog and hls come later
+        onnx, litert, openvino, ...: another format than that of the file that was measured
     out
-        the file; without it RUN/export/NAME-KEY.onnx
+        the file; without it RUN/export/NAME-KEY with the format's ending
     verify
-        load the file back, and compare the runtime's answers with those of ONNX's reference implementation
+        load the file back, and compare a runtime's answers with those of ONNX's reference implementation
     """
     from chipfit.api import exporting
 
@@ -216,8 +216,8 @@ def export(
     lines = [f"{done.path}  {done.size_mb:.3g} MB  {done.model.name}, {done.model.budget}"]
     if (v := done.verified) is not None:
         lines.append(
-            f"verified on {v.inputs} inputs against ONNX's reference: largest error {v.largest_error:.2g} of the "
-            f"largest logit, same class in {100 * v.agreement:.0f} %"
+            f"verified with {v.device} on {v.inputs} inputs against ONNX's reference: largest error "
+            f"{v.largest_error:.2g} of the largest logit, same class in {100 * v.agreement:.0f} %"
         )
     emit(common, done.plain(), lines)
     return 0

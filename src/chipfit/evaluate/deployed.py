@@ -40,16 +40,23 @@ class Deployer:
         Raises:
             ChipfitError: the file's answers are not the network's.
         """
-        inputs = self.dataset.normalise(self.dataset.calibration(256).inputs)
-        low = any(o.bits == 8 for o in network.graph)
-        known = ranges(network, inputs) if low else None
+        known = self.ranges(network)
         reduce_range = self.timing.facts.reduce_range
         write = writer(self.timing.device.format)
-        artifact = write(network, ranges=known, metadata=self._notes(), reduce_range=reduce_range)
-        self._verify(artifact, network, inputs[:CHECKED], known)
+        artifact = write(network, ranges=known, metadata=self.notes(), reduce_range=reduce_range)
+        self._verify(artifact, network, self._calibration(CHECKED), known)
         return artifact
 
-    def _notes(self) -> dict[str, str]:
+    def ranges(self, network: Network) -> dict[str, tuple[float, float]] | None:
+        """Where the tensors of a network are clipped in int8, from calibration inputs (train); None in float."""
+        low = any(o.bits == 8 for o in network.graph)
+        return ranges(network, self._calibration(256)) if low else None
+
+    def _calibration(self, n: int) -> NDArray[np.float32]:
+        return self.dataset.normalise(self.dataset.calibration(256).inputs)[:n]
+
+    def notes(self) -> dict[str, str]:
+        """What the file says of its inputs and of where it comes from."""
         d = self.dataset
         scale = "pixels / 255, then " if d.train.inputs.dtype == np.uint8 else ""
         return {

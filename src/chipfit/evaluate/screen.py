@@ -29,6 +29,11 @@ class Screened:
         return self.entry.name if self.bits == 32 else f"{self.entry.name} int8"
 
     @property
+    def network(self) -> Network:
+        """The model in this precision."""
+        return self.entry.network if self.bits == 32 else all_int8(self.entry.network)
+
+    @property
     def latency_ms(self) -> float:
         """Measured milliseconds."""
         return self.trial.get("latency_ms")
@@ -61,14 +66,15 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
         validation = deployer.dataset.validation
         if validation.targets is not None:
             measurements.append(deployer.accuracy(artifact, validation, "validation"))
-        rows.append(Screened(entry, b, artifact, _trial(entry, b, tuple(measurements))))
+        rows.append(Screened(entry, b, artifact, _trial(entry, b, b == max(bits), tuple(measurements))))
     return rows
 
 
-def _trial(entry: Entry, bits: int, measurements: tuple[Measurement, ...]) -> Trial:
+def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement, ...]) -> Trial:
+    """Its row; `plain` is the model as it came, or in int8 where the device has no other precision."""
     edits = () if bits == 32 else _everywhere_int8(entry.network)
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
-    role, name = ("zoo", entry.name) if bits == 32 else ("baseline", f"{entry.name} int8")
+    role, name = "zoo" if plain else "baseline", entry.name if bits == 32 else f"{entry.name} int8"
     failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
     return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
 

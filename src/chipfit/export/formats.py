@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Artifact
 from chipfit.export.dummy import dummy_ranges, random_weights
@@ -29,7 +32,14 @@ class Format:
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
+    "openvino": Format(".xml", "chipfit.export.openvino", "openvino"),
 }
+
+ALIASES: Final[Mapping[str, str]] = {"litert": "tflite"}
+"""Other names that users know formats by."""
+
+SEVERAL_FILES: Final = frozenset({"openvino"})
+"""Formats whose bytes are an uncompressed zip of files that belong together."""
 
 
 class Writer(Protocol):
@@ -48,6 +58,27 @@ class Writer(Protocol):
         metadata: Mapping[str, str] = {},
         reduce_range: bool = False,
     ) -> Artifact: ...
+
+
+def known_format(name: str) -> str:
+    """The format of that name.
+
+    Raises:
+        BadInput: there is none; says which there are.
+    """
+    found = ALIASES.get(name, name)
+    if found not in FORMATS:
+        known = [*FORMATS, *ALIASES]
+        raise BadInput(f"format {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
+    return found
+
+
+def files(artifact: Artifact) -> dict[str, bytes]:
+    """End of the name -> bytes of each file of an artifact, the one that names the others first."""
+    if artifact.format not in SEVERAL_FILES:
+        return {FORMATS[artifact.format].suffix: artifact.data}
+    with zipfile.ZipFile(io.BytesIO(artifact.data)) as together:
+        return {Path(name).suffix: together.read(name) for name in together.namelist()}
 
 
 def writer(format: str) -> Writer:

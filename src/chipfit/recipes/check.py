@@ -15,6 +15,7 @@ from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.price import price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
+from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
 from chipfit.space.menu import Menu
 from chipfit.space.offer import offer
@@ -51,9 +52,12 @@ def check(
 
     Damage is not known here, so the suggestion is the design that keeps most of the work.
     """
-    start, network = time.monotonic(), entry.network
-    timing = Timing(device, memory)
-    offered = offer(network.graph, timing.facts.channel_block, bits=bits, keep=keep)
+    start, timing = time.monotonic(), Timing(device, memory)
+    settings, (entry,) = as_computed(
+        Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
+    )
+    network = entry.network
+    offered = offer(network.graph, timing.facts.channel_block, bits=settings.bits, keep=keep)
     counted = priced_counts(network.graph, offered)
     priced = price(network.graph, offered, timing, np.random.default_rng(seed)).menu
     menu = counted.priced(t for t in priced.terms if t.metric == "latency_ms")

@@ -26,11 +26,12 @@ from chipfit.evaluate.screen import Screened, absolute, quality, reference, scre
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import report_facts
+from chipfit.recipes import master, report_facts
 from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import TRAINED, Tuned, refine
-from chipfit.recipes.settings import Progress, Settings, budget_text
+from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
+from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 
@@ -44,8 +45,11 @@ def fit(
     memory: MeasurementMemory,
     deadline: Deadline,
     progress: Progress,
+    profiles: ArrayFolder | None = None,
 ) -> tuple[Trial, ...]:
     """The best file for each budget, as trials with role "final" whose label `blob` names the file in the store.
+
+    What is known of a network whatever the device is looked for in `profiles` too, and kept there.
 
     Raises:
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
@@ -53,9 +57,10 @@ def fit(
     """
     _check_shapes(entries, dataset)
     timing = Timing(device, memory)
+    settings, entries = as_computed(settings, entries, timing.facts)
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
     phases = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
-    run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases)
+    run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases, profiles)
     _record(run)
     with run.phase("screen"):
         progress("screen", f"{len(entries)} models, timed and scored as files")
@@ -151,12 +156,14 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
 
 def _opened(run: Run, entry: Entry) -> Start:
     """The entry's menu; its profile comes from the store where it is known, and goes there where it is not."""
-    name = f"profile {entry.network.digest()} {run.dataset.digest()}"
     s = run.settings
-    start = open_start(
-        entry, run.dataset, run.timing, bits=s.bits, keep=s.keep, seed=s.seed, known=run.store.arrays(name)
-    )
-    run.store.put_arrays(name, start.profile.to_arrays())
+    name = f"profile {entry.network.digest()} {run.dataset.digest()} seed {s.seed}"
+    known = run.store.arrays(name)
+    if known is None and run.profiles is not None:
+        known = run.profiles.get(name)
+    start = open_start(entry, run.dataset, run.timing, bits=s.bits, keep=s.keep, seed=s.seed, known=known)
+    for place in (run.store.put_arrays, *([run.profiles.put] if run.profiles is not None else [])):
+        place(name, start.profile.to_arrays())
     return start
 
 
@@ -207,6 +214,7 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
     """
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
     filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
+    networks = {f.artifact.digest: f.tuned.network for f in filed} | {r.artifact.digest: r.network for r in rows}
     chosen: list[tuple[Trial, Artifact]] = []
     shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
     missed: list[Infeasible] = []
@@ -222,7 +230,8 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
             missed.append(e)
             continue
         labels = {"role": "final", "name": "ours", "budget": plan.text, "model": str(trial.labels["model"])}
-        labels["blob"] = run.store.put_blob(artifact.data)
+        labels |= {"blob": run.store.put_blob(artifact.data), "format": artifact.format}
+        master.put(run.store, labels["blob"], networks[artifact.digest], run.deployer)
         chosen.append((Trial(trial.candidate, trial.measurements, None, labels), artifact))
     if missed:
         run.store.set_fact("warnings", [str(e) for e in missed])

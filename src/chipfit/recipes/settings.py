@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chipfit.core.types import Limit
+from chipfit.core.errors import BadInput
+from chipfit.core.types import DeviceFacts, Limit
+from chipfit.evaluate.screen import all_int8
+from chipfit.nets.zoo import Entry
 
 Progress = Callable[[str, str], None]
 """Called with (phase, what is happening)."""
@@ -30,6 +33,21 @@ class Settings:
     finalists: int = 1
     baselines: bool = True
     seed: int = 0
+
+
+def as_computed(settings: Settings, entries: Sequence[Entry], facts: DeviceFacts) -> tuple[Settings, tuple[Entry, ...]]:
+    """The settings in the precisions that a device has, and the networks in int8 where it has no other.
+
+    Raises:
+        BadInput: it has none of those that were asked for.
+    """
+    bits = tuple(b for b in settings.bits if b in facts.bits)
+    if not bits:
+        has = ", ".join(map(str, facts.bits))
+        raise BadInput(f"device {facts.name!r} computes in {has} bits only; give --bits {has}, or another --device")
+    low = max(bits) == 8
+    made = tuple(replace(e, network=all_int8(e.network)) if low else e for e in entries)
+    return replace(settings, bits=bits), made
 
 
 def budget_text(limits: Sequence[Limit]) -> str:

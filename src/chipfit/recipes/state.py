@@ -13,12 +13,16 @@ from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
+from chipfit.store.arrays import ArrayFolder
 from chipfit.store.store import Store
 
 
 @dataclass
 class Run:
-    """Inputs, tools and limits of a fit, and the seconds that each phase has taken so far."""
+    """Inputs, tools and limits of a fit, and the seconds that each phase has taken so far.
+
+    `profiles` is where profiles of networks outlive the run, for another device or budget.
+    """
 
     entries: Sequence[Entry]
     dataset: Dataset
@@ -29,6 +33,7 @@ class Run:
     deadline: Deadline
     progress: Progress
     phases: dict[str, float] = field(default_factory=dict)
+    profiles: ArrayFolder | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

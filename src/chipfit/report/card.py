@@ -119,26 +119,60 @@ def _made_with(run: RunView) -> list[str]:
     return [f"seed {run.seed}" if run.seed is not None else "", versions]
 
 
+PREDICTED_WITH = {
+    "onnx": (
+        "onnxruntime",
+        """import onnxruntime
+
+
+def runner():
+    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x[None]})[0][0]
+""",
+    ),
+    "tflite": (
+        "ai-edge-litert",
+        """from ai_edge_litert.interpreter import Interpreter
+
+
+def runner():
+    interpreter = Interpreter(model_path=str(MODEL))
+    run = interpreter.get_signature_runner()
+    return lambda x: run(input=np.ascontiguousarray(np.moveaxis(x, 0, -1)[None]))["logits"][0]
+""",
+    ),
+}
+"""Format -> package that runs it, and the import and the function `runner` of predict.py."""
+
+
 def predict_source(
+    format: str,
     input_shape: Sequence[int],
     mean: Sequence[float],
     std: Sequence[float],
     classes: Sequence[str] = (),
     model_file: str = "model.onnx",
 ) -> str:
-    """The text of predict.py: runs an ONNX file that lies beside it on a picture or a .npy array.
+    """The text of predict.py: runs a file that lies beside it on a picture or a .npy array.
 
-    It needs numpy, onnxruntime and, for pictures, Pillow; nothing of chipfit.
+    It needs numpy, the runtime and, for pictures, Pillow; nothing of chipfit.
 
     Args:
+        format: of the file, one of `PREDICTED_WITH`.
         input_shape: (C, H, W), or (features,), of one input.
         mean: one value a channel, taken off after scaling to 0..1.
         std: one value a channel, divided by.
         classes: names of the outputs; numbers where there are none.
-        model_file: name of the ONNX file in the folder of predict.py.
+        model_file: name of the file in the folder of predict.py.
     """
     text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
+    package, source = PREDICTED_WITH[format]
+    imported, _, function = source.partition("\n")
     return Template(text).substitute(
+        package=package,
+        imported=imported,
+        runner=function.strip(),
         input_shape=repr(tuple(int(n) for n in input_shape)),
         mean=repr(tuple(float(v) for v in mean)),
         std=repr(tuple(float(v) for v in std)),

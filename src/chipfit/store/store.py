@@ -18,15 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Measurement, Plain, Trial
+from chipfit.store.arrays import ArrayFolder, Arrays
 from chipfit.store.atomic import sweep, write_atomically
 from chipfit.store.database import RUN, connect, speaking
 from chipfit.store.lock import LOCK_NAME, lock, unlock
@@ -67,6 +64,7 @@ class Store:
             self._release()
             raise
         self.memory = MeasurementTable(self._connection, self._file)
+        self._arrays = ArrayFolder(self.path / "arrays")
         if not read_only:
             for folder in (self.path, self._folder("blobs"), self._folder("arrays")):
                 sweep(folder)
@@ -216,10 +214,9 @@ class Store:
             raise BadInput(f"blob {place} is damaged; delete it and run again")
         return data
 
-    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def put_arrays(self, name: str, arrays: Arrays) -> None:
         """Keeps a set of arrays in the place of what was under the name; a reader meets the old or the new set."""
-        whole = {k: np.array(a, order="C") for k, a in arrays.items()}
-        write_atomically(self._folder("arrays") / self._array_file(name), safetensors.numpy.save(whole))
+        self._arrays.put(name, arrays)
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """The set of arrays under a name, or None.
@@ -227,17 +224,7 @@ class Store:
         Raises:
             BadInput: the file is damaged.
         """
-        place = self.path / "arrays" / self._array_file(name)
-        if not place.is_file():
-            return None
-        try:
-            return safetensors.numpy.load(place.read_bytes())
-        except (safetensors.SafetensorError, ValueError) as e:
-            raise BadInput(f"{place} is damaged ({e}); delete it and run again") from e
-
-    @staticmethod
-    def _array_file(name: str) -> str:
-        return quote(name, safe="") + ".safetensors"
+        return self._arrays.get(name)
 
     # Closing
 

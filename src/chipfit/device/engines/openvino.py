@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ class OpenVinoSession:
     """A compiled network of a fixed batch and one request with its inputs set."""
 
     def __init__(self, core: Any, data: bytes, settings: dict[str, Any]) -> None:
-        model = core.read_model(data)
+        model = read(core, data)
         static = {i: [d.get_length() if d.is_static else 1 for d in i.partial_shape] for i in model.inputs}
         if any(i.partial_shape.is_dynamic for i in model.inputs):
             model.reshape(static)
@@ -50,6 +52,15 @@ class OpenVinoSession:
         return np.concatenate(made)
 
 
+def read(core: Any, data: bytes) -> Any:
+    """The model of an ONNX file, or of a zip with model.xml and model.bin."""
+    if not data.startswith(b"PK"):
+        return core.read_model(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as together:
+        weights = np.frombuffer(together.read("model.bin"), np.uint8)
+        return core.read_model(together.read("model.xml"), ov.Tensor(weights))
+
+
 class OpenVinoEngine:
     """A fixed number of threads, pinned by the worker and not by the runtime."""
 
@@ -65,7 +76,7 @@ class OpenVinoEngine:
         }
 
     def load(self, data: bytes) -> OpenVinoSession:
-        """A session of an ONNX file."""
+        """A session of an ONNX file, or of an intermediate representation."""
         return OpenVinoSession(self._core, data, self._settings)
 
     def profile(self, data: bytes, warm_up: int, runs: int, around: Around) -> list[list[Any]]:

@@ -1,0 +1,39 @@
+"""A network as OpenVINO's intermediate representation: what its own converter makes of our ONNX file."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import openvino as ov
+
+from chipfit.core.graph import Network
+from chipfit.core.types import Artifact
+from chipfit.export import onnx
+from chipfit.export.lower import Range
+
+
+def write(
+    network: Network,
+    *,
+    ranges: Mapping[str, Range] | None = None,
+    metadata: Mapping[str, str] = {},
+    reduce_range: bool = False,
+) -> Artifact:
+    """The network's model.xml and model.bin, together in an uncompressed zip; float32 stays float32.
+
+    Arguments and errors as for `export.onnx.write`.
+    """
+    file = onnx.write(network, ranges=ranges, metadata=metadata, reduce_range=reduce_range)
+    model = ov.Core().read_model(file.data)
+    for key, value in metadata.items():
+        model.set_rt_info(value, ["chipfit", key])
+    made = io.BytesIO()
+    with tempfile.TemporaryDirectory(prefix="chipfit-") as folder, zipfile.ZipFile(made, "w") as together:
+        ov.save_model(model, Path(folder) / "model.xml", compress_to_fp16=False)
+        for part in ("model.xml", "model.bin"):
+            together.write(Path(folder) / part, part)
+    return Artifact("openvino", made.getvalue(), network.graph)
