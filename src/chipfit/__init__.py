@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chipfit.api.exporting import export as export_run
     from chipfit.api.quick import check, profile
     from chipfit.api.result import Model, Result, compare, open_run
-    from chipfit.api.runs import fit, resume
+    from chipfit.api.runs import fit, fit_each, resume
     from chipfit.core.data import Dataset, Split
     from chipfit.core.errors import BadInput, ChipfitError, Infeasible
     from chipfit.core.types import Limit, Measurement, Trial
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadInput", "ChipfitError", "Dataset", "Infeasible", "Limit", "Measurement", "Model", "Result", "Split", "Trial",
-    "check", "compare", "export_run", "fit", "load_data", "open_run", "profile", "resume",
+    "check", "compare", "export_run", "fit", "fit_each", "load_data", "open_run", "profile", "resume",
 ]  # fmt: skip
 
 _HOMES = {
@@ -40,6 +40,7 @@ _HOMES = {
     "compare": "api.result:compare",
     "export_run": "api.exporting:export",
     "fit": "api.runs:fit",
+    "fit_each": "api.runs:fit_each",
     "load_data": "data.load:load_data",
     "open_run": "api.result:open_run",
     "profile": "api.quick:profile",

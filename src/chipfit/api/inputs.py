@@ -20,6 +20,7 @@ from chipfit.device.registry import open_device
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, load_models
 from chipfit.nets.trace import trace
+from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementTable
 
 ModelLike = str | Path | nn.Module | Entry
@@ -171,6 +172,11 @@ def opened(name: str) -> Iterator[Device]:
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
+
+
+def user_profiles() -> ArrayFolder:
+    """The user's own profiles of networks."""
+    return ArrayFolder(cache_folder() / "profiles", most_bytes=1e9)
 
 
 @contextmanager

@@ -8,13 +8,13 @@ measurement.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from chipfit.api import config_file
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened, user_memory
+from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened, user_memory, user_profiles
 from chipfit.api.result import Model, Result, read_result
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
@@ -112,6 +112,8 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
         BadInput: something cannot be used as it is, or the directory holds a run of other options.
         Infeasible: no design holds a budget.
     """
+    if len(config.devices) != 1:
+        raise BadInput(f"a run is for one device, not for {config.device!r}; chipfit.fit_each takes several")
     deadline = Deadline.after(parse_duration(config.time))
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
@@ -124,6 +126,66 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
         if store.finished:
             return _ended(store, config)
         return _go(store, config, load(config, objects), deadline, progress)
+
+
+def fit_each(
+    model: ModelLike | Sequence[ModelLike],
+    *,
+    data: str | Path | Dataset,
+    devices: Sequence[str],
+    time: str = "10m",
+    out: str | Path,
+    **options: Any,
+) -> dict[str, Result | Infeasible]:
+    """Fits to several devices, each in a run of its own: device to its result, or to why no design suits it.
+
+    What is known of the networks whatever the device is found out once. Arguments as for `fit`.
+
+    Args:
+        model: as for `fit`.
+        data: as for `fit`.
+        devices: see `chipfit devices`.
+        time: for all; each run gets an equal part.
+        out: folder of the run directories, each called like its device.
+        options: the others of `fit`.
+
+    Raises:
+        BadInput: an argument that cannot be used.
+    """
+    part = _part(time, len(devices))
+    return _each(
+        devices, lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options)
+    )
+
+
+def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, Result | Infeasible]:
+    """`fit_each` for the devices of a configuration, in folders of its directory."""
+    names, folder = config.devices, config.directory
+    part = _part(config.time, len(names))
+
+    def one(name: str) -> Result:
+        def tell(phase: str, detail: str) -> None:
+            (progress or _silent)(phase, f"{name}: {detail}")
+
+        return run(config.changed(device=name, out=str(folder / name), time=part), progress=tell)
+
+    return _each(names, one)
+
+
+def _part(time: str, n: int) -> str:
+    """An equal part of a time, as options say it."""
+    return f"{parse_duration(time) / max(1, n):g}s"
+
+
+def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | Infeasible]:
+    """Each device's result; one that no design suits does not keep the others from theirs."""
+    found: dict[str, Result | Infeasible] = {}
+    for name in dict.fromkeys(devices):
+        try:
+            found[name] = one(name)
+        except Infeasible as e:
+            found[name] = e
+    return found
 
 
 def resume(
@@ -177,8 +239,9 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
         tell = progress or _silent
         try:
             recipe.fit(
-                inputs.entries, inputs.dataset, device, settings, store, memory, _left(store, config, deadline), tell
-            )
+                inputs.entries, inputs.dataset, device, settings, store, memory, _left(store, config, deadline), tell,
+                user_profiles(),
+            )  # fmt: skip
         except Infeasible:
             page(store)  # what was measured on the way is worth reading
             raise

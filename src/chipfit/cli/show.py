@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from chipfit.core.errors import Infeasible
 from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
@@ -119,6 +120,15 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     if result.best is not None and result.best.exportable:
         yield Text(f"file      {result.path / 'best' / result.best.file_name}")
     yield Text(f"report    {result.report}")
+
+
+def each(found: Mapping[str, Result | Infeasible]) -> list[RenderableType]:
+    """The results on several devices, one behind the other."""
+    parts: list[RenderableType] = []
+    for name, result in found.items():
+        body = [Text(f"mind      {result}")] if isinstance(result, Infeasible) else summary(result)
+        parts += ["", Text(name, style="bold"), *body]
+    return parts
 
 
 def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:

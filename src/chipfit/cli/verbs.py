@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 import webbrowser
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -53,12 +54,13 @@ def fit(
     options = configured(model, config, limits, effort, networks, freedom, common)
     from chipfit.api import runs
 
+    several = len(options.devices) > 1
     try:
         with following(common, parse_duration(options.time)) as progress:
-            result = runs.run(options, progress=progress)
+            found = runs.run_each(options, progress=progress) if several else runs.run(options, progress=progress)
     except KeyboardInterrupt:
         return stopped(options.directory)
-    return show_result(common, result)
+    return show_result(common, found) if not isinstance(found, dict) else show_each(common, found)
 
 
 def resume(run: Path, *, time: str | None = None, limits: Limits = NO_LIMITS, common: Common = COMMON) -> int:
@@ -97,6 +99,16 @@ def show_result(common: Common, result: Result) -> int:
 
     emit(common, result.plain(), [] if common.json else show.summary(result))
     return 0
+
+
+def show_each(common: Common, found: Mapping[str, Result | Infeasible]) -> int:
+    """The results on several devices; the exit code of what no design suits, where there is one."""
+    from chipfit.cli import show
+
+    missed = [e for e in found.values() if isinstance(e, Infeasible)]
+    plain = {n: {"error": str(r)} if isinstance(r, Infeasible) else r.plain() for n, r in found.items()}
+    emit(common, plain, [] if common.json else show.each(found))
+    return missed[0].exit_code if missed else 0
 
 
 def profile(
