@@ -14,10 +14,12 @@ import made_up
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.device import canary
+from chipfit.device.ncnn import Ncnn
 from chipfit.device.null import Null
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
+from chipfit.device.torch import TorchEager
 from chipfit.export.formats import timing_artifact, timing_bytes
 from chipfit.testing import DeviceLaws
 
@@ -60,3 +62,11 @@ class TestOnnxRuntime(_OnProcessor):
 
 class TestOpenVino(_OnProcessor):
     kind = OpenVino
+
+
+class TestTorchEager(_OnProcessor):
+    kind = TorchEager
+
+
+class TestNcnn(_OnProcessor):
+    kind = Ncnn

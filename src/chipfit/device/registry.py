@@ -35,6 +35,18 @@ DEVICES: Mapping[str, DeviceKind] = {
         "openvino",
         "chipfit.device.openvino:OpenVino",
     ),
+    "torch": DeviceKind(
+        "safetensors",
+        "PyTorch, eager, in float32 on one core of this machine's processor, measured",
+        "torch",
+        "chipfit.device.torch:TorchEager",
+    ),
+    "ncnn": DeviceKind(
+        "ncnn",
+        "ncnn, in float32 on one core of this machine's processor, measured",
+        "ncnn",
+        "chipfit.device.ncnn:Ncnn",
+    ),
     "null": DeviceKind(
         "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
     ),
