@@ -15,11 +15,13 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.device import canary
 from chipfit.device.litert import LiteRt, LiteRtBuiltin
+from chipfit.device.ncnn import Ncnn
 from chipfit.device.null import Null
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
 from chipfit.device.registry import DEVICES
+from chipfit.device.torch import TorchEager
 from chipfit.export.formats import timing_artifact, timing_bytes
 from chipfit.testing import DeviceLaws
 
@@ -71,3 +73,11 @@ class TestLiteRt(_OnProcessor):
 
 class TestLiteRtBuiltin(_OnProcessor):
     kind = LiteRtBuiltin
+
+
+class TestTorchEager(_OnProcessor):
+    kind = TorchEager
+
+
+class TestNcnn(_OnProcessor):
+    kind = Ncnn

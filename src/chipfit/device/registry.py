@@ -47,6 +47,18 @@ DEVICES: Mapping[str, DeviceKind] = {
         "ai_edge_litert",
         "chipfit.device.litert:LiteRtBuiltin",
     ),
+    "torch": DeviceKind(
+        "safetensors",
+        "PyTorch, eager, in float32 on one core of this machine's processor, measured",
+        "torch",
+        "chipfit.device.torch:TorchEager",
+    ),
+    "ncnn": DeviceKind(
+        "ncnn",
+        "ncnn, in float32 on one core of this machine's processor, measured",
+        "ncnn",
+        "chipfit.device.ncnn:Ncnn",
+    ),
     "null": DeviceKind(
         "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
     ),

@@ -31,6 +31,8 @@ class Format:
 
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
+    "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors"),
+    "ncnn": Format(".ncnn", "chipfit.export.ncnn", "numpy"),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
     "openvino": Format(".xml", "chipfit.export.openvino", "openvino"),
 }
@@ -93,6 +95,17 @@ def writer(format: str) -> Writer:
         raise BadInput(f"{format} files need {package}, which is not installed; run: pip install {package}")
     write: Writer = import_module(known.module).write
     return write
+
+
+def only_float(graph: Graph, runtime: str) -> None:
+    """Refuses int8 operators, for writers that have none.
+
+    Raises:
+        ValueError: an operator has 8 bits.
+    """
+    for o in graph:
+        if o.bits == 8:
+            raise ValueError(f"{runtime} has no int8 form of operator {o.name!r} ({o.kind}); ask for fp32")
 
 
 def timing_artifact(graph: Graph, format: str = "onnx") -> Artifact:

@@ -73,6 +73,15 @@ def fused(graph: Graph, o: Op) -> bool:
     return before.kind in FUSING and _alone(graph, before)
 
 
+def ends(o: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Padding after each spatial axis of a pool that reads `shape`, with what a last window that hangs over needs."""
+    over = [
+        (n - 1) * s + k - p - size
+        for n, s, k, p, size in zip(o.shape[1:], o["stride"], o["kernel"], o["padding"], shape[1:], strict=True)
+    ]
+    return tuple(max(p, v) for p, v in zip(o["padding"], over, strict=True))
+
+
 def _merge_pads(graph: Graph) -> Iterator[Op]:
     """The operators with zero padding of the spatial axes done by the convolutions that read it, where only such do.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from chipfit.core.graph import Op
+from chipfit.export.lower import ends
 
 Attribute = int | float | Sequence[int]
 
@@ -88,22 +89,13 @@ def _batch_norm(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[
     sheet.node("BatchNormalization", ins, out, o.name, epsilon=float(o["eps"]))
 
 
-def _ends(o: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Padding after each spatial axis, with what a last window that `ceil` lets hang over needs beyond it."""
-    over = [
-        (n - 1) * s + k - p - size
-        for n, s, k, p, size in zip(o.shape[1:], o["stride"], o["kernel"], o["padding"], shape[1:], strict=True)
-    ]
-    return tuple(max(p, v) for p, v in zip(o["padding"], over, strict=True))
-
-
 def _max_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    pads = (*o["padding"], *_ends(o, shape))
+    pads = (*o["padding"], *ends(o, shape))
     sheet.node("MaxPool", ins, out, o.name, kernel_shape=o["kernel"], strides=o["stride"], pads=pads)
 
 
 def _avg_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    pads, count = (*o["padding"], *_ends(o, shape)), o["count_include_pad"]
+    pads, count = (*o["padding"], *ends(o, shape)), o["count_include_pad"]
     if count and pads[2:] != o["padding"]:
         # the given padding counts in the mean, what hangs over does not: the first has to become values
         axes = [0, 0, *o["padding"]] * 2

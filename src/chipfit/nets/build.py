@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -48,10 +48,16 @@ class GraphModule(nn.Module):
 
     def capture(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """The outputs of the named operators for inputs (n, C, H, W)."""
-        wanted, values = set(names), {self.graph.ops[0].name: x}
+        values = {o.name: y for o, y in self.walk(x)}
+        return {n: values[n] for n in set(names)}
+
+    def walk(self, x: Tensor) -> Iterator[tuple[Op, Tensor]]:
+        """Each operator, the input first, and its output for inputs (n, C, H, W), computed when it is asked for."""
+        values = {self.graph.ops[0].name: x}
+        yield self.graph.ops[0], x
         for o, (function, _) in zip(self.graph.ops[1:], self._plan, strict=True):
             values[o.name] = function(*(values[i] for i in o.inputs))
-        return {n: values[n] for n in wanted}
+            yield o, values[o.name]
 
     def layer(self, o: Op) -> nn.Module:
         """The torch layer of an operator with weights."""
