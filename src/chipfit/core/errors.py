@@ -27,6 +27,10 @@ class BadInput(ChipfitError):
     exit_code = 2
 
 
+class OutOfTime(ChipfitError):
+    """A deadline came before there was any answer."""
+
+
 class Untraceable(BadInput):
     """A model that holds an operator without a rule; the message names the operator."""
 

@@ -32,16 +32,13 @@ class Format:
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
     "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors"),
-    "ncnn": Format(".ncnn", "chipfit.export.ncnn", "numpy"),
+    "ncnn": Format(".param", "chipfit.export.ncnn", "numpy"),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
     "openvino": Format(".xml", "chipfit.export.openvino", "openvino"),
 }
 
 ALIASES: Final[Mapping[str, str]] = {"litert": "tflite"}
 """Other names that users know formats by."""
-
-SEVERAL_FILES: Final = frozenset({"openvino"})
-"""Formats whose bytes are an uncompressed zip of files that belong together."""
 
 
 class Writer(Protocol):
@@ -77,10 +74,14 @@ def known_format(name: str) -> str:
 
 def files(artifact: Artifact) -> dict[str, bytes]:
     """End of the name -> bytes of each file of an artifact, the one that names the others first."""
-    if artifact.format not in SEVERAL_FILES:
-        return {FORMATS[artifact.format].suffix: artifact.data}
-    with zipfile.ZipFile(io.BytesIO(artifact.data)) as together:
-        return {Path(name).suffix: together.read(name) for name in together.namelist()}
+    data = artifact.data
+    if artifact.format == "openvino":
+        with zipfile.ZipFile(io.BytesIO(data)) as together:
+            return {Path(name).suffix: together.read(name) for name in together.namelist()}
+    if artifact.format == "ncnn":
+        end = 8 + int.from_bytes(data[:8], "little")
+        return {".param": data[8:end], ".bin": data[end:]}
+    return {FORMATS[artifact.format].suffix: data}
 
 
 def writer(format: str) -> Writer:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
 from chipfit.evaluate.design import MARGIN, Design, fitted, thrifty, timed
@@ -172,7 +172,7 @@ def corrected(
         if np.all(better.scale == 1.0):
             return plain
         held = _held(start, limits, timing, better.scale)
-    except Infeasible:
+    except (Infeasible, OutOfTime):
         return plain
     return min(plain, held, key=lambda d: start.confirmed_damage(d.assignment))
 

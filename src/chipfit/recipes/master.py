@@ -29,11 +29,14 @@ def write(store: Store, blob: str, format: str) -> Artifact:
     """The network behind a file, in a format.
 
     Raises:
-        BadInput: the run kept none, being of an older version; or the format needs a package.
+        BadInput: the run kept none, being of an older version; the format needs a package, or cannot express it.
     """
     arrays, about = store.arrays(f"master {blob}"), store.fact(f"master {blob}")
     if arrays is None or not isinstance(about, dict):
         raise BadInput(f"run {store.path} kept the file alone, which cannot be written as {format}; run it again")
     network = Network(Graph.from_json(about["graph"]), arrays)
     ranges = {name: (low, high) for name, (low, high) in about["ranges"].items()}
-    return writer(format)(network, ranges=ranges, metadata=about["notes"], reduce_range=about["reduce_range"])
+    try:
+        return writer(format)(network, ranges=ranges, metadata=about["notes"], reduce_range=about["reduce_range"])
+    except ValueError as e:  # an operator or a precision that the format has no form of
+        raise BadInput(f"this model cannot be written as {format}: {e}") from e

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import BadInput, ChipfitError, Infeasible, did_you_mean
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime, did_you_mean
 from chipfit.core.types import METRICS, Limit
 from chipfit.search.program import Program, Row, Tables, linearise, spread, tabulate, total
 from chipfit.space.menu import Assignment, Menu
@@ -57,7 +57,7 @@ def assign(
         Infeasible: no assignment is within the limits; `nearest` has the least reachable value of each limited metric
             alone (the most, for an `at_least` limit).
         BadInput: the menu has no terms for a metric, or a limit is relative.
-        ChipfitError: the deadline came before any assignment was found.
+        OutOfTime: the deadline came before any assignment was found.
     """
     for name in (objective, *(x.metric for x in limits)):
         _known(menu, name)
@@ -161,7 +161,7 @@ def _milp(
         if answer.x is not None:
             return np.asarray(answer.x)
         if answer.status == _OUT_OF_TIME and first != _INFEASIBLE:
-            raise ChipfitError("time ran out before the solver found an assignment within the limits; give it more")
+            raise OutOfTime("time ran out before the solver found an assignment within the limits; give it more")
         first = first or answer.status
     if _INFEASIBLE in (first, answer.status):
         return None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import ChipfitError
+from chipfit.core.errors import OutOfTime
 from chipfit.core.types import Limit
 from chipfit.search.assign import assign
 from chipfit.space.menu import Assignment, Menu
@@ -64,7 +64,7 @@ def search_coefficients(
 
     Raises:
         Infeasible: no assignment is within the limits.
-        ChipfitError: the deadline came before the plain optimum was found.
+        OutOfTime: the deadline came before the plain optimum was found.
     """
     until = deadline or Deadline.never()
     plain = assign(menu, limits, objective=objective, deadline=deadline)
@@ -104,7 +104,5 @@ def _solved(
     """The optimum for these coefficients, or None when the time ran out first."""
     try:
         return assign(menu, limits, objective=objective, scale=at, deadline=until)
-    except ChipfitError:
-        if not until.passed():
-            raise
+    except OutOfTime:
         return None
