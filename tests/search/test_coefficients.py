@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import ChipfitError, Infeasible
+from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.types import Limit
 from chipfit.search import coefficients as module
 from chipfit.search.coefficients import search_coefficients
@@ -137,7 +137,7 @@ def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.Monke
     def slow(*args: object, scale: np.ndarray | None = None, **kw: object) -> Assignment:
         if scale is not None:
             now[0] = 9.0
-            raise ChipfitError("time ran out")
+            raise OutOfTime("time ran out")
         return real(*args, **kw)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "assign", slow)
@@ -145,7 +145,7 @@ def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.Monke
     found = search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0), deadline=deadline)
     assert found.assignment == PLAIN
     now[0] = 0.0
-    with pytest.raises(ChipfitError, match="time ran out"):
+    with pytest.raises(OutOfTime, match="time ran out"):
         search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0))
 
 
