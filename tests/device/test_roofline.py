@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from chipfit.core.graph import Graph, op
-from chipfit.device.roofline import Roofline, op_times, owner, probe, traffic
+from chipfit.device.roofline import Roofline, by_operator, op_times, owner, probe, traffic
 
 ROOF = Roofline(macs_per_ms=100.0, macs8_per_ms=400.0, bytes_per_ms=1000.0, launch_ms=0.5)
 WINDOW = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "bias": 0}
@@ -85,3 +85,15 @@ def test_probing_by_hand() -> None:
     assert found.macs8_per_ms == macs
     assert found.bytes_per_ms == 8 * 2 * 2**20
     assert found.launch_ms == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("kind", ["Conv", "Convolution", "CONV_2D", "Conv2D", "DEPTHWISE_CONV_2D"])
+def test_every_runtime_s_word_for_a_convolution_leads_to_it(kind: str) -> None:
+    found = by_operator([("relu1", kind, 2.0), ("relu1", "Relu", 1.0)], _block())
+    assert found == {("conv1", "conv"): 2.0, ("relu1", "relu"): 1.0}
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "MatMul", "FullyConnected", "FULLY_CONNECTED"])
+def test_every_runtime_s_word_for_a_dense_layer_leads_to_it(kind: str) -> None:
+    ops = (op("x", "input", (), (4,)), op("fc", "linear", ("x",), (4,), "fc", bias=1), op("act", "relu", ("fc",), (4,)))
+    assert by_operator([("act", kind, 2.0)], Graph(ops, "act")) == {("fc", "linear"): 2.0}

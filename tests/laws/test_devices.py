@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import made_up
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.device import canary
+from chipfit.device.ethos_u import EthosU, EthosU55, EthosU65, EthosU85
 from chipfit.device.litert import LiteRt, LiteRtBuiltin
 from chipfit.device.ncnn import Ncnn
 from chipfit.device.null import Null
@@ -21,16 +21,23 @@ from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
 from chipfit.device.registry import DEVICES
+from chipfit.device.tflite_micro import TfliteMicro
 from chipfit.device.torch import TorchEager
 from chipfit.export.formats import timing_artifact, timing_bytes
 from chipfit.testing import DeviceLaws
 
 
+def _needs(device: str) -> None:
+    if package := DEVICES[device].missing:
+        pytest.skip(f"{package} is not installed")
+
+
 class _Small(DeviceLaws):
     format = "onnx"
+    bits = 32
 
     def artifacts(self) -> Sequence[Artifact]:
-        return [timing_artifact(canary.chain(channels, 1, 6), self.format) for channels in (4, 8)]
+        return [timing_artifact(canary.chain(channels, 1, 6, self.bits), self.format) for channels in (4, 8)]
 
     def inputs(self) -> NDArray[np.float32]:
         return np.random.default_rng(0).standard_normal((3, 4, 6, 6), np.float32)
@@ -49,9 +56,7 @@ class _OnProcessor(_Small):
     @classmethod
     def _calibrated(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
         """A made-up scale, facts and roofline: the laws are about measuring, not about calibration."""
-        needs = DEVICES[cls.kind.name].requires
-        if find_spec(needs) is None:
-            pytest.skip(f"{needs} is not installed")
+        _needs(cls.kind.name)
         cls.format = cls.kind.format
         cls.folder = made_up.calibrated(cls.kind, tmp_path_factory.mktemp("cache"))
 
@@ -81,3 +86,34 @@ class TestTorchEager(_OnProcessor):
 
 class TestNcnn(_OnProcessor):
     kind = Ncnn
+
+
+class TestTfliteMicro(_OnProcessor):
+    kind = TfliteMicro
+
+
+class _Npu(_Small):
+    format = "tflite"
+    bits = 8
+    kind: type[EthosU]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _installed(cls) -> None:
+        _needs(cls.kind.name)
+        pytest.importorskip("ai_edge_litert")
+
+    def open(self) -> Device:
+        return self.kind(timing_bytes)
+
+
+class TestEthosU55(_Npu):
+    kind = EthosU55
+
+
+class TestEthosU65(_Npu):
+    kind = EthosU65
+
+
+class TestEthosU85(_Npu):
+    kind = EthosU85

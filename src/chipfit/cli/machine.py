@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -47,7 +46,7 @@ def devices(*, common: Common = COMMON) -> int:
     rows = []
     for name, kind in DEVICES.items():
         names = ", ".join([name, *(alias for alias, target in ALIASES.items() if target == name)])
-        state = "ready" if find_spec(kind.requires) is not None else f"pip install {kind.requires}"
+        state = f"pip install {kind.missing}" if kind.missing else "ready"
         plain.append({"name": name, "format": kind.format, "about": kind.about, "state": state})
         rows.append([names, kind.format, state, kind.about])
     emit(common, plain, [show.table("", ("device", "format", "state", "what it is"), rows, left=4)])

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.types import Fidelity, Measurement
+from chipfit.core.types import Fidelity, Measurement, Provenance
 from chipfit.device.canary import VERSION
 
 BLOCK_S: Mapping[Fidelity, float] = {"quick": 0.013, "final": 0.04}
@@ -142,6 +142,6 @@ def latency(blocks: Sequence[Block], fidelity: Fidelity, where: str, load: float
     return Measurement("latency_ms", value, "measured", where, protocol(fidelity), sure, len(blocks), details)
 
 
-def failed(reason: str, where: str) -> Measurement:
+def failed(reason: str, where: str, provenance: Provenance = "measured") -> Measurement:
     """What stands in the place of a latency that could not be measured: nan, and why."""
-    return Measurement("latency_ms", math.nan, "measured", where, f"failed: {reason}", math.nan, 0)
+    return Measurement("latency_ms", math.nan, provenance, where, f"failed: {reason}", math.nan, 0)

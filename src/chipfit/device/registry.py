@@ -14,12 +14,18 @@ from chipfit.device.canary import Write
 
 @dataclass(frozen=True, slots=True)
 class DeviceKind:
-    """One line of the list: the format it takes, what it is, what pip must install, and where its class is."""
+    """One line of the list: its format, what it is, the module it needs, its class, and what pip calls the module."""
 
     format: str
     about: str
     requires: str
     home: str
+    package: str = ""
+
+    @property
+    def missing(self) -> str:
+        """What pip must install, empty where it is there."""
+        return "" if find_spec(self.requires) else self.package or self.requires
 
 
 DEVICES: Mapping[str, DeviceKind] = {
@@ -40,12 +46,42 @@ DEVICES: Mapping[str, DeviceKind] = {
         "LiteRT with XNNPACK on one core of this machine's processor, measured",
         "ai_edge_litert",
         "chipfit.device.litert:LiteRt",
+        "ai-edge-litert",
     ),
     "litert-builtin": DeviceKind(
         "tflite",
         "LiteRT's built-in kernels on one core of this machine's processor, measured",
         "ai_edge_litert",
         "chipfit.device.litert:LiteRtBuiltin",
+        "ai-edge-litert",
+    ),
+    "tflite-micro": DeviceKind(
+        "tflite",
+        "TensorFlow Lite for Microcontrollers: its memory, and a class of latency on this machine, simulated",
+        "tflite_micro",
+        "chipfit.device.tflite_micro:TfliteMicro",
+        "tflite-micro",
+    ),
+    "ethos-u55": DeviceKind(
+        "tflite",
+        "Arm's NPU with 128 MACs a cycle at 500 MHz, shared SRAM, int8 only, simulated by Vela",
+        "ethosu",
+        "chipfit.device.ethos_u:EthosU55",
+        "ethos-u-vela",
+    ),
+    "ethos-u65": DeviceKind(
+        "tflite",
+        "Arm's NPU with 256 MACs a cycle at 1 GHz, 384 KB of SRAM, int8 only, simulated by Vela",
+        "ethosu",
+        "chipfit.device.ethos_u:EthosU65",
+        "ethos-u-vela",
+    ),
+    "ethos-u85": DeviceKind(
+        "tflite",
+        "Arm's newest NPU with 256 MACs a cycle at 1 GHz, 384 KB of SRAM, int8 only, simulated by Vela",
+        "ethosu",
+        "chipfit.device.ethos_u:EthosU85",
+        "ethos-u-vela",
     ),
     "torch": DeviceKind(
         "safetensors",
@@ -78,10 +114,8 @@ def open_device(name: str, write: Write) -> Device:
     if kind is None:
         known = [*DEVICES, *ALIASES]
         raise BadInput(f"device {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
-    if find_spec(kind.requires) is None:
-        raise BadInput(
-            f"device {name!r} needs {kind.requires}, which is not installed; run: pip install {kind.requires}"
-        )
+    if package := kind.missing:
+        raise BadInput(f"device {name!r} needs {package}, which is not installed; run: pip install {package}")
     module, _, cls = kind.home.partition(":")
     device: Device = getattr(importlib.import_module(module), cls)(write)
     return device

@@ -20,6 +20,9 @@ from chipfit.device.facts import Latency
 OUTPUT = "logits"
 """What files call the network's output, after which a runtime may name the node that makes it."""
 
+_DENSE = ("GEMM", "MATMUL", "FULLYCONNECTED")
+"""What runtimes call a dense layer, in capitals."""
+
 _CHANNELS, _DEPTH, _SIZE = 128, 2, 28
 _ADDS, _VALUES = 8, 1 << 18
 
@@ -73,12 +76,13 @@ def owner(node: str, graph: Graph) -> str | None:
 
 
 def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:
-    """The convolution (or dense layer) that a node of ONNX type `kind` computes, given the operator it is named after.
+    """The convolution (or dense layer) that a node of a runtime's `kind` computes, given what it is named after.
 
     A fused node is named after the *last* operator in it: "relu3" for conv3 + bn3 + add3 + relu3. So the way back
     from there leads to the work, which is the nearest one that no other node has been found to do.
     """
-    want = "conv" if "Conv" in kind else "linear" if "Gemm" in kind or "MatMul" in kind else ""
+    plain = kind.upper().replace("_", "")
+    want = "conv" if "CONV" in plain else "linear" if any(k in plain for k in _DENSE) else ""
     level = [name] if want else []
     for _ in range(5):
         for n in level:
@@ -91,9 +95,19 @@ def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:
 def op_times(nodes: Sequence[tuple[str, str, float]], graph: Graph, total_ms: float, roof: Roofline) -> list[OpTime]:
     """Operators, slowest first, their times scaled to sum up to `total_ms`.
 
-    Nodes of one operator (its convolution, its requantisation) are added up. What the runtime added by itself, such
-    as a change of layout, keeps the runtime's name and type, with no MACs and "memory" as its bottleneck. An operator
-    that was fused into another has no row.
+    What the runtime added by itself, such as a change of layout, keeps the runtime's name and type, with no MACs and
+    "memory" as its bottleneck.
+    """
+    times = by_operator(nodes, graph)
+    scale = total_ms / (sum(times.values()) or 1.0)
+    rows = [_row(graph, name, kind, us * scale, roof) for (name, kind), us in times.items()]
+    return sorted(rows, key=lambda r: -r.ms)
+
+
+def by_operator(nodes: Sequence[tuple[str, str, float]], graph: Graph) -> dict[tuple[str, str], float]:
+    """(operator, kind) to what its nodes (its convolution, its requantisation) take together, in running order.
+
+    A node that is of no operator keeps the runtime's name and type. An operator that was fused into another has none.
     """
     times: dict[tuple[str, str], float] = {}
     taken: set[str] = set()
@@ -104,9 +118,7 @@ def op_times(nodes: Sequence[tuple[str, str, float]], graph: Graph, total_ms: fl
             taken.add(name)
         key = (name, graph[name].kind) if name else (node or kind, kind)
         times[key] = times.get(key, 0.0) + us
-    scale = total_ms / (sum(times.values()) or 1.0)
-    rows = [_row(graph, name, kind, us * scale, roof) for (name, kind), us in times.items()]
-    return sorted(rows, key=lambda r: -r.ms)
+    return times
 
 
 def _row(graph: Graph, name: str, kind: str, ms: float, roof: Roofline) -> OpTime:

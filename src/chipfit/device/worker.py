@@ -1,8 +1,8 @@
 """The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
 
 `python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads), then "load",
-"time", "run" and "profile". It imports numpy, one runtime and the standard library only, lives as long as its parent,
-and times one block per request; what a block means is `protocol`'s business.
+"time", "run", "profile" and "estimate". It imports numpy, one runtime and the standard library only, lives as long as
+its parent, and times one block per request; what a block means is `protocol`'s business.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from chipfit.device.engines.engine import Engine, Session
+from chipfit.device.engines.engine import Engine, Estimator, Session
 from chipfit.device.wire import Blob, Header, receive, send
 
 WARM_UP = 5
@@ -49,13 +49,15 @@ class Loaded:
 
 
 class Worker:
-    """Sessions by digest, dropped least recently used, and the four requests on them."""
+    """Sessions by digest, dropped least recently used, and the requests on them."""
 
     def __init__(self, engine: str, cores: list[int], threads: int, keep: int, keep_bytes: int) -> None:
         self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
         self.loaded: OrderedDict[str, Loaded] = OrderedDict()
         self.pinned_to = _pin(cores)
-        self.engine: Engine = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
+        made: Any = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
+        self.engine: Engine = made  # or an estimator, or both: the device asks for nothing that its engine has not
+        self.estimator: Estimator = made
         self.real_time = _scheduled(True)
         _scheduled(False)
         # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of
@@ -157,6 +159,10 @@ class Worker:
         """Mean us of each node over `runs` runs, as [name, type, us] in running order."""
         return {"nodes": self.engine.profile(bytes(data), WARM_UP, runs, lambda: self._burst(0.0))}
 
+    def estimate(self, options: list[str], data: bytearray) -> Header:
+        """What the engine tells of a file without timing it."""
+        return self.estimator.estimate(bytes(data), options)
+
     def _session(self, digest: str) -> Loaded:
         """The session of a digest, now the most recently used."""
         self.loaded.move_to_end(digest)
@@ -214,6 +220,8 @@ def _answer(worker: Worker, header: Header, blobs: list[bytearray]) -> tuple[Hea
             return worker.time(**header)
         if verb == "run":
             return worker.run(**header, data=blobs[0])
+        if verb == "estimate":
+            return worker.estimate(**header, data=blobs[0]), []
         return worker.profile(**header, data=blobs[0]), []
     except Exception as e:  # runtimes' own errors share no base class, and all are the artifact's fault here
         line = " ".join(str(e).split()) or type(e).__name__

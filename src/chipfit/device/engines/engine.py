@@ -48,6 +48,22 @@ class Engine(Protocol):
         ...
 
 
+class Estimator(Protocol):
+    """What tells of a file without a clock: a compiler that estimates, an allocator that records."""
+
+    version: str
+
+    def estimate(self, data: bytes, options: Sequence[str]) -> dict[str, Any]:
+        """What is known of a file, as JSON-ready values; may raise anything, which is the file's fault."""
+        ...
+
+
+CUTS_S = 10.0
+"""Seconds after which cuts are run no further rounds, beyond the first `CUTS_LEAST`."""
+
+CUTS_LEAST = 5
+
+
 def seeded(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """What is bound to an input: standard normal values, zeros where it takes whole numbers."""
     normal = rng.standard_normal(tuple(shape), np.float32)
@@ -72,10 +88,13 @@ def cut_times(steps: Sequence[Callable[[], object]], warm_up: int, runs: int, ar
     """Us of each operator, where `steps[n]` runs the network up to operator n: differences of medians, 0 at least.
 
     The cuts are run by turns, so that all have seen the same moments; what an earlier cut took longer than a later one
-    is noise, and counts for none.
+    is noise, and counts for none. Rounds end early where they would take too long: there are as many cuts as operators.
     """
     times: list[list[int]] = [[] for _ in steps]
+    end = time.perf_counter() + CUTS_S
     for n in range(warm_up + runs):
+        if n >= warm_up + CUTS_LEAST and time.perf_counter() > end:
+            break
         for mine, step in zip(times, steps, strict=True):
             with around():
                 start = time.perf_counter_ns()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flatbuffers
@@ -35,21 +35,31 @@ class LiteRtSession:
         """First output for all rows, one at a time: the batch is in the file's reshapes."""
         if len(self._given) != 1:
             raise ValueError(f"the network has {len(self._given)} inputs; only those with one can be run")
-        given, made = self._given[0], self._made[0]["index"]
-        wanted = np.ascontiguousarray(_channels_last(rows), given["dtype"])
-        if wanted.shape[1:] != tuple(given["shape"][1:]):
-            raise ValueError(f"the network takes {tuple(given['shape'][1:])}, channels last, not {wanted.shape[1:]}")
-        answers = []
-        for n in range(len(wanted)):
-            self.interpreter.set_tensor(given["index"], wanted[n : n + 1])
+        given = self._given[0]
+
+        def one(row: NDArray[Any]) -> NDArray[Any]:
+            self.interpreter.set_tensor(given["index"], row)
             self.interpreter.invoke()
-            answers.append(self.interpreter.get_tensor(made))
-        together = np.concatenate(answers)
-        return np.moveaxis(together, -1, 1) if together.ndim == 4 else together
+            return self.outputs()[0]
+
+        return answers(rows, given["shape"], given["dtype"], one)
 
 
-def _channels_last(rows: NDArray[Any]) -> NDArray[Any]:
-    return np.moveaxis(rows, 1, -1) if rows.ndim == 4 else rows
+def answers(
+    rows: NDArray[np.float32], shape: Sequence[int], dtype: Any, one: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    """What `one` gives for each row (1, ...) of an input of this shape and type, together.
+
+    Rows (n, C, H, W) reach it channels-last, and its answers come back channels-first.
+
+    Raises:
+        ValueError: the network takes rows of another shape.
+    """
+    wanted = np.ascontiguousarray(np.moveaxis(rows, 1, -1) if rows.ndim == 4 else rows, dtype)
+    if wanted.shape[1:] != tuple(shape[1:]):
+        raise ValueError(f"the network takes {tuple(shape[1:])}, channels last, not {wanted.shape[1:]}")
+    together = np.concatenate([one(wanted[n : n + 1]) for n in range(len(wanted))])
+    return np.moveaxis(together, -1, 1) if together.ndim == 4 else together
 
 
 class LiteRtEngine:
