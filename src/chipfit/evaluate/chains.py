@@ -166,10 +166,14 @@ class _Writer:
         return self.put(unit.act, (name,), shape, unit.bits) if unit.act else name
 
     def done(self, last: str) -> Graph:
-        """Ends in a mean where there is a map, so that the size of the answer does not count."""
+        """Ends in a mean where there is a map, so that the size of the answer does not count.
+
+        It is int8 where all else is, for devices that have no other precision.
+        """
         shape = next(o.shape for o in self.ops if o.name == last)
         if len(shape) == 3:
-            last = self.put("global_pool", (last,), (shape[0],), 32, keep=0)
+            bits = 8 if all(o.bits == 8 for o in self.ops[1:]) else 32
+            last = self.put("global_pool", (last,), (shape[0],), bits, keep=0)
         return Graph(tuple(self.ops), last)
 
 

@@ -62,7 +62,7 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
     latencies = deployer.latency([a for *_, a in found], "final")
     rows = []
     for (entry, b, artifact), latency in zip(found, latencies, strict=True):
-        measurements: list[Measurement] = [latency, *deployer.sizes(artifact)]
+        measurements: list[Measurement] = [latency, *deployer.sizes(artifact, latency)]
         validation = deployer.dataset.validation
         if validation.targets is not None:
             measurements.append(deployer.accuracy(artifact, validation, "validation"))

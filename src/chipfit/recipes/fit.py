@@ -248,7 +248,7 @@ def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, .
     filed = []
     for t, artifact, first in zip(tuned, artifacts, latencies, strict=True):
         latency = _steady(run, artifact, first, budgets[t.budget])
-        measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact)]
+        measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact, latency)]
         if t.predicted_ms is not None:
             measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
         if run.dataset.validation.targets is not None:

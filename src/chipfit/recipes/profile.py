@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from chipfit.core.protocols import Device
 from chipfit.core.types import OpTime
 from chipfit.evaluate.counts import peak_memory_mb
+from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import Timing
-from chipfit.export.formats import writer
+from chipfit.export.formats import timing_artifact, writer
 from chipfit.nets.zoo import Entry
 from chipfit.store.memory import MeasurementMemory
 
@@ -26,9 +27,12 @@ class Profile:
 
 
 def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
-    """Times the network as float32, whole and by operator."""
-    artifact = writer(device.format)(entry.network)
-    (latency,) = Timing(device, memory).artifacts([artifact], "final")
-    graph = entry.network.graph
+    """Times the network, whole and by operator: as float32, or as int8 where the device has no other precision."""
+    timing, graph = Timing(device, memory), entry.network.graph
+    if 32 in timing.facts.bits:
+        artifact = writer(device.format)(entry.network)
+    else:
+        artifact = timing_artifact(all_int8(entry.network).graph, device.format)
+    (latency,) = timing.artifacts([artifact], "final")
     rows = tuple(device.profile(artifact))
     return Profile(latency.value, artifact.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows)
