@@ -20,6 +20,9 @@ from chipfit.device.facts import Latency
 OUTPUT = "logits"
 """What files call the network's output, after which a runtime may name the node that makes it."""
 
+_WORKERS = (("Conv", "ConvTranspose", "conv"), ("Gemm", "MatMul", "linear"))
+"""Parts of ONNX types with the kinds of operators that such nodes compute."""
+
 _CHANNELS, _DEPTH, _SIZE = 128, 2, 28
 _ADDS, _VALUES = 8, 1 << 18
 
@@ -78,11 +81,11 @@ def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:
     A fused node is named after the *last* operator in it: "relu3" for conv3 + bn3 + add3 + relu3. So the way back
     from there leads to the work, which is the nearest one that no other node has been found to do.
     """
-    want = "conv" if "Conv" in kind else "linear" if "Gemm" in kind or "MatMul" in kind else ""
+    want = next((kinds for kinds in _WORKERS if any(k in kind for k in kinds)), ())
     level = [name] if want else []
     for _ in range(5):
         for n in level:
-            if graph[n].kind == want and n not in taken:
+            if graph[n].kind in want and n not in taken:
                 return n
         level = [i for n in level for i in graph[n].inputs]
     return name
