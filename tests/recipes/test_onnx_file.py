@@ -122,6 +122,17 @@ def test_a_profile_finds_the_operators_of_a_file(device: Processor) -> None:
     assert sum(r.ms for r in found.rows if r.kind == "Conv") > 0.5 * sum(r.ms for r in found.rows)
 
 
+def test_a_convolution_keeps_its_name_where_a_scale_is_folded_into_it(device: Processor, tmp_path: Path) -> None:
+    text = """
+    g (float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y) <float[8, 8, 3, 3] w, float[1, 8, 1, 1] s> {
+        c = Conv <pads = [1, 1, 1, 1]> (x, w)
+        m = Mul (c, s)
+        y = Relu (m)
+    }"""
+    rows = device.profile(read(write(tmp_path / "m.onnx", text)))
+    assert [(r.op, r.macs) for r in rows if r.macs] == [("c", 8 * 72 * 256)]
+
+
 def test_what_is_not_finite_says_so(device: Processor, tmp_path: Path) -> None:
     file = read(write(tmp_path / "m.onnx", NOT_FINITE))
     with pytest.raises(ChipfitError, match=f"m.onnx cannot be timed on {device.name}: an output is not finite"):
