@@ -3,8 +3,8 @@
     python benchmarks/inner_loop.py [--quick] [--json] [--full]
 
 Both ways end in a quick measurement, loading and runs included, on the same random edits of zoo networks; they
-alternate network by network. Nothing is remembered from one network to the next. torch exports ONNX only: its way ends on
-ONNX Runtime where the device takes another format, converters to which would cost it seconds more.
+alternate network by network. Nothing is remembered from one network to the next. torch exports ONNX only: its way
+ends on ONNX Runtime where the device takes another format, converters to which would cost it seconds more.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from chipfit.cli.options import Common, Effort, Freedom, Limits, Networks, confi
 from chipfit.data import fashion_mnist
 from chipfit.device.null import Null
 from chipfit.nets.zoo import manifest
+from onnx_files import write
 
 NET = """
 import torch
@@ -188,6 +189,39 @@ def test_check_tells_what_can_be_reached(capsys: pytest.CaptureFixture[str]) -> 
     hard = answer(capsys, *model, "--max", "latency_ms=1%", code=3)["net-build"]
     assert not hard["feasible"]
     assert 0 < hard["reachable"]["latency_ms"] < hard["reference"]["latency_ms"]
+
+
+MLP = "mlp (float[n, 64] x) => (float[n, 64] y) <float[64, 64] w> { a = MatMul (x, w) y = Relu (a) }"
+
+
+def test_a_file_is_profiled_beside_a_model(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    write(here / "m.onnx", MLP)
+    found = answer(capsys, "profile", "net.py:build", "m.onnx", "--device", "null", "--input-shape", "1,8,8", code=2)
+    assert "m.onnx: input 'x' is (n, 64), which --input-shape 1,8,8 does not fit" in found["error"]
+    found = answer(capsys, "profile", "zoo:fashion-mnist/lenet5", "m.onnx", "--device", "null")
+    assert list(found) == ["lenet5", "m.onnx"]
+    assert (found["m.onnx"]["macs"], found["m.onnx"]["params"]) == (64**2, 64**2)
+    assert [r["kind"] for r in found["m.onnx"]["rows"]] == ["MatMul", "Relu"]
+
+
+def test_a_file_is_checked_as_it_is_and_in_int8(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    write(here / "m.onnx", MLP)
+    words = ["check", "m.onnx", "--device", "null", "--input-shape", "5,64"]
+    found = answer(capsys, *words, "--max", "size_mb=60%")["m.onnx"]
+    assert [(v["bits"], v["holds"]) for v in found["versions"]] == [(32, False), (8, True)]
+    assert found["versions"][0]["values"]["macs"] == 5 * 64**2
+    answer(capsys, *words, "--max", "size_mb=1%", code=3)
+    assert main([*words, "--max", "size_mb=60%", "-q"]) == 0
+    out = capsys.readouterr().out
+    assert "m.onnx: int8 is not faster, 1.00 ± 0.00 times as fast" in out, "the device that counts knows no int8 file"
+    assert "its accuracy is not known" in out
+
+
+def test_python_takes_the_path_of_a_file(here: Path) -> None:
+    path = Path(write(here / "m.onnx", MLP))
+    assert chipfit.profile(path, device="null")[str(path)].macs == 64**2
+    checked = chipfit.check(path, limits={"latency_ms": "100%"}, device="null", bits=(32,))
+    assert checked[str(path)].feasible
 
 
 # Runs

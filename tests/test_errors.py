@@ -16,6 +16,7 @@ from PIL import Image
 
 import chipfit
 from chipfit.cli import main
+from onnx_files import write
 
 MODEL = """
 import torch
@@ -188,6 +189,27 @@ def test_options_that_cannot_be_used(
     here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: list[str]
 ) -> None:
     refused(fit(*words), capsys, *said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (fit(model="net.onnx"), ["'net.onnx'", "can be profiled and checked, not fitted"]),
+        (["profile", "net.onnx", "--device", "null"], ["net.onnx is not a whole ONNX file"]),
+        (["profile", "none.onnx", "--device", "null"], ["none.onnx cannot be read: No such file"]),
+        (["check", "net.onnx", "--device", "null"], ["no limit was given"]),
+        (
+            ["check", "m.onnx", "--device", "null", "--max", "latency_ms=5", "--keep", "a"],
+            ["leave --weights and --keep"],
+        ),
+    ],
+)
+def test_files_that_cannot_be_used(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: list[str]
+) -> None:
+    (here / "net.onnx").write_bytes(b"no model")
+    write(here / "m.onnx", "g (float[1, 4] x) => (float[1, 4] a) { a = Relu (x) }")
+    refused(words, capsys, *said)
 
 
 def test_no_budget_at_all(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

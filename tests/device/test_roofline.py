@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chipfit.core.graph import Graph, op
+from chipfit.core.graph import Graph, Op, op
 from chipfit.device.roofline import Roofline, by_operator, op_times, owner, probe, traffic
 
 ROOF = Roofline(macs_per_ms=100.0, macs8_per_ms=400.0, bytes_per_ms=1000.0, launch_ms=0.5)
@@ -69,6 +69,17 @@ def test_fused_nodes_are_found_by_the_way_back() -> None:
     assert sum(r.ms for r in rows) == pytest.approx(2.0)
     assert rows[0].ms == pytest.approx(1.0)
     assert rows[0].macs == 2 * 2 * 9 * 16
+
+
+def test_a_file_of_others_has_its_own_kinds() -> None:
+    ops = (
+        op("x", "input", (), (1, 2, 4, 4)),
+        Op("constant w", "Constant", (), (2, 2, 3, 3), (("macs", 0),)),
+        Op("c1", "Conv", ("x", "constant w"), (1, 2, 4, 4), (("macs", 576),)),
+        Op("r1", "Relu", ("c1",), (1, 2, 4, 4), (("macs", 0),)),
+    )
+    (row,) = op_times([("r1_nchwc", "Conv", 30.0)], Graph(ops, "r1"), 2.0, ROOF)
+    assert (row.op, row.kind, row.macs, row.bytes) == ("c1", "Conv", 576, 4 * (32 + 36 + 32))
 
 
 def test_parts_of_one_operator_are_added_up() -> None:

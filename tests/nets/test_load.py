@@ -108,7 +108,11 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}", (1, 8, 8), r"write it like .*mine.py:build"),
         ("timm:resnet18", None, "timm models come later"),
         ("hf:microsoft/resnet-18", None, "Hugging Face models come later"),
-        ("model.onnx", None, ".onnx files as input come later; today zoo:fashion-mnist and FILE.py:FUNCTION work"),
+        (
+            "model.onnx",
+            None,
+            "can be profiled and checked, not fitted: .*; today zoo:fashion-mnist and FILE.py:FUNCTION",
+        ),
         ("model.pt2", None, ".pt2 files as input come later"),
         ("model.pth", None, "holds weights, not the network; give FILE.py:FUNCTION with --weights model.pth"),
         ("resnet8", None, "model 'resnet8' is not known; today zoo:fashion-mnist"),

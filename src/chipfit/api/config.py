@@ -114,7 +114,7 @@ class Config(BaseModel):
     keep: Texts = _said((), "layers, or beginnings of their names, that stay as they are")
     exclude: Texts = _said((), "the same as keep, by the word that other pruners use")
     input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = _said(
-        None, "C,H,W of one input; without it that of the data"
+        None, "C,H,W of one input; without it that of the data. Of an ONNX file the input whose dimensions are open"
     )
     resize: Annotated[str | None, BeforeValidator(_text)] = _said(None, "HEIGHTxWIDTH that pictures are resized to")
     normalize: Annotated[str | None, BeforeValidator(_text)] = _said(
@@ -149,7 +149,8 @@ class Config(BaseModel):
         if self.normalize is not None:
             parse_normalize(self.normalize)
         shape = self.input_shape
-        if shape is not None and (len(shape) not in (1, 3) or min(shape) < 1):
+        any_length = set(self.models) == set(self.files)
+        if shape is not None and (not (len(shape) in (1, 3) or any_length) or min(shape, default=0) < 1):
             raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
         if not set(self.bits) <= {32, 8} or not self.bits:
             raise BadInput(
@@ -161,6 +162,11 @@ class Config(BaseModel):
             if (value := getattr(self, name)) < least:
                 raise BadInput(f"--{name} {value} is too small; give {least} or more")
         return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The models that are ONNX files."""
+        return tuple(m for m in self.models if Path(m).suffix == ".onnx")
 
     @property
     def budget_sets(self) -> tuple[Budget, ...]:

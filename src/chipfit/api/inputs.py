@@ -14,9 +14,11 @@ from chipfit.api.config import Config
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
+from chipfit.core.types import Artifact
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.registry import open_device
+from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, load_models
 from chipfit.nets.trace import trace
@@ -132,6 +134,21 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
         elif isinstance(model, nn.Module):
             made.append(_traced(name.removeprefix(OBJECT), model, shape))
     return tuple(made)
+
+
+def load_all(config: Config, given: Given) -> tuple[tuple[Entry, ...], dict[str, Artifact]]:
+    """The networks, and the ONNX files by their paths: for what takes both.
+
+    Raises:
+        BadInput: one of them cannot be used.
+    """
+    files = {path: read(path, config.input_shape) for path in config.files}
+    networks = tuple(m for m in config.models if m not in files)
+    if files and not networks and (config.weights or config.kept):
+        raise BadInput("ONNX files hold their weights and keep their layers; leave --weights and --keep out")
+    entries = load_entries(config.changed(models=networks), given, None) if networks or not files else ()
+    check_kept(config.kept, entries)
+    return entries, files
 
 
 def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Entry:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, ModelLike, check_kept, load_entries, opened, user_memory
+from chipfit.api.inputs import Given, ModelLike, load_all, opened, user_memory
 from chipfit.api.runs import LimitsLike
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Limit
 from chipfit.recipes import check as check_recipe
+from chipfit.recipes import onnx_file
 from chipfit.recipes import profile as profile_recipe
 from chipfit.recipes.check import Feasibility
+from chipfit.recipes.onnx_file import FileFeasibility
 from chipfit.recipes.profile import Profile
 
 
@@ -23,10 +25,11 @@ def profile(
     weights: Sequence[str | Path] = (),
     input_shape: Sequence[int] | None = None,
 ) -> dict[str, Profile]:
-    """Where the time of each model goes on a device, as float32: model name to its profile.
+    """Where the time of each model goes on a device, as float32, or as the ONNX file is: model name to its profile.
 
     Raises:
         BadInput: a model or device that cannot be used.
+        ChipfitError: the device cannot run the file.
     """
     given = Given.of(model)
     config = Config.of({"models": given.names, "weights": list(weights), "device": device, "input_shape": input_shape})
@@ -36,8 +39,9 @@ def profile(
 def profile_of(config: Config, given: Given | None = None) -> dict[str, Profile]:
     """`profile` for a configuration."""
     with opened(config.device) as on, user_memory() as memory:
-        entries = load_entries(config, given or Given(), None)
-        return {e.name: profile_recipe.profile(e, on, memory) for e in entries}
+        entries, files = load_all(config, given or Given())
+        found = {e.name: profile_recipe.profile(e, on, memory) for e in entries}
+        return found | {path: onnx_file.profile(path, file, on, memory) for path, file in files.items()}
 
 
 def check(
@@ -50,10 +54,11 @@ def check(
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
     seed: int = 0,
-) -> dict[str, Feasibility]:
+) -> dict[str, Feasibility | FileFeasibility]:
     """Whether each model can be brought within the limits on a device: model name to what can be reached, and how.
 
-    Nothing is trained and no data is needed. A share such as "60%" is of the model itself, as float32.
+    Nothing is trained and no data is needed. A share such as "60%" is of the model itself, as float32. Of an ONNX file
+    the file itself and its int8 version are timed.
 
     Raises:
         BadInput: a model, device or limit that cannot be used.
@@ -66,15 +71,17 @@ def check(
     return check_of(config, given)
 
 
-def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibility]:
+def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibility | FileFeasibility]:
     """`check` for a configuration."""
     limits = [Limit.parse(text) for text in config.max]
     if not limits:
         raise BadInput("no limit was given; give --max latency_ms=5, or --max latency_ms=60%")
     with opened(config.device) as on, user_memory() as memory:
-        entries = load_entries(config, given or Given(), None)
-        check_kept(config.kept, entries)
-        return {
+        entries, files = load_all(config, given or Given())
+        found: dict[str, Feasibility | FileFeasibility] = {
             e.name: check_recipe.check(e, on, limits, memory, keep=config.kept, bits=config.bits, seed=config.seed)
             for e in entries
+        }
+        return found | {
+            path: onnx_file.check(file, on, limits, memory, bits=config.bits) for path, file in files.items()
         }

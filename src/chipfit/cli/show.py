@@ -16,6 +16,7 @@ from chipfit.report.view import Budget, Row
 if TYPE_CHECKING:
     from chipfit.api.result import Model, Result
     from chipfit.recipes.check import Feasibility
+    from chipfit.recipes.onnx_file import FileFeasibility
     from chipfit.recipes.profile import Profile
 
 NONE = "–"
@@ -160,12 +161,20 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
     return parts
 
 
-def feasibility(found: dict[str, Feasibility]) -> list[RenderableType]:
+def feasibility(found: Mapping[str, Feasibility | FileFeasibility]) -> list[RenderableType]:
     """Whether each model can be brought within the limits, and how."""
+    from chipfit.recipes.onnx_file import FileFeasibility  # loads runtimes, which `--help` does without
+
+    files = {name: f for name, f in found.items() if isinstance(f, FileFeasibility)}
+    networks = {name: f for name, f in found.items() if not isinstance(f, FileFeasibility)}
+    return [*(_networks(networks) if networks else ()), *(_files(files) if files else ())]
+
+
+def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
     rows: list[list[RenderableType]] = [
         [
             name,
-            Text("yes", style="green") if f.feasible else Text("no", style="red"),
+            _yes(f.feasible),
             _pairs(f.reference),
             _pairs(f.reachable),
             _pairs({m: v for m, v in f.predicted.items() if m in f.reference}),
@@ -183,6 +192,28 @@ def feasibility(found: dict[str, Feasibility]) -> list[RenderableType]:
         for layer, why in f.untouched:
             parts.append(Text(f"{name}: {layer} stays: {why}", style="dim"))
     return parts
+
+
+def _files(found: Mapping[str, FileFeasibility]) -> list[RenderableType]:
+    rows: list[list[RenderableType]] = []
+    notes = []
+    for name, f in found.items():
+        for v in f.versions:
+            word = {32: "as it is", 8: "int8"}[v.bits]
+            rows.append([name, word, _yes(v.holds), *(number(v.values.get(m)) for m in ("latency_ms", "size_mb"))])
+            if v.reason:
+                notes.append(f"{name}, {word}: {v.reason}")
+        if f.speedup is not None and f.error is not None:
+            said = "faster" if f.faster else "not faster"
+            notes.append(f"{name}: int8 is {said}, {f.speedup:.2f} ± {f.error:.2f} times as fast")
+    if any(v.bits == 8 and v.values for f in found.values() for v in f.versions):
+        notes.append("int8 was calibrated on random inputs: its time is measured, its accuracy is not known")
+    shown = table("", ("file", "version", "holds", "ms", "MB"), rows, left=3)
+    return [shown, *(Text(line, style="dim") for line in notes)]
+
+
+def _yes(holds: bool) -> Text:
+    return Text("yes", style="green") if holds else Text("no", style="red")
 
 
 def _pairs(values: dict[str, float]) -> str:

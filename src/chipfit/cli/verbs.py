@@ -122,7 +122,7 @@ def profile(
     Parameters
     ----------
     model
-        zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION (with --input-shape); several are profiled in turn
+        zoo:fashion-mnist/resnet8, FILE.py:FUNCTION (with --input-shape) or FILE.onnx; several are profiled in turn
     """
     options = configured(model, None, networks, common)
     from chipfit.api import quick
@@ -146,7 +146,7 @@ def check(
     Parameters
     ----------
     model
-        zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION (with --input-shape); several are checked in turn
+        zoo:fashion-mnist/resnet8, FILE.py:FUNCTION (with --input-shape) or FILE.onnx; several are checked in turn
     """
     options = configured(model, None, limits, networks, freedom, common)
     from chipfit.api import quick

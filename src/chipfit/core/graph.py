@@ -48,6 +48,9 @@ slice       axis (without batch), start, stop, step
 pad         pads: (before, after) of each axis without batch, flattened
 softmax     axis, counted without the batch axis
 leaky_relu  slope (float)
+
+A kind with a capital is an ONNX operator of a file that was not made here: it has macs (int), counted; a `Constant` is
+an array that such operators read. A graph of these is counted and profiled, never edited or built.
 """
 
 
@@ -152,6 +155,8 @@ class Graph:
             shapes = {"weight": (o.shape[-1], self.in_shape(o)[-1])}
         elif o.kind == "batch_norm":
             return {f"{o.weights}.{n}": (o.shape[0],) for n in ("weight", "bias", "running_mean", "running_var")}
+        elif o.kind == "Constant":
+            return {o.name: o.shape}
         else:
             return {}
         if o["bias"]:
@@ -161,7 +166,7 @@ class Graph:
     def macs(self, o: Op) -> int:
         """Multiply-accumulates of one operator for one input (convolutions and linear layers)."""
         if o.kind not in ("conv", "linear"):
-            return 0
+            return int(o["macs"]) if o.kind[0].isupper() else 0
         weight = self.weight_shapes(o)[f"{o.weights}.weight"]
         return o.size * math.prod(weight[1:])
 

@@ -21,7 +21,7 @@ MS_PER_OP = 0.002
 
 BATCH = 64
 
-FREE = frozenset({"input", "batch_norm", "flatten", "reshape"})
+FREE = frozenset({"input", "batch_norm", "flatten", "reshape", "Constant"})
 """Kinds that a runtime folds away."""
 
 

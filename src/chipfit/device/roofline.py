@@ -20,8 +20,11 @@ from chipfit.device.facts import Latency
 OUTPUT = "logits"
 """What files call the network's output, after which a runtime may name the node that makes it."""
 
-_DENSE = ("GEMM", "MATMUL", "FULLYCONNECTED")
-"""What runtimes call a dense layer, in capitals."""
+_WORKERS = (
+    (frozenset({"CONV"}), frozenset({"conv", "Conv", "ConvTranspose"})),
+    (frozenset({"GEMM", "MATMUL", "FULLYCONNECTED"}), frozenset({"linear", "Gemm", "MatMul"})),
+)
+"""Parts of what runtimes call a node, in capitals, with the kinds of operators that such nodes compute."""
 
 _CHANNELS, _DEPTH, _SIZE = 128, 2, 28
 _ADDS, _VALUES = 8, 1 << 18
@@ -82,11 +85,11 @@ def _worker_behind(name: str, kind: str, graph: Graph, taken: Set[str]) -> str:
     from there leads to the work, which is the nearest one that no other node has been found to do.
     """
     plain = kind.upper().replace("_", "")
-    want = "conv" if "CONV" in plain else "linear" if any(k in plain for k in _DENSE) else ""
+    want = next((kinds for parts, kinds in _WORKERS if any(p in plain for p in parts)), frozenset[str]())
     level = [name] if want else []
     for _ in range(5):
         for n in level:
-            if graph[n].kind == want and n not in taken:
+            if graph[n].kind in want and n not in taken:
                 return n
         level = [i for n in level for i in graph[n].inputs]
     return name

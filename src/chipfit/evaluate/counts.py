@@ -57,11 +57,14 @@ def counted(graph: Graph) -> tuple[Measurement, ...]:
 
 def peak_memory_mb(graph: Graph) -> float:
     """Megabytes of activations alive at the worst moment, operators run in order, batch norm and ReLU in place."""
+    in_place_kinds = ("batch_norm", "relu", "relu6", "flatten", "BatchNormalization", "Relu", "Flatten")
     last = {i: n for n, o in enumerate(graph) for i in o.inputs}
     alive: dict[str, float] = {}
     peak = 0.0
     for n, o in enumerate(graph):
-        in_place = o.kind in ("batch_norm", "relu", "relu6", "flatten") and last.get(o.inputs[0]) == n
+        if o.kind == "Constant":
+            continue
+        in_place = o.kind in in_place_kinds and last.get(o.inputs[0]) == n
         alive[o.name] = o.size * o.bits / 8
         peak = max(peak, sum(alive.values()) - (alive[o.inputs[0]] if in_place else 0.0))
         for i in o.inputs:

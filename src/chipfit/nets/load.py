@@ -165,8 +165,13 @@ def _unsupported(spec: str) -> BadInput:
         if spec.startswith(prefix):
             return BadInput(f"model {spec!r}: {what}; write a function that builds it; {_NOW}")
     suffix = Path(spec).suffix
-    if suffix in (".onnx", ".pt2"):
-        return BadInput(f"model {spec!r}: {suffix} files as input come later; {_NOW}")
+    if suffix == ".onnx":
+        return BadInput(
+            f"model {spec!r}: an ONNX file can be profiled and checked, not fitted: there is no way back to a network "
+            f"that trains; {_NOW}"
+        )
+    if suffix == ".pt2":
+        return BadInput(f"model {spec!r}: .pt2 files as input come later; {_NOW}")
     if suffix in (".pt", ".pth", ".safetensors"):
         return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
     return BadInput(f"model {spec!r} is not known; {_NOW}")

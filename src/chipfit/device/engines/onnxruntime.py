@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from chipfit.device.engines.engine import Around, in_batches, middle_mean, seeded
 
+CONTAINERS = frozenset({"If", "Loop", "Scan"})
+"""Types whose nodes hold others, which the profile lists, too."""
+
 
 class OnnxRuntimeSession:
     """A session and its binding: binding saves 3-5 us a run of Python's share."""
@@ -88,13 +91,15 @@ def node_times(events: Sequence[Mapping[str, Any]], warm_up: int) -> list[list[A
     """[name, type, us] of each node in ONNX Runtime's JSON profile, in running order, without the first runs.
 
     The profile counts whole microseconds, rounded down, so half of one is added: the mean over many runs then has a
-    finer grain than one microsecond, as long as the times vary by about as much.
+    finer grain than one microsecond, as long as the times vary by about as much. What holds nodes has no row: its time
+    is theirs.
     """
     found: dict[tuple[str, str], list[float]] = {}
     for e in events:
         if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"):
             key = (e["name"].removesuffix("_kernel_time"), e.get("args", {}).get("op_name", ""))
-            found.setdefault(key, []).append(float(e["dur"]))
+            if key[1] not in CONTAINERS:
+                found.setdefault(key, []).append(float(e["dur"]))
     return [[name, kind, middle_mean(times[warm_up:]) + 0.5] for (name, kind), times in found.items()]
 
 
