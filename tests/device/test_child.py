@@ -110,6 +110,22 @@ def test_a_worker_whose_parent_was_killed_ends_too() -> None:
     assert _gone(int(out.stdout))
 
 
+def test_real_time_priority_is_taken_only_where_asked_for(child: Child, small: Small) -> None:
+    assert not child.start()["real_time"]
+    asked = Child("onnxruntime", [0], 1, real_time=True)
+    try:
+        about = asked.start()
+        try:
+            os.sched_setscheduler(about["pid"], os.SCHED_FIFO, os.sched_param(1))
+            permitted = True
+        except PermissionError:
+            permitted = False
+        assert about["real_time"] == permitted
+        assert about["clock"] == "wall" or not permitted
+    finally:
+        asked.close()
+
+
 def test_an_interrupted_request_does_not_leave_half_an_answer(
     child: Child, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,7 @@ def test_recipes_measure_marginal_cost() -> None:
     assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
     assert conv(8, 8, stride=2).out_size == (4, 4)
     assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
-    assert beside(conv(8, 16, stride=2), 3).total_macs == 3 * 8 * 16 * 9 * 16
+    assert beside([conv(8, 16, stride=2)], 3).total_macs == 3 * 8 * 16 * 9 * 16
     narrow = recipe(conv(8, 8), block=16)
     assert [sum(o.kind == "add" for o in g) for g in narrow.graphs] == [0, ABREAST - 1]
     assert narrow.value([1.0, 5.5], [0.5]) == pytest.approx(1.0)
@@ -203,6 +203,31 @@ def test_additions_stand_behind_a_convolution() -> None:
     assert len(adds) == LONG // 2
     assert not any("input" in o.inputs for o in adds)
     assert with_blocks.total_macs == plain.total_macs
+
+
+def test_equal_pools_read_maps_of_their_own() -> None:
+    """Runtimes compute equal operators on one map once."""
+    window = (("count_include_pad", 0), ("ceil", 0), ("kernel", (2, 2)), ("padding", (0, 0)), ("stride", (2, 2)))
+    pools = recipe(Unit("avg_pool", 16, 16, (8, 8), 32, "", window))
+    read = [o.inputs for o in pools.graphs[1] if o.kind == "avg_pool"]
+    assert len(set(read)) == len(read) == ABREAST
+    assert pools.value([1.0, 10.0], [1.5, 0.5]) == pytest.approx(1.0)
+
+
+def test_a_gate_stands_between_convolutions() -> None:
+    plain, gated = recipe(Unit("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))).graphs
+    products = [o for o in gated if o.kind == "mul"]
+    assert products
+    assert all({gated.in_shape(o, i) for i in (0, 1)} == {(16, 8, 8), (16, 1, 1)} for o in products)
+    assert gated.total_macs == plain.total_macs
+
+
+def test_activations_are_priced_with_what_they_follow() -> None:
+    swish = replace(conv(16, 16), act="hard_swish")
+    assert [sum(o.kind == "hard_swish" for o in g) for g in recipe(swish).graphs] == [1, LONG]
+    plain, added = recipe(Unit("add", 16, 16, (8, 8), 32, "hard_swish")).graphs
+    assert sum(o.kind == "hard_swish" for o in added) == LONG // 2
+    assert not any(o.kind == "hard_swish" for o in plain)
 
 
 def test_large_families_are_sampled_and_interpolated() -> None:

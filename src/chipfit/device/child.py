@@ -36,13 +36,15 @@ class Child:
         engine: the module of `device.engines` that it serves.
         cores: where it may run; the system's choice where pinning is not possible.
         threads: of one inference.
+        real_time: asks for real-time priority while a block is timed.
     """
 
-    def __init__(self, engine: str, cores: Sequence[int], threads: int) -> None:
+    def __init__(self, engine: str, cores: Sequence[int], threads: int, real_time: bool = False) -> None:
         self._hello = {
             "engine": engine,
             "cores": list(cores),
             "threads": threads,
+            "real_time": real_time,
             "keep": KEEP,
             "keep_bytes": KEEP_BYTES,
         }

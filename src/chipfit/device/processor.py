@@ -54,6 +54,8 @@ class Processor:
         cache_dir: folder of the calibration, `cache.default_folder()` by default. Numbers of different processes are
             on one scale as long as they share it.
         timeout_s: time for one request (loading, one block, one part of the inputs) before the worker is given up.
+        real_time: asks for real-time priority within blocks, which stops everything else on that core; ordinary
+            scheduling by default, and where it is not permitted.
 
     Its methods raise DeviceFailed where the worker does not come up.
     """
@@ -72,12 +74,14 @@ class Processor:
         threads: int = 1,
         cache_dir: Path | None = None,
         timeout_s: float = 60.0,
+        real_time: bool = False,
     ) -> None:
         last = _last_core() if core is None else core
         self._write = write
         self.threads, self.timeout_s = threads, timeout_s
         self._folder = cache_dir or cache.default_folder()
-        self._child = Child(self.name.replace("-", "_"), range(max(0, last - threads + 1), last + 1), threads)
+        cores = range(max(0, last - threads + 1), last + 1)
+        self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
         self._scale: tuple[float, ...] = ()
         self._canaries: tuple[Rung, ...] = ()
         self._ns: dict[str, float] = {}

@@ -20,7 +20,7 @@ Which statistic, [measured] on Sapphire Rapids with both cores busy (11 networks
 
 Blocks of 25, 40 and 80 ms differ by less than that (.13 ms network: .29, .28, .27 %). Without real-time priority the
 same holds up to 1 ms; above, a run is longer than its time slice and wall time of a block is 50 % off, while CPU
-time stays at 1.4 %: so the worker times by CPU where it may not have real-time priority.
+time stays at 1.4 %: so the worker times by CPU, and by wall where it is asked for real-time priority and may have it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
 
-`python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads), then "load",
-"time", "run", "profile" and "estimate". It imports numpy, one runtime and the standard library only, lives as long as
-its parent, and times one block per request; what a block means is `protocol`'s business.
+`python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads, whether with
+real-time priority), then "load", "time", "run", "profile" and "estimate". It imports numpy, one runtime and the
+standard library only, lives as long as its parent, and times one block per request; what a block means is `protocol`'s
+business.
 """
 
 from __future__ import annotations
@@ -51,14 +52,16 @@ class Loaded:
 class Worker:
     """Sessions by digest, dropped least recently used, and the requests on them."""
 
-    def __init__(self, engine: str, cores: list[int], threads: int, keep: int, keep_bytes: int) -> None:
+    def __init__(
+        self, engine: str, cores: list[int], threads: int, real_time: bool, keep: int, keep_bytes: int
+    ) -> None:
         self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
         self.loaded: OrderedDict[str, Loaded] = OrderedDict()
         self.pinned_to = _pin(cores)
         made: Any = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
         self.engine: Engine = made  # or an estimator, or both: the device asks for nothing that its engine has not
         self.estimator: Estimator = made
-        self.real_time = _scheduled(True)
+        self.real_time = real_time and _scheduled(True)
         _scheduled(False)
         # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of
         # 4 ms on a busy core were measured with 50 % spread by wall and 1.4 % by CPU time. CPU time counts this
@@ -139,7 +142,7 @@ class Worker:
 
     @contextmanager
     def _burst(self, pair_ns: float) -> Iterator[None]:
-        """Real-time priority within, where permitted and where a pair is short enough for it."""
+        """Real-time priority within, where asked for and permitted, and where a pair is short enough for it."""
         use = self.real_time and pair_ns < BURST_NS
         if use:
             _scheduled(True)

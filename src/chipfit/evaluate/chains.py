@@ -43,11 +43,13 @@ def recipe(unit: Unit, block: int = 1) -> Recipe:
         return _addition(unit)
     if unit.kind == "linear":
         return _before_a_tail(unit)
-    if unit.kind in ("max_pool", "avg_pool", "global_pool"):
-        return _beside(unit, "sum")
+    if unit.attr("gate"):
+        return _between(unit, replace(_gate(unit), kind="global_pool", attrs=(("keep", 1),)))
+    if "pool" in unit.kind:
+        return _between(unit) if unit.out_size == unit.size else _pool_beside(unit)
     if unit.kind == "conv" and not (unit.out_size == unit.size and unit.cin == unit.cout):
-        return _beside(unit, "add")
-    return _beside(unit, "add") if reads_unblocked(unit, block) else _chained(unit)
+        return _beside(unit)
+    return _beside(unit) if reads_unblocked(unit, block) else _chained(unit)
 
 
 def reads_unblocked(unit: Unit, block: int) -> bool:
@@ -66,10 +68,27 @@ def _addition(unit: Unit) -> Recipe:
 
     A convolution may not add what it still reads, so a chain in which each adds its own input would not fuse. Nor does
     an addition of the network's input, which is not in the kernels' layout: a convolution stands before the blocks.
+    Where a gate ends the block, the addition follows it there too.
     """
-    convs = [_square(unit.cin, unit.size, unit.bits)] * (LONG + 1)
-    graphs = (chain(convs), chain(convs, block=2))
-    return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / (LONG // 2), 0.0))
+    conv, blocks = _square(unit.cin, unit.size, unit.bits), LONG // 2
+    end = _gate(unit) if unit.attr("behind") == "mul" else replace(conv, act="")
+    added = replace(end, act=unit.act)
+    graphs = (chain([conv, *[conv, end] * blocks]), chain([conv, *[conv, added] * blocks], block=2))
+    return Recipe(graphs, (), lambda ms, _: max((ms[1] - ms[0]) / blocks, 0.0))
+
+
+def _between(unit: Unit, *made: Unit) -> Recipe:
+    """What keeps its shape, between convolutions: few runtimes keep the kernels' layout in a gate, say.
+
+    `made` are units that the timing graph holds besides.
+    """
+    conv, blocks = _square(unit.cin, unit.size, unit.bits), LONG // 2
+    graphs = (chain([conv] * (blocks + 1)), chain([conv, *[unit, conv] * blocks]))
+    return Recipe(graphs, made, lambda ms, needs: max((ms[1] - ms[0]) / blocks - sum(needs), 0.0))
+
+
+def _gate(unit: Unit) -> Unit:
+    return Unit("mul", unit.cin, unit.cin, unit.size, unit.bits, "", (("gate", 1),))
 
 
 def _boundary(unit: Unit) -> Recipe:
@@ -106,15 +125,21 @@ def _before_a_tail(unit: Unit) -> Recipe:
     return Recipe((chain([tail]), chain([unit, tail])), (), lambda ms, _: max(ms[1] - ms[0], 0.0))
 
 
-def _beside(unit: Unit, joint: str) -> Recipe:
-    """`joint` is "add" where the additions fuse with the unit, "sum" where they are kernels of their own.
+def _beside(unit: Unit) -> Recipe:
+    """All copies read one input: what it costs to lay it out for them is not in the price. The additions fuse."""
+    needs = (Unit("add", unit.cout, unit.cout, unit.out_size, unit.bits),)
+    return Recipe((beside([unit], 1), beside([unit], ABREAST)), needs, _one_of_those_abreast)
 
-    All copies read one input: what it costs to lay it out for them is not in the price.
-    """
-    n = ABREAST
-    needs = (Unit(joint, unit.cout, unit.cout, unit.out_size, unit.bits),)
-    graphs = (beside(unit, 1), beside(unit, n))
-    return Recipe(graphs, needs, lambda ms, adds: max((ms[1] - ms[0]) / (n - 1) - sum(adds), 0.0))
+
+def _pool_beside(unit: Unit) -> Recipe:
+    """Each pool stands behind a convolution of its own: runtimes compute equal pools of one map once."""
+    conv = _square(unit.cin, unit.size, unit.bits)
+    needs = (conv, Unit("sum", unit.cout, unit.cout, unit.out_size, unit.bits))
+    return Recipe((beside([conv, unit], 1), beside([conv, unit], ABREAST)), needs, _one_of_those_abreast)
+
+
+def _one_of_those_abreast(ms: Sequence[float], needs: Sequence[float]) -> float:
+    return max((ms[1] - ms[0]) / (ABREAST - 1) - sum(needs), 0.0)
 
 
 def _unblocked(unit: Unit) -> Recipe:
@@ -123,7 +148,7 @@ def _unblocked(unit: Unit) -> Recipe:
     In a chain every one of them pays for it, side by side none does.
     """
     conv = _square(unit.cin, unit.size, unit.bits)
-    graphs = (chain([conv]), chain([conv] * LONG), beside(conv, 1), beside(conv, ABREAST))
+    graphs = (chain([conv]), chain([conv] * LONG), beside([conv], 1), beside([conv], ABREAST))
     needs = (Unit("add", unit.cin, unit.cin, unit.size, unit.bits),)
 
     def value(ms: Sequence[float], adds: Sequence[float]) -> float:
@@ -134,8 +159,9 @@ def _unblocked(unit: Unit) -> Recipe:
 
 
 def _square(width: int, size: tuple[int, ...], bits: int) -> Unit:
+    """The lightest convolution that keeps a map's shape: differences drown in the noise of what stands around."""
     one = (1, 1)
-    attrs: dict[str, Attr] = {"dilation": one, "groups": 1, "kernel": (3, 3), "padding": one, "stride": one}
+    attrs: dict[str, Attr] = {"dilation": one, "groups": 1, "kernel": one, "padding": (0, 0), "stride": one}
     return Unit("conv", width, width, size, bits, "relu", tuple(attrs.items()))
 
 
@@ -159,7 +185,10 @@ class _Writer:
             attrs["groups"] = unit.cin
         shape = (unit.cout, *unit.out_size)
         kind = "add" if unit.kind == "sum" else unit.kind
-        inputs = {"sum": (source, "input"), "mul": (source, source), "sub": (source, source)}.get(unit.kind, (source,))
+        other = {"sum": "input", "mul": source, "sub": source}.get(unit.kind)
+        if attrs.pop("gate", 0):
+            other = self.put("global_pool", (source,), (unit.cout, 1, 1), unit.bits, keep=1)
+        inputs = (source,) if other is None else (source, other)
         name = self.put(kind, inputs, shape, unit.bits, **attrs)
         if residual:
             name = self.put("add", (name, residual), shape, unit.bits)
@@ -189,11 +218,13 @@ def chain(units: Sequence[Unit], block: int = 0) -> Graph:
     return w.done(last)
 
 
-def beside(unit: Unit, n: int) -> Graph:
-    """`n` copies of a unit on one input, their outputs added up; pools stand behind a convolution, as they do."""
-    w = _Writer(unit.cin, unit.size)
-    source = w.unit(_square(unit.cin, unit.size, unit.bits), "input") if "pool" in unit.kind else "input"
-    total = w.unit(unit, source)
-    for _ in range(n - 1):
-        total = w.unit(unit, source, residual=total)
+def beside(units: Sequence[Unit], n: int) -> Graph:
+    """`n` copies of a chain of units on one input, their outputs added up."""
+    w = _Writer(units[0].cin, units[0].size)
+    total = ""
+    for _ in range(n):
+        last = "input"
+        for u in units[:-1]:
+            last = w.unit(u, last)
+        total = w.unit(units[-1], last, residual=total)
     return w.done(total)

@@ -32,9 +32,10 @@ GRID = 5
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Terms that are right up to one common factor, which is known to about `spread`."""
+class Part:
+    """Terms that are right up to one common factor, which is known to about `spread`; equal names share it."""
 
+    name: str
     terms: tuple[Term, ...]
     spread: float
 
@@ -46,16 +47,15 @@ class Pricing:
     menu: Menu
     measured: tuple[float, ...]
     assignments: tuple[Assignment, ...]
-    parts: tuple[_Part, ...]
+    parts: tuple[Part, ...]
 
     @cached_property
     def predicted(self) -> tuple[float, ...]:
         """What the tables, corrected on all the others, foretell of each measured network, in ms."""
         sums, measured = _sums(self.parts, self.assignments), np.array(self.measured)
+        spread = np.array([p.spread for p in self.parts])
         everyone = np.arange(len(sums))
-        return tuple(
-            float(sums[i] @ _scales(sums[everyone != i], measured[everyone != i], self.parts)) for i in everyone
-        )
+        return tuple(float(sums[i] @ scales(sums[everyone != i], measured[everyone != i], spread)) for i in everyone)
 
     def refined(self, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
         """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
@@ -69,7 +69,7 @@ def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, 
     `calibrate` random assignments are timed as whole networks; they correct a constant and one scale for each
     resolution and precision (Bayesian least squares around "as measured in chains").
     """
-    parts = _parts(UnitMap(graph, offer), timing)
+    parts = parts_of(UnitMap(graph, offer), timing)
     raw = Pricing(offer.menu, (), (), tuple(parts))
     return _corrected(raw, graph, _spread(offer.menu, calibrate, rng), timing)
 
@@ -81,10 +81,14 @@ def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], 
     good = [(a, ms) for a, ms in found if np.isfinite(ms)]
     everyone = (*known.assignments, *(a for a, _ in good))
     measured = (*known.measured, *(ms for _, ms in good))
-    scales = _scales(_sums(known.parts, everyone), np.array(measured), known.parts)
-    terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, scales, strict=True) for t in p.terms]
+    spread = np.array([p.spread for p in known.parts])
+    factors = scales(_sums(known.parts, everyone), np.array(measured), spread)
+    terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, factors, strict=True) for t in p.terms]
     return Pricing(known.menu.priced(terms), measured, everyone, known.parts)
 
+
+SPREAD = 0.4
+"""How well the units of one resolution and precision are known, but for one factor."""
 
 CALL_MS = 0.012
 """First guess of what a network costs beyond its kernels: the call, the input's and the output's layout."""
@@ -93,7 +97,7 @@ CONVERSION_MS = 0.004
 """First guess of what quantising the input, or answering from int8, adds."""
 
 
-def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
+def parts_of(units: UnitMap, timing: Timing) -> list[Part]:
     """Latency terms in groups: the constant, conversions, and units by resolution and precision."""
     tables = [(site, *units.table(site)) for site in units.sites]
     borders = [(name, _border(units, name, p, q)) for name, p, q in units.boundaries()]
@@ -118,10 +122,9 @@ def _parts(units: UnitMap, timing: Timing) -> list[_Part]:
         for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
             values = {c: _one_way(u, ms[u]) for c, u in cells.items() if u and u.bits == bits}
             conversions.append(term(units.menu, "latency_ms", on, values, f"{name} {way}"))
-    made = [_Part((Term("latency_ms", (), np.array(CALL_MS), "call"),), 1.0)]
-    made += [_Part((t,), 1.0) for t in _ends(units)]
-    made += [_Part((t,), 1.0) for t in conversions]
-    return made + [_Part(tuple(group), 0.4) for group in groups.values()]
+    single = [Term("latency_ms", (), np.array(CALL_MS), "call"), *_ends(units), *conversions]
+    made = [Part(t.label, (t,), 1.0) for t in single]
+    return made + [Part(f"{size} {bits}", tuple(group), SPREAD) for (size, bits), group in groups.items()]
 
 
 def _one_way(unit: Unit, ms: float) -> float:
@@ -302,17 +305,18 @@ NOISE = 0.015
 """Relative error of a quick measurement of a whole network together with what no table can tell."""
 
 
-def _sums(parts: Sequence[_Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
+def _sums(parts: Sequence[Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
     """(assignments, parts) uncorrected ms of each part."""
     return np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
 
 
-def _scales(sums: NDArray[np.float64], measured: NDArray[np.float64], parts: Sequence[_Part]) -> NDArray[np.float64]:
-    """(parts,) the scale of each.
+def scales(
+    sums: NDArray[np.float64], measured: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(parts,) the scale of each part of the (networks, parts) sums that fits the (networks,) measured ms.
 
     Least squares of relative errors in units of `NOISE`, with each scale drawn to 1 in units of the part's spread.
     """
-    spread = np.array([p.spread for p in parts])
     a = np.vstack([sums / measured[:, None] / NOISE, np.diag(1 / spread)])
     b = np.concatenate([np.full(len(measured), 1 / NOISE), 1 / spread])
     theta: NDArray[np.float64] = lsq_linear(a, b, bounds=(0.0, np.inf)).x

@@ -22,12 +22,17 @@ from chipfit.space.offer import Offer
 _FREE = frozenset({"input", "batch_norm", "flatten", "concat", "reshape", "slice", "pad", "transpose", "softmax"})
 """Kinds whose cost is folded elsewhere or left to the calibration on whole networks."""
 
+_FUSED = ACTIVATIONS - {"leaky_relu"}
+"""Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One kernel: `cin` to `cout` channels on inputs of `size` (height, width; () for flat ones), in `bits`.
 
-    `act` is the activation fused to it, "" for none. A depth-wise convolution has `groups` "dw".
+    `act` is the activation fused to it, "" for none. A depth-wise convolution has `groups` "dw". A product of a map
+    and one value for each channel has `gate` 1; an addition that has such a product as an operand is `behind` "mul",
+    and one that cannot fuse, as no operand is a convolution's own, is a "sum".
     """
 
     kind: str
@@ -101,14 +106,15 @@ class UnitMap:
     def _counts(self, o: Op) -> bool:
         if o.kind in _FREE:
             return False
-        return not (o.kind in ACTIVATIONS and self._fused(o))
+        return not (o.kind in _FUSED and self._behind(o.inputs[0]) in ("conv", "linear", "add"))
 
-    def _fused(self, o: Op) -> bool:
-        before = self.graph[o.inputs[0]]
+    def _behind(self, name: str) -> str:
+        """Kind of the operator that makes a value, batch norms aside; "" where more than one operator reads it."""
+        before = self.graph[name]
         while before.kind == "batch_norm":
             before = self.graph[before.inputs[0]]
-        alone = all(len(self.graph.users[n]) == 1 for n in (o.inputs[0], before.name))
-        return o.kind in ("relu", "relu6") and before.kind in ("conv", "linear", "add") and alone
+        alone = all(len(self.graph.users[n]) == 1 for n in (name, before.name))
+        return before.kind if alone else ""
 
     def _site(self, o: Op) -> Site:
         act, name = "", o.name
@@ -117,13 +123,14 @@ class UnitMap:
             after = self.graph[users[0]]
             if after.kind == "batch_norm":
                 name, affine = after.name, affine + 2
-            elif after.kind in ACTIVATIONS and self._fused(after):
+            elif after.kind in ACTIVATIONS and not self._counts(after):
                 act, name = after.kind, after.name
             else:
                 break
         segments = self.coupling.segments
-        shape = self.graph.in_shape(o)
-        return Site(o, segments[o.inputs[0]], segments[o.name], shape[1:] if len(shape) == 3 else (), act, affine)
+        widest = max(o.inputs, key=lambda i: self.graph[i].size)
+        shape = self.graph[widest].shape
+        return Site(o, segments[widest], segments[o.name], shape[1:] if len(shape) == 3 else (), act, affine)
 
     def depends(self, site: Site) -> tuple[int, ...]:
         """Decisions that set the unit's cost: at most three, the widest groups first where there are more."""
@@ -146,12 +153,20 @@ class UnitMap:
         cin, cout = channels(site.inputs, widths), channels(site.outputs, widths)
         p = self.precision.get(site.op.name)
         bits = options[p].value if p in options and site.op.kind in QUANTISABLE else site.op.bits
-        attrs = dict(site.op.attrs)
-        if site.op.kind == "conv":
+        kind, attrs = site.op.kind, dict(site.op.attrs)
+        if kind == "conv":
             depthwise = attrs["groups"] == site.op.shape[0] == self.graph.in_shape(site.op)[0] > 1
             attrs["groups"] = "dw" if depthwise else attrs["groups"]
+        elif kind == "add":
+            behind = {self._behind(i) for i in site.op.inputs}
+            if "mul" in behind:
+                attrs["behind"] = "mul"
+            elif "conv" not in behind:
+                kind = "sum"
+        elif kind == "mul" and any(self.graph[i].shape[1:] == (1, 1) != site.size for i in site.op.inputs):
+            attrs["gate"] = 1
         attrs.pop("bias", None)
-        return Unit(site.op.kind, cin, cout, site.size, bits, site.act, tuple(sorted(attrs.items())))
+        return Unit(kind, cin, cout, site.size, bits, site.act, tuple(sorted(attrs.items())))
 
     def table(self, site: Site) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
         """(decisions, {option of each: unit})."""

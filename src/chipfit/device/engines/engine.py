@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Around = Callable[[], AbstractContextManager[None]]
-"""What the worker wraps a run in: real-time priority, where permitted."""
+"""What the worker wraps a run in: real-time priority, where asked for and permitted."""
 
 
 class Session(Protocol):
