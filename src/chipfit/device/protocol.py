@@ -36,8 +36,8 @@ from chipfit.core.types import Fidelity, Measurement, Provenance
 from chipfit.device.canary import VERSION
 
 BLOCK_S: Mapping[Fidelity, float] = {"quick": 0.01, "final": 0.04}
-"""[measured] 60 quick timings each of .03, .13 and .4 ms networks on ONNX Runtime, sd: .36, .19, .36 % with blocks of 10 ms,
-.33, .20, .41 % with 13 ms; with 8 ms up to 1.2 %.
+"""[measured] 60 quick timings each of networks of .03, .13 and .4 ms on ONNX Runtime, sd: .36, .19, .36 % with blocks
+of 10 ms, .33, .20, .41 % with 13 ms; with 8 ms up to 1.2 %.
 """
 PAIRS: Mapping[Fidelity, int] = {"quick": 4, "final": 7}
 """Least pairs in a block: above some ms a block takes longer than BLOCK_S."""
