@@ -169,7 +169,7 @@ def ours(
     began = cpu_seconds()
     tell = lambda phase, detail: print(f"    {phase}: {detail}", flush=True)  # noqa: E731
     with Store.open_or_create(folder, {"run": run, "seed": seed}) as store:
-        finals = fit([bench.entries[n] for n in names], bench.dataset, bench.timing.device, settings, store,
+        finals = fit([bench.entries[n] for n in names], bench.dataset, [bench.timing.device], settings, store,
                      bench.memory, Deadline.never(), tell)  # fmt: skip
         cpu_s = (cpu_seconds() - began) / len(budgets)
         by_budget = {t.labels["budget"]: t for t in finals}

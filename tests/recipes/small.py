@@ -54,7 +54,7 @@ def run(folder: Path, settings: Settings = SETTINGS) -> tuple[Trial, ...]:
     dataset = load_data("digits")
     with Store.open_or_create(folder, {"test": "small"}) as store:
         models = entries(dataset)
-        return fit(models, dataset, Null(), settings, store, store.memory, Deadline.never(), lambda *_: None)
+        return fit(models, dataset, [Null()], settings, store, store.memory, Deadline.never(), lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -104,9 +104,9 @@ def test_models_must_fit_the_data(tmp_path: Path) -> None:
     wide = replace(digits, train=Split(np.zeros((8, 1, 9, 9), np.uint8), np.zeros(8, np.int64)))
     models = small.entries(digits, steps=1)
     with Store(tmp_path / "a") as store, pytest.raises(BadInput, match=r"takes inputs of shape \(1, 8, 8\)"):
-        fit(models, wide, Null(), small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
+        fit(models, wide, [Null()], small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
     with Store(tmp_path / "b") as store, pytest.raises(BadInput, match="no model was given"):
-        fit([], digits, Null(), small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
+        fit([], digits, [Null()], small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
 
 
 def test_without_labels_and_without_training(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_without_labels_and_without_training(tmp_path: Path) -> None:
     models = small.entries(digits)[1:]
     settings = replace(small.SETTINGS, budgets=((Limit("latency_ms", 0.7, relative=True),),), train=False)
     with Store(tmp_path / "run") as store:
-        (final,) = fit(models, blind, Null(), settings, store, store.memory, Deadline.never(), lambda *_: None)
+        (final,) = fit(models, blind, [Null()], settings, store, store.memory, Deadline.never(), lambda *_: None)
         assert not store.test_reads()
         assert final.get("damage") < 1.0
         assert not final.has("accuracy")

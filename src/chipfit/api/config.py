@@ -98,6 +98,7 @@ class Config(BaseModel):
     weights: Paths = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
     device: str = _said("local", "what to fit to, or several as A,B: a run for each; 'chipfit devices' lists them")
+    one_model: bool = _said(False, "with several devices: one model that holds the budget on all of them")
     max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")
     min: Limits = _said((), "accuracy=0.9 or accuracy=99% of the reference, a lower limit")
     maximize: str | None = _said(None, "what is made as large as the limits allow: accuracy, which it is anyway")

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from chipfit.api.inputs import opened
-from chipfit.api.result import Model, Result, open_run, written
+from chipfit.api.result import NOTHING, Model, Result, open_run, written
 from chipfit.core.errors import BadInput, ChipfitError
-from chipfit.core.graph import Graph, op
 from chipfit.core.types import Artifact, Plain
 from chipfit.device.registry import DEVICES
-from chipfit.export.formats import FORMATS, files, known_format
+from chipfit.export.formats import FORMATS, files, known_format, unbundled
 from chipfit.recipes import master
 from chipfit.report.view import RunView
 from chipfit.store.store import Store
@@ -79,13 +78,14 @@ def export(
     """
     result = open_run(run)
     model = _chosen(result, candidate)
-    format = model.format if to is None else known_format(to)
+    own = model.format.split("+")
+    format = own[0] if to is None else known_format(to)
     with Store(result.path, read_only=True) as store:
         blob = model.blob or ""
-        made = None if format == model.format else master.write(store, blob, format)
-        want = master.write(store, blob, "onnx") if verify and model.format != "onnx" else None
-    artifact = made or Artifact(format, model.data(), NOTHING)
-    verified = _verify(artifact, want.data if want else model.data(), result.view) if verify else None
+        kept = unbundled(Artifact(model.format, model.data(), NOTHING))
+        artifact = kept[format] if format in kept else master.write(store, blob, format)
+        true = kept["onnx"] if "onnx" in kept else master.write(store, blob, "onnx") if verify else artifact
+    verified = _verify(artifact, true.data, result.view) if verify else None
     if out is None:
         name = "-".join(model.name.split())
         out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[format].suffix}"
@@ -94,10 +94,6 @@ def export(
     for suffix, data in others:
         written(Path(out).with_suffix(suffix), data, f"model{suffix}")
     return Exported(written(out, first[1], f"model{first[0]}"), model, artifact.size_mb, verified)
-
-
-NOTHING = Graph((op("input", "input", (), (1,)),), "input")
-"""The graph of a file that a runtime is only asked about."""
 
 
 def _chosen(result: Result, candidate: str | None) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,6 +184,17 @@ def opened(name: str) -> Iterator[Device]:
     """
     with closing(open_device(name, timing_bytes)) as device:
         yield device
+
+
+@contextmanager
+def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
+    """The devices of some names, closed at the end.
+
+    Raises:
+        BadInput: an unknown name; proposes the closest.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened(name)) for name in names]
 
 
 def cache_folder() -> Path:

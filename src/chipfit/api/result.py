@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any, overload
 
 from chipfit.core.errors import BadInput, ChipfitError
-from chipfit.core.types import Measurement, Plain, Trial
-from chipfit.export.formats import FORMATS
+from chipfit.core.graph import Graph, op
+from chipfit.core.types import Artifact, Measurement, Plain, Trial
+from chipfit.evaluate.joint import ON
+from chipfit.export.formats import FORMATS, files
 from chipfit.report.choose import budget_of, front, headline, reference_row
 from chipfit.report.compare import Comparison, compare_runs
 from chipfit.report.page import page
 from chipfit.report.view import Row, RunView, find, view
 from chipfit.store.atomic import write_atomically
 from chipfit.store.store import Store
+
+NOTHING = Graph((op("input", "input", (), (1,)),), "input")
+"""The graph of a file that a runtime is only asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,13 @@ class Model:
     choices: Mapping[str, str] = field(repr=False)
     blob: str | None = None
     format: str = "onnx"
+    details: Mapping[str, float] = field(default_factory=dict, repr=False)
     run: Path = field(default=Path(), repr=False)
+
+    @property
+    def on(self) -> Mapping[str, float]:
+        """Device -> milliseconds on it, of a model that was fitted to several."""
+        return {n.removeprefix(ON): ms for n, ms in self.details.items() if n.startswith(ON)}
 
     @property
     def exportable(self) -> bool:
@@ -64,10 +75,18 @@ class Model:
         with Store(self.run, read_only=True) as store:
             return store.blob(self.blob)
 
+    def files(self) -> dict[str, bytes]:
+        """End of the name -> bytes of what was measured: one file, or more of a format or for several devices.
+
+        Raises:
+            BadInput: the run did not keep this model as a file.
+        """
+        return files(Artifact(self.format, self.data(), NOTHING))
+
     @property
     def file_name(self) -> str:
-        """model.onnx, model.tflite, ...: what the file is called in `best`."""
-        return f"model{FORMATS[self.format].suffix}"
+        """model.onnx, model.tflite, ...: what the (first) file is called in `best`."""
+        return f"model{FORMATS[self.format.split('+')[0]].suffix}"
 
     def export(self, path: str | Path) -> Path:
         """Writes the file that was measured, and returns its path; `chipfit.export` writes other formats.
@@ -76,17 +95,20 @@ class Model:
             BadInput: a folder that does not exist, a name that ends like another format's, or a model that was not
                 kept as a file.
         """
-        data, end = self.data(), Path(path).suffix
-        if end != FORMATS[self.format].suffix and end in {f.suffix for f in FORMATS.values()}:
+        parts, end = self.files(), Path(path).suffix
+        if end not in parts and end in {f.suffix for f in FORMATS.values()}:
             raise BadInput(
                 f"this model was measured as {self.format}, not as {end}; chipfit export --to writes other formats"
             )
-        return written(path, data, self.file_name)
+        first = end if end in parts else next(iter(parts))
+        for other in parts.keys() - {first} if "+" not in self.format else ():
+            written(Path(path).with_suffix(other), parts[other], f"model{other}")
+        return written(path, parts[first], f"model{first}")
 
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
-        names = [f.name for f in fields(self) if f.name not in ("run", "choices")]
-        return {n: getattr(self, n) for n in names} | {"choices": dict(self.choices)}
+        names = [f.name for f in fields(self) if f.name not in ("run", "choices", "details")]
+        return {n: getattr(self, n) for n in names} | {"choices": dict(self.choices), "on": dict(self.on)}
 
 
 def written(path: str | Path, data: bytes, example: str) -> Path:
@@ -269,6 +291,7 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         choices=r.choices,
         blob=labels.get("blob"),
         format=labels.get("format", "onnx"),
+        details={} if r.latency is None else r.latency.details,
         run=run.path,
         **numbers,
     )

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from chipfit.api import config_file
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened, user_memory, user_profiles
+from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened_all, user_memory, user_profiles
 from chipfit.api.result import Model, Result, read_result
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
@@ -41,6 +41,7 @@ def fit(
     *,
     data: str | Path | Dataset,
     device: str = "local",
+    one_model: bool = False,
     limits: LimitsLike = (),
     budgets: Sequence[str] | str = (),
     min_accuracy: float | str | None = None,
@@ -68,7 +69,10 @@ def fit(
     Args:
         model: a torch module with trained weights, a name like those of the command line, or several of either.
         data: a `Dataset`, "fashion-mnist", "digits", a folder or zip of class folders, or "my_data.py:loaders".
-        device: see `chipfit devices`.
+        device: see `chipfit devices`; several as "A,B" with `one_model`.
+        one_model: one model that holds the budget on all of several devices, a file for each format. A share of the
+            reference's latency is then of its latency on each; latencies are those of the device that is worst off,
+            in milliseconds of the first, and accuracies those of the file that has the least.
         limits: upper limits that hold at once, absolute or a share of the reference ("60%"). The reference is the most
             accurate model as it came, at the better of float and int8.
         budgets: several budgets in one run, such as "40%,20%" of the reference's latency.
@@ -96,7 +100,8 @@ def fit(
     """
     given = Given.of(model, data)
     config = Config.of({
-        "models": given.names, "weights": list(weights), "data": data_name(data), "device": device, "max": limits,
+        "models": given.names, "weights": list(weights), "data": data_name(data), "device": device,
+        "one_model": one_model, "max": limits,
         "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
         "time": time, "epochs": epochs, "train": train, "bits": tuple(bits), "keep": keep, "input_shape": input_shape,
         "resize": resize, "normalize": normalize, "seed": seed, "out": None if out is None else str(out),
@@ -112,13 +117,13 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
         BadInput: something cannot be used as it is, or the directory holds a run of other options.
         Infeasible: no design holds a budget.
     """
-    if len(config.devices) != 1:
-        raise BadInput(f"a run is for one device, not for {config.device!r}; chipfit.fit_each takes several")
+    if len(config.devices) != 1 and not config.one_model:
+        raise BadInput(f"a run is for one device, not for {config.device!r}; give --one-model, or use chipfit.fit_each")
     deadline = Deadline.after(parse_duration(config.time))
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
     if not (folder / DATABASE_NAME).is_file():
-        with opened(config.device):
+        with opened_all(config.devices):
             inputs = load(config, objects)
         with Store.open_or_create(folder, config.plain()) as store:
             return _go(store, config, inputs, deadline, progress)
@@ -234,12 +239,12 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
         budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
         starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
     )  # fmt: skip
-    with opened(config.device) as device, user_memory() as far:
+    with opened_all(config.devices) as devices, user_memory() as far:
         memory = LayeredMemory(store.memory, far)
         tell = progress or _silent
         try:
             recipe.fit(
-                inputs.entries, inputs.dataset, device, settings, store, memory, _left(store, config, deadline), tell,
+                inputs.entries, inputs.dataset, devices, settings, store, memory, _left(store, config, deadline), tell,
                 user_profiles(),
             )  # fmt: skip
         except Infeasible:
@@ -290,10 +295,12 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
     """best/model.*, and where a few lines of Python can run it best/predict.py."""
     place, data = folder / "best", run.dataset
     place.mkdir(exist_ok=True)
-    best.export(place / best.file_name)
+    written = best.files()
+    for end, content in written.items():
+        write_atomically(place / f"model{end}", content)
     names = () if isinstance(data.classes, int) else data.classes
-    if best.format in PREDICTED_WITH:
-        source = predict_source(best.format, data.input_shape, data.mean, data.std, names, best.file_name)
+    if (first := best.format.split("+")[0]) in PREDICTED_WITH:
+        source = predict_source(first, data.input_shape, data.mean, data.std, names, f"model{next(iter(written))}")
         write_atomically(place / "predict.py", source.encode())
 
 

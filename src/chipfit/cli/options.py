@@ -38,6 +38,7 @@ class Networks:
     """How networks are read, and for which device."""
 
     device: Annotated[str | None, said("device", "NAME")] = None
+    one_model: Annotated[Flag | None, said("one_model")] = None
     weights: Annotated[Texts | None, said("weights", "FILE")] = None
     input_shape: Annotated[str | None, said("input_shape", "C,H,W")] = None
 

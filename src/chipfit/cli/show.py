@@ -116,6 +116,10 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     if run.latency is not None and run.latency.mape is not None:
         mape = 100 * run.latency.mape
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
+    for m in result.finals:
+        if m.on:
+            told = ", ".join(f"{name} {ms:.4g} ms" for name, ms in m.on.items())
+            yield Text(f"on each   {m.budget}: {told}")
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and result.best.exportable:

@@ -54,7 +54,7 @@ def fit(
     options = configured(model, config, limits, effort, networks, freedom, common)
     from chipfit.api import runs
 
-    several = len(options.devices) > 1
+    several = len(options.devices) > 1 and not options.one_model
     try:
         with following(common, parse_duration(options.time)) as progress:
             found = runs.run_each(options, progress=progress) if several else runs.run(options, progress=progress)

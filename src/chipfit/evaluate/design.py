@@ -116,6 +116,8 @@ def thrifty(menu: Menu) -> Menu:
     whole = menu.total("latency_ms", menu.as_is)
     own = [t for t in menu.terms if t.metric == "damage"]
     trace = [
-        replace(t, metric="damage", table=t.table * THRIFT / whole) for t in menu.terms if t.metric == "latency_ms"
+        replace(t, metric="damage", aspect="", table=t.table * THRIFT / whole)
+        for t in menu.terms
+        if t.metric == "latency_ms"
     ]
     return menu.priced([*own, *trace])

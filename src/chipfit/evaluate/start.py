@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,12 @@ CHECK_INPUTS = 64
 
 @dataclass(frozen=True)
 class Start:
-    """One entry of the zoo with its offer, profile (device-free) and priced menu (weight-free costs)."""
+    """One entry of the zoo with its offer, profile (device-free) and priced menu (weight-free costs, by device)."""
 
     entry: Entry
     offer: Offer
     profile: Profile
-    pricing: Pricing
+    pricings: tuple[Pricing, ...]
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
 
@@ -122,19 +122,26 @@ def open_start(
     inputs = dataset.normalise(dataset.calibration(HESSIAN_INPUTS + 3 * DAMAGE_INPUTS).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     rng = np.random.default_rng(seed)
-    pricing = price(entry.network.graph, offered, timing, rng)
+    graph = entry.network.graph
+    pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
     profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
     scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
     menu, profile = damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
-    menu = menu.priced([*priced_counts(entry.network.graph, offered).terms, *_latency(pricing)])
+    menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
     for _ in range(FRONT_LOOKS):
-        pricing = pricing.refined(entry.network.graph, front(menu), timing)
-        menu = menu.priced(_latency(pricing))
-    return Start(entry, offered, profile, pricing, menu, inputs)
+        optima = front(menu)
+        pricings = [p.refined(graph, optima, one) for p, (one, _) in zip(pricings, timing.each, strict=True)]
+        menu = menu.priced(_latency(pricings, timing))
+    return Start(entry, offered, profile, tuple(pricings), menu, inputs)
 
 
-def _latency(pricing: Pricing) -> list[Term]:
-    return [t for t in pricing.menu.terms if t.metric == "latency_ms"]
+def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:
+    """The latency terms of every device, an aspect each."""
+    return [
+        replace(t, table=factor * t.table, aspect=one.device.name)
+        for pricing, (one, factor) in zip(pricings, timing.each, strict=True)
+        for t in pricing.menu.terms if t.metric == "latency_ms"
+    ]  # fmt: skip
 
 
 def front(menu: Menu) -> list[Assignment]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from chipfit.core.graph import Graph
+from chipfit.core.graph import Graph, Network
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
-from chipfit.export.formats import timing_artifact
+from chipfit.export.formats import timing_artifact, writer
+from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory, measurement_key
 
 
@@ -39,6 +40,24 @@ class Timing:
         if all(m is not None for m in known):
             return [m for m in known if m is not None]
         return self._measure(artifacts, names, fidelity)
+
+    @property
+    def each(self) -> tuple[tuple[Timing, float], ...]:
+        """The single devices, with the factor that a latency on each counts with."""
+        return ((self, 1.0),)
+
+    def parts(self, artifact: Artifact) -> tuple[tuple[Device, Artifact], ...]:
+        """The single devices, with the part of an artifact that is for each."""
+        return ((self.device, artifact),)
+
+    def write(self, network: Network, ranges: Mapping[str, Range] | None, metadata: Mapping[str, str]) -> Artifact:
+        """The network as a file for the device."""
+        make = writer(self.device.format)
+        return make(network, ranges=ranges, metadata=metadata, reduce_range=self.facts.reduce_range)
+
+    def size_mb(self, graph: Graph) -> float:
+        """Megabytes of a file of the graph."""
+        return timing_artifact(graph, self.device.format).size_mb
 
     def _key(self, what: str, fidelity: Fidelity) -> str:
         return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -72,9 +72,32 @@ def known_format(name: str) -> str:
     return found
 
 
+def bundle(artifacts: Sequence[Artifact]) -> Artifact:
+    """One network's artifacts of different formats as one, whose format names theirs: "onnx+tflite"."""
+    if len(artifacts) == 1:
+        return artifacts[0]
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as together:
+        for a in artifacts:
+            # a fixed date, so that equal networks make equal bytes
+            together.writestr(zipfile.ZipInfo(a.format), a.data)
+    return Artifact("+".join(a.format for a in artifacts), made.getvalue(), artifacts[0].graph)
+
+
+def unbundled(artifact: Artifact) -> dict[str, Artifact]:
+    """Format -> artifact of what `bundle` put together."""
+    names = artifact.format.split("+")
+    if len(names) == 1:
+        return {artifact.format: artifact}
+    with zipfile.ZipFile(io.BytesIO(artifact.data)) as together:
+        return {name: Artifact(name, together.read(name), artifact.graph) for name in names}
+
+
 def files(artifact: Artifact) -> dict[str, bytes]:
     """End of the name -> bytes of each file of an artifact, the one that names the others first."""
     data = artifact.data
+    if "+" in artifact.format:
+        return {end: part for a in unbundled(artifact).values() for end, part in files(a).items()}
     if artifact.format == "openvino":
         with zipfile.ZipFile(io.BytesIO(data)) as together:
             return {Path(name).suffix: together.read(name) for name in together.namelist()}

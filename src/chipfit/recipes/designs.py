@@ -18,7 +18,6 @@ from chipfit.evaluate.design import MARGIN, Design, fitted, thrifty, timed
 from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
-from chipfit.export.formats import timing_artifact
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
@@ -199,8 +198,8 @@ def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[
                 raise
             break
         found = timed(menu, graph, found.assignment, timing, "final")
-        file = timing_artifact(on_graph.apply(graph, menu.edits(found.assignment)), timing.device.format)
-        true = {"latency_ms": found.measured_ms, "size_mb": file.size_mb + METADATA_MB}
+        size_mb = timing.size_mb(on_graph.apply(graph, menu.edits(found.assignment))) + METADATA_MB
+        true = {"latency_ms": found.measured_ms, "size_mb": size_mb}
         missed = {limit.metric: limit for limit in limits if limit.metric in true and not limit.met(true[limit.metric])}
         room = budget_ms * MARGIN / found.measured_ms
         if not missed and room >= 1.0:

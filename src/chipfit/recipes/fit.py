@@ -22,6 +22,7 @@ from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.joint import ON, JointTiming
 from chipfit.evaluate.screen import Screened, absolute, quality, reference, screen
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
@@ -39,7 +40,7 @@ from chipfit.store.store import Store
 def fit(
     entries: Sequence[Entry],
     dataset: Dataset,
-    device: Device,
+    devices: Sequence[Device],
     settings: Settings,
     store: Store,
     memory: MeasurementMemory,
@@ -49,14 +50,15 @@ def fit(
 ) -> tuple[Trial, ...]:
     """The best file for each budget, as trials with role "final" whose label `blob` names the file in the store.
 
-    What is known of a network whatever the device is looked for in `profiles` too, and kept there.
+    With several devices it is one network that holds the budget on all of them, a file for each format. What is known of
+    a network whatever the device is looked for in `profiles` too, and kept there.
 
     Raises:
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
         BadInput: the models do not fit the data.
     """
     _check_shapes(entries, dataset)
-    timing = Timing(device, memory)
+    timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
     settings, entries = as_computed(settings, entries, timing.facts)
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
     phases = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
@@ -67,6 +69,8 @@ def fit(
         rows = screen(entries, run.deployer, settings.bits)
         _check_entries(rows, dataset)
         base = reference(rows)
+        if isinstance(timing, JointTiming):
+            rows, base = _related(timing, rows, base, settings)
         budgets = [_fixed(store, limits, base) for limits in settings.budgets]
         report_facts.write_screen(store, rows, base, budgets)
     starts = _open(run, rows, budgets)
@@ -82,6 +86,22 @@ def fit(
         finals = _deploy(run, rows, plans, tuned)
     store.finish()
     return finals
+
+
+def _related(
+    timing: JointTiming, rows: list[Screened], base: Screened, settings: Settings
+) -> tuple[list[Screened], Screened]:
+    """The rows with latencies in units of each device's reference, where a latency budget is a share of that.
+
+    The reference of a device is the most accurate model there, at the better of float and int8.
+    """
+    if not any(limit.relative and limit.metric == "latency_ms" for budget in settings.budgets for limit in budget):
+        return rows, base
+    own = [r.latency for r in rows if r.entry is base.entry and r.trial.error is None]
+    references = {t.device.name: min(m.details[ON + t.device.name] for m in own) for t, _ in timing.each}
+    timing.relate(references)
+    rows = [r if r.trial.error else r.timed(timing.again(r.latency)) for r in rows]
+    return rows, base.timed(replace(base.latency, value=references[timing.device.name]))
 
 
 def forget(store: Store, *, training: bool) -> None:
@@ -238,7 +258,7 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
     if not chosen:
         raise missed[0]
     finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
-    report_facts.write_profiles(run.store, run.timing.device, rows, chosen)
+    report_facts.write_profiles(run.store, run.timing, rows, chosen)
     return finals
 
 

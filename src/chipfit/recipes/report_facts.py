@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from chipfit.core.data import Dataset
-from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
+from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Progress, budget_text
 from chipfit.store.store import Store
 
@@ -44,8 +44,8 @@ def write_menus(store: Store, starts: Sequence[Start]) -> None:
         for s in starts
     })  # fmt: skip
     store.set_fact("untouched", [[s.entry.name, layer, why] for s in starts for layer, why in s.offer.untouched])
-    predicted = [p for s in starts for p in s.pricing.predicted]
-    measured = [m for s in starts for m in s.pricing.measured]
+    predicted = [p for s in starts for q in s.pricings for p in q.predicted]
+    measured = [m for s in starts for q in s.pricings for m in q.measured]
     if len(measured) > 2:
         p, m = np.array(predicted), np.array(measured)
         store.set_fact("table", {
@@ -106,13 +106,14 @@ def _on_test(trial: Trial) -> bool:
 
 
 def write_profiles(
-    store: Store, device: Device, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
+    store: Store, timing: Timing, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
 ) -> None:
-    """Time by operator of the first choice and of the model it came from."""
+    """Time by operator of the first choice and of the model it came from, on the first device."""
     trial, after = chosen[0]
     before = next(r for r in rows if r.entry.name == trial.labels["model"])
+    device = timing.parts(after)[0][0]
     profiles = {
-        "before": [[t.op, t.ms, t.bottleneck] for t in device.profile(before.artifact)],
-        "after": [[t.op, t.ms, t.bottleneck] for t in device.profile(after)],
+        "before": [[t.op, t.ms, t.bottleneck] for t in device.profile(timing.parts(before.artifact)[0][1])],
+        "after": [[t.op, t.ms, t.bottleneck] for t in device.profile(timing.parts(after)[0][1])],
     }
     store.set_fact("profile", cast(Plain, profiles))

@@ -101,7 +101,10 @@ def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline
     """The assignment of least goal within the limits, or None when there is none."""
     if not menu.decisions:
         return () if _within(menu, limits, ()) else None
-    rows = [Row(tabulate(menu, x.metric, _sign(x)), _sign(x) * x.value) for x in limits]
+    rows = [
+        Row(tabulate(menu, x.metric, _sign(x), aspect=aspect), _sign(x) * x.value)
+        for x in limits for aspect in menu.aspects(x.metric)
+    ]  # fmt: skip
     program = linearise(menu, goal, rows)
     if program is None:
         return None

@@ -84,14 +84,16 @@ class Program:
         return row
 
 
-def tabulate(menu: Menu, metric: str, sign: float = 1.0, scale: NDArray[np.float64] | None = None) -> Tables:
-    """The metric's terms times `sign`, summed to one table for each set of decisions.
+def tabulate(
+    menu: Menu, metric: str, sign: float = 1.0, scale: NDArray[np.float64] | None = None, aspect: str | None = None
+) -> Tables:
+    """The metric's terms (of one aspect, or of all) times `sign`, summed to one table for each set of decisions.
 
     With `scale` (decisions,) a term is multiplied by the mean of its decisions' coefficients.
     """
     tables: dict[Scope, NDArray[np.float64]] = {}
     for term in menu.terms:
-        if term.metric == metric:
+        if term.metric == metric and aspect in (None, term.aspect):
             scope, table = _merged(term)
             weight = sign if scale is None or not term.on else sign * float(np.mean(scale[sorted(set(term.on))]))
             tables[scope] = tables.get(scope, np.zeros(table.shape)) + weight * table

@@ -41,12 +41,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A cost: `table[o_1, ..., o_k]` of the metric for the options of decisions `on` (k = 0 to 3)."""
+    """A cost: `table[o_1, ..., o_k]` of the metric for the options of decisions `on` (k = 0 to 3).
+
+    A metric may have several `aspects`, such as the latency on each of several devices: its total is the greatest.
+    """
 
     metric: str
     on: tuple[int, ...]
     table: NDArray[np.float64]
     label: str = ""
+    aspect: str = ""
 
     def __post_init__(self) -> None:
         if self.table.ndim != len(self.on) or len(self.on) > 3:
@@ -94,6 +98,10 @@ class Menu:
         """Metrics that have terms, in order of appearance."""
         return tuple(dict.fromkeys(t.metric for t in self.terms))
 
+    def aspects(self, metric: str) -> tuple[str, ...]:
+        """The aspects of a metric, in order of appearance."""
+        return tuple(dict.fromkeys(t.aspect for t in self.terms if t.metric == metric))
+
     def priced(self, terms: Iterable[Term]) -> Menu:
         """The menu with these terms in place of those of the same metrics."""
         new = tuple(terms)
@@ -109,22 +117,27 @@ class Menu:
         return all((assignment[a] == i) == (assignment[b] == j) for (a, i), (b, j) in self.ties)
 
     def total(self, metric: str, assignment: Assignment) -> float:
-        """The sum of the metric's terms.
+        """The sum of the metric's terms, in the aspect where it is greatest.
 
         Raises:
             KeyError: the menu has no terms of this metric.
         """
         if metric not in self.metrics:
             raise KeyError(f"menu has no terms for {metric!r}; it has {', '.join(self.metrics) or 'none'}")
-        return float(sum(t.table[tuple(assignment[d] for d in t.on)] for t in self.terms if t.metric == metric))
+        sums: dict[str, float] = {}
+        for t in self.terms:
+            if t.metric == metric:
+                sums[t.aspect] = sums.get(t.aspect, 0.0) + float(t.table[tuple(assignment[d] for d in t.on)])
+        return max(sums.values())
 
     def totals(self, metric: str, assignments: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n,) totals of assignments (n, decisions)."""
-        sums = np.zeros(len(assignments))
+        sums = {aspect: np.zeros(len(assignments)) for aspect in self.aspects(metric) or ("",)}
         for t in self.terms:
             if t.metric == metric:
-                sums += t.table[tuple(assignments[:, d] for d in t.on)] if t.on else float(t.table)
-        return sums
+                sums[t.aspect] += t.table[tuple(assignments[:, d] for d in t.on)] if t.on else float(t.table)
+        greatest: NDArray[np.float64] = np.max(list(sums.values()), axis=0)
+        return greatest
 
     def edits(self, assignment: Assignment) -> tuple[Edit, ...]:
         """The edits of every chosen option, in order."""
