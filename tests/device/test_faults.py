@@ -1,4 +1,4 @@
-"""What a runtime does to itself ends as one failed measurement: killed, hung, crashed, fed with rubbish, not a number."""
+"""Whatever befalls a runtime ends as one failed measurement: killed, hung, crashed, fed rubbish, not a number."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import made_up
 import numpy as np
 import pytest
 
+import made_up
 from chipfit.core.graph import Network
 from chipfit.core.types import Artifact
 from chipfit.device import canary

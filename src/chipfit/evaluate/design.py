@@ -121,3 +121,14 @@ def thrifty(menu: Menu) -> Menu:
         if t.metric == "latency_ms"
     ]
     return menu.priced([*own, *trace])
+
+
+def slower_in_int8(menu: Menu, a: Assignment) -> list[tuple[int, float]]:
+    """(decision, ms more) of each site that an assignment leaves in float and that int8 alone would make slower."""
+    found = []
+    for d, decision in enumerate(menu.decisions):
+        low = next((o for o, option in enumerate(decision.options) if option.value == 8), None)
+        if decision.kind == "precision" and low is not None and a[d] != low:
+            more = menu.total("latency_ms", (*a[:d], low, *a[d + 1 :])) - menu.total("latency_ms", a)
+            found += [(d, more)] if more > 0 else []
+    return found

@@ -50,8 +50,8 @@ def fit(
 ) -> tuple[Trial, ...]:
     """The best file for each budget, as trials with role "final" whose label `blob` names the file in the store.
 
-    With several devices it is one network that holds the budget on all of them, a file for each format. What is known of
-    a network whatever the device is looked for in `profiles` too, and kept there.
+    With several devices it is one network that holds the budget on all of them, a file for each format. What is known
+    of a network whatever the device is looked for in `profiles` too, and kept there.
 
     Raises:
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
@@ -84,6 +84,7 @@ def fit(
         tuned = refine(run, plans, base.entry)
     with run.phase("measure"):
         finals = _deploy(run, rows, plans, tuned)
+        report_facts.write_kept(store, starts, finals)
     store.finish()
     return finals
 

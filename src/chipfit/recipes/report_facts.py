@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from chipfit.core.data import Dataset
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.design import slower_in_int8
 from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
@@ -103,6 +104,19 @@ def _identity(trial: Trial) -> tuple[str, ...]:
 
 def _on_test(trial: Trial) -> bool:
     return any(m.metric == "accuracy" and m.where == "test" for m in trial.measurements)
+
+
+def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -> None:
+    """The sites that the finals keep in float because int8 is slower there, as the tables have it."""
+    menus, kept = {s.entry.name: s.menu for s in starts}, dict[str, str]()
+    for final in finals:
+        menu, choices = menus.get(final.labels["model"]), final.candidate.values.get("choices")
+        if menu is not None and isinstance(choices, Mapping) and choices:
+            of = tuple([o.label for o in d.options].index(str(choices[d.name])) for d in menu.decisions)
+            for d, more in slower_in_int8(menu, of):
+                site = menu.decisions[d].name.removeprefix("bits:")
+                kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
+    store.set_fact("kept_fp32", [[site, why] for site, why in kept.items()])
 
 
 def write_profiles(
