@@ -105,4 +105,6 @@ def _solved(
     try:
         return assign(menu, limits, objective=objective, scale=at, deadline=until)
     except OutOfTime:
+        if not until.passed():
+            raise
         return None
