@@ -31,6 +31,7 @@ class Model:
     `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
     were chosen, `test_accuracy` that on the test part. `edits` counts what was changed of the model `base`, and
     `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
+    `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error.
     """
 
     name: str
@@ -52,7 +53,14 @@ class Model:
     blob: str | None = None
     format: str = "onnx"
     details: Mapping[str, float] = field(default_factory=dict, repr=False)
+    ratio: float | None = None
+    ratio_error: float | None = None
     run: Path = field(default=Path(), repr=False)
+
+    @property
+    def p95_ms(self) -> float | None:
+        """95 % of single runs took at most so long, None where runs were not timed."""
+        return self.details.get("p95_ms")
 
     @property
     def on(self) -> Mapping[str, float]:
@@ -108,7 +116,11 @@ class Model:
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
         names = [f.name for f in fields(self) if f.name not in ("run", "choices", "details")]
-        return {n: getattr(self, n) for n in names} | {"choices": dict(self.choices), "on": dict(self.on)}
+        return {n: getattr(self, n) for n in names} | {
+            "choices": dict(self.choices),
+            "on": dict(self.on),
+            "p95_ms": self.p95_ms,
+        }
 
 
 def written(path: str | Path, data: bytes, example: str) -> Path:
@@ -274,6 +286,7 @@ def write_report(path: str | Path) -> Path:
 
 def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
     budget = budget_of(run, r) if r.role == "final" or r.budget else None
+    ratio = find(r.measurements, "latency_ratio")
     numbers: dict[str, Any] = {name: _value(find(r.measurements, name)) for name in ("size_mb", "macs", "params")}
     return Model(
         name=r.name,
@@ -292,6 +305,8 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         blob=labels.get("blob"),
         format=labels.get("format", "onnx"),
         details={} if r.latency is None else r.latency.details,
+        ratio=None if ratio is None else ratio.value,
+        ratio_error=None if ratio is None else ratio.spread,
         run=run.path,
         **numbers,
     )

@@ -117,9 +117,8 @@ def _ending(result: Result) -> Iterator[RenderableType]:
         mape = 100 * run.latency.mape
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
     for m in result.finals:
-        if m.on:
-            told = ", ".join(f"{name} {ms:.4g} ms" for name, ms in m.on.items())
-            yield Text(f"on each   {m.budget}: {told}")
+        if told := list(_timed(m)):
+            yield Text(f"latency   {m.budget}: {'; '.join(told)}")
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and result.best.exportable:
@@ -134,6 +133,16 @@ def each(found: Mapping[str, Result | Infeasible]) -> list[RenderableType]:
         body = [Text(f"mind      {result}")] if isinstance(result, Infeasible) else summary(result)
         parts += ["", Text(name, style="bold"), *body]
     return parts
+
+
+def _timed(m: Model) -> Iterator[str]:
+    """What else is known of a final model's latency."""
+    if m.on:
+        yield ", ".join(f"{name} {ms:.4g} ms" for name, ms in m.on.items())
+    if m.p95_ms is not None:
+        yield f"95 % of runs within {m.p95_ms:.4g} ms"
+    if m.ratio is not None:
+        yield f"{m.ratio:.3f} ± {2 * (m.ratio_error or 0.0):.3f} of the reference, run by run"
 
 
 def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:

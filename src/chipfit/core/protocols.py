@@ -49,6 +49,15 @@ class Evaluator(Protocol):
 
 
 @runtime_checkable
+class Comparing(Protocol):
+    """A device that can also time two files run by run against each other, which is surer than two latencies."""
+
+    def compare(self, a: Artifact, b: Artifact) -> Measurement:
+        """`latency_ratio`: time of `a` over time of `b`, with its standard error."""
+        ...
+
+
+@runtime_checkable
 class Device(Protocol):
     """Returns numbers about artifacts of its `format`."""
 

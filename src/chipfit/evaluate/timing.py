@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from chipfit.core.graph import Graph, Network
-from chipfit.core.protocols import Device
+from chipfit.core.protocols import Comparing, Device
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
+from chipfit.device.child import DeviceFailed
 from chipfit.export.formats import timing_artifact, writer
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory, measurement_key
@@ -49,6 +51,15 @@ class Timing:
     def parts(self, artifact: Artifact) -> tuple[tuple[Device, Artifact], ...]:
         """The single devices, with the part of an artifact that is for each."""
         return ((self.device, artifact),)
+
+    def ratio(self, a: Artifact, b: Artifact) -> Measurement | None:
+        """Time of one file over that of another, run by run, on the device where it is greatest; None if none can."""
+        found = []
+        for (on, x), (_, y) in zip(self.parts(a), self.parts(b), strict=True):
+            if isinstance(on, Comparing):
+                with suppress(DeviceFailed):  # both were timed before: a run does not end for want of their ratio
+                    found.append(on.compare(x, y))
+        return max(found, key=lambda m: m.value, default=None)
 
     def write(self, network: Network, ranges: Mapping[str, Range] | None, metadata: Mapping[str, str]) -> Artifact:
         """The network as a file for the device."""

@@ -83,7 +83,7 @@ def fit(
     with run.phase("fine-tune"):
         tuned = refine(run, plans, base.entry)
     with run.phase("measure"):
-        finals = _deploy(run, rows, plans, tuned)
+        finals = _deploy(run, rows, plans, tuned, base)
         report_facts.write_kept(store, starts, finals)
     store.finish()
     return finals
@@ -228,10 +228,13 @@ class _Filed:
     trial: Trial
 
 
-def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned]) -> tuple[Trial, ...]:
+def _deploy(
+    run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned], base: Screened
+) -> tuple[Trial, ...]:
     """Files of all tuned networks, timed in one sitting; the best of each budget is chosen on validation.
 
-    Then the test part is read, once, for everything that the report shows.
+    That one is timed run by run against the reference (`base`). Then the test part is read, once, for everything that
+    the report shows.
     """
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
     filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
@@ -253,7 +256,9 @@ def _deploy(run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Se
         labels = {"role": "final", "name": "ours", "budget": plan.text, "model": str(trial.labels["model"])}
         labels |= {"blob": run.store.put_blob(artifact.data), "format": artifact.format}
         master.put(run.store, labels["blob"], networks[artifact.digest], run.deployer)
-        chosen.append((Trial(trial.candidate, trial.measurements, None, labels), artifact))
+        ratio = run.timing.ratio(artifact, base.artifact) if artifact.digest != base.artifact.digest else None
+        measurements = trial.measurements if ratio is None else (*trial.measurements, ratio)
+        chosen.append((Trial(trial.candidate, measurements, None, labels), artifact))
     if missed:
         run.store.set_fact("warnings", [str(e) for e in missed])
     if not chosen:

@@ -111,6 +111,7 @@ def _device(run: RunView, final: Row) -> list[str]:
     return [
         f"{d.name}, fingerprint `{d.fingerprint}`, runtime {d.runtime or 'unknown'}, {', '.join(d.isa)}" if d else "",
         f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}, {m.n} blocks" if m else "",
+        f"95 % of single runs within {m.details['p95_ms']:.4g} ms" if m and "p95_ms" in m.details else "",
     ]
 
 
