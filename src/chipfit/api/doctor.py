@@ -12,11 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from chipfit.api.inputs import opened
-from chipfit.core.errors import ChipfitError
-from chipfit.core.graph import Graph, op
-from chipfit.core.types import Plain
+from chipfit.core.graph import Graph
+from chipfit.core.types import DeviceFacts, Plain
 from chipfit.data import fashion_mnist
+from chipfit.device.canary import chain
+from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import cpu
+from chipfit.device.registry import DEVICES
 from chipfit.export.formats import timing_artifact
 from chipfit.nets.zoo import manifest
 
@@ -32,7 +34,18 @@ NEEDED = (
     "pydantic",
     "plotly",
 )
-OPTIONAL = {"openvino": "--device openvino", "pandas": "result.front.to_pandas()"}
+
+
+def _optional() -> dict[str, str]:
+    """Package that is not needed -> what needs it."""
+    uses: dict[str, str] = {}
+    for name, kind in DEVICES.items():
+        if kind.requires not in NEEDED:
+            package = kind.package or kind.requires
+            uses[package] = f"{uses[package]}, {name}" if package in uses else f"--device {name}"
+    return uses | {"pandas": "result.front.to_pandas()"}
+
+
 REPEATS = 5
 """Timings of one network by which the noise is judged."""
 QUIET = 0.02
@@ -53,9 +66,13 @@ class Finding:
         return {"what": self.what, "found": self.found, "well": self.well, "remedy": self.remedy}
 
 
-def examine() -> tuple[Finding, ...]:
-    """Everything that a run will rest on; takes a few seconds, the first time on a machine ten."""
-    return (*_packages(), *_machine(), *_timing(), *_data())
+def examine(device: str = "local") -> tuple[Finding, ...]:
+    """Everything that a run on a device will rest on; takes a few seconds, the first time on a machine ten or more.
+
+    Raises:
+        BadInput: an unknown device, or one whose package is not installed.
+    """
+    return (*_packages(), *_machine(), *_timing(device), *_data())
 
 
 def _packages() -> Iterable[Finding]:
@@ -65,7 +82,7 @@ def _packages() -> Iterable[Finding]:
             yield Finding(name, version(name))
         except PackageNotFoundError:
             yield Finding(name, "not installed", False, f"pip install {name}")
-    for name, use in OPTIONAL.items():
+    for name, use in _optional().items():
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
@@ -90,16 +107,18 @@ def _machine() -> Iterable[Finding]:
     yield Finding("disk", f"{free:.1f} GB free here", free > 0.5, "a run takes up to some 100 MB; free some space")
 
 
-def _timing() -> Iterable[Finding]:
-    """The spread of one small network's quick latency, as `fit` will see it."""
+def _timing(name: str) -> Iterable[Finding]:
+    """The spread of one small network's quick latency on a device, as `fit` will see it."""
     try:
-        with opened("local") as device:
-            graph = _probe()
-            ms = [device.measure([timing_artifact(graph)], "quick")[0].value for _ in range(REPEATS)]
-            overhead = device.facts().overhead_ms
-    except ChipfitError as e:
-        yield Finding("timing", f"failed: {e}", False, "pip install --force-reinstall onnxruntime")
+        with opened(name) as device:
+            facts = device.facts()
+            file = timing_artifact(_probe(max(facts.bits)), device.format)
+            ms = [device.measure([file], "quick")[0].value for _ in range(REPEATS)]
+    except DeviceFailed as e:
+        yield Finding("timing", f"failed: {e}", False, "reinstall the runtime's package")
         return
+    yield Finding("device", f"{facts.fingerprint}; channels in blocks of {_blocks(facts)}")
+    overhead = facts.overhead_ms
     noise = float(np.std(ms, ddof=1) / np.mean(ms))
     yield Finding(
         "timing", f"{np.median(ms):.4g} ms ± {100 * noise:.1f} % (small network), {overhead:.3g} ms (empty one)",
@@ -107,14 +126,15 @@ def _timing() -> Iterable[Finding]:
     )  # fmt: skip
 
 
-def _probe() -> Graph:
-    """Two 3x3 convolutions, 16 channels, 28x28."""
-    shape, one = (16, 28, 28), (1, 1)
-    first, second = (
-        op(name, "conv", (reads,), shape, name, kernel=(3, 3), stride=one, padding=one, dilation=one, groups=1, bias=1)
-        for name, reads in (("a", "input"), ("b", "a"))
+def _blocks(facts: DeviceFacts) -> str:
+    return ", ".join(
+        f"{block} ({'fp32' if bits == 32 else f'int{bits}'})" for bits, block in facts.channel_block.items()
     )
-    return Graph((op("input", "input", (), shape), first, second), "b")
+
+
+def _probe(bits: int) -> Graph:
+    """Two 3x3 convolutions, 16 channels, 28x28."""
+    return chain(16, 2, 28, bits)
 
 
 def _data() -> Iterable[Finding]:

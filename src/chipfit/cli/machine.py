@@ -19,12 +19,18 @@ from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Plain
 
 
-def doctor(*, common: Common = COMMON) -> int:
-    """Look at this machine: versions, cores, instruction sets, timing noise, data; and how to get what is missing."""
+def doctor(*, device: str = "local", common: Common = COMMON) -> int:
+    """Look at this machine: versions, cores, instruction sets, timing noise, data; and how to get what is missing.
+
+    Parameters
+    ----------
+    device
+        what to time on
+    """
     from chipfit.api import doctor as at
 
     with following(common):
-        findings = at.examine()
+        findings = at.examine(device)
     rows: list[list[RenderableType]] = [
         [
             Text("ok", style="green") if f.well else Text("mind", style="yellow"),
