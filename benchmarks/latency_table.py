@@ -12,7 +12,6 @@ import argparse
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -137,7 +136,7 @@ def targets(found: Mapping[tuple[str, str], Mapping[str, tuple[float, float, flo
 def main() -> None:
     """Runs what is asked for, prints the table and the targets."""
     options: argparse.Namespace = arguments(__doc__ or "")
-    devices = [n for n in RUNTIMES if n in DEVICES and find_spec(DEVICES[n].requires)]
+    devices = [n for n in RUNTIMES if n in DEVICES and not DEVICES[n].missing]
     fitted, told = FITTED, TOLD
     if options.quick:
         devices, fitted, told = devices[:1], 4, 6

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +280,7 @@ def main() -> None:
         print(json.dumps(one(name, seed, bool(busy), decision, option)))
         return
     options = arguments(__doc__ or "")
-    devices = [n for n in CV_LIMITS if n in DEVICES and find_spec(DEVICES[n].requires)]
+    devices = [n for n in CV_LIMITS if n in DEVICES and not DEVICES[n].missing]
     if options.quick:
         devices = devices[:1]
     rows = Rows("measurement_quick" if options.quick else "measurement", full=options.full or options.quick)

@@ -14,6 +14,7 @@ from torch import nn
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
+from chipfit.core.graph import Graph
 from chipfit.core.types import Limit, Trial
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
@@ -31,6 +32,10 @@ SETTINGS = Settings(
 
 def plain() -> nn.Module:
     return nn.Sequential(*conv_bn(1, 16), nn.ReLU(), *conv_bn(16, 32, 3, 2), nn.ReLU(), *head(32, 10))
+
+
+def plain_graph() -> Graph:
+    return trace(plain().eval(), (1, 8, 8)).graph
 
 
 def residual() -> nn.Module:

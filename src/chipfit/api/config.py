@@ -19,6 +19,7 @@ from chipfit.core.deadline import parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import METRICS, Limit, Plain, metric
 from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.device.registry import ALIASES
 from chipfit.store.plain import dumps
 
 COSTS = ("latency_ms", "size_mb", "macs", "params")
@@ -97,7 +98,9 @@ class Config(BaseModel):
     )
     weights: Paths = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
-    device: str = _said("local", "what to fit to, or several as A,B: a run for each; 'chipfit devices' lists them")
+    device: str = _said(
+        "local", "what to work for; fit takes several as A,B, a run for each; 'chipfit devices' lists them"
+    )
     one_model: bool = _said(False, "with several devices: one model that holds the budget on all of them")
     max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")
     min: Limits = _said((), "accuracy=0.9 or accuracy=99% of the reference, a lower limit")
@@ -194,7 +197,8 @@ class Config(BaseModel):
     @property
     def devices(self) -> tuple[str, ...]:
         """The devices by name, each once."""
-        return tuple(dict.fromkeys(name.strip() for name in self.device.split(",") if name.strip()))
+        names = (name.strip() for name in self.device.split(","))
+        return tuple(dict.fromkeys(ALIASES.get(name, name) for name in names if name))
 
     @property
     def floor(self) -> Limit | None:

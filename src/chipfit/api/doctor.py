@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -12,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from chipfit.api.inputs import opened
+from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.core.types import DeviceFacts, Plain
 from chipfit.data import fashion_mnist
 from chipfit.device.canary import chain
-from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import cpu
 from chipfit.device.registry import DEVICES
 from chipfit.export.formats import timing_artifact
@@ -40,9 +41,9 @@ def _optional() -> dict[str, str]:
     """Package that is not needed -> what needs it."""
     uses: dict[str, str] = {}
     for name, kind in DEVICES.items():
-        if kind.requires not in NEEDED:
-            package = kind.package or kind.requires
-            uses[package] = f"{uses[package]}, {name}" if package in uses else f"--device {name}"
+        for package in kind.packages:
+            if package not in NEEDED:
+                uses[package] = f"{uses[package]}, {name}" if package in uses else f"--device {name}"
     return uses | {"pandas": "result.front.to_pandas()"}
 
 
@@ -113,9 +114,12 @@ def _timing(name: str) -> Iterable[Finding]:
         with opened(name) as device:
             facts = device.facts()
             file = timing_artifact(_probe(max(facts.bits)), device.format)
-            ms = [device.measure([file], "quick")[0].value for _ in range(REPEATS)]
-    except DeviceFailed as e:
-        yield Finding("timing", f"failed: {e}", False, "reinstall the runtime's package")
+            taken = [device.measure([file], "quick")[0] for _ in range(REPEATS)]
+            ms = [m.value for m in taken]
+            if any(math.isnan(v) for v in ms):
+                raise ChipfitError(taken[0].protocol.removeprefix("failed: "))
+    except ChipfitError as e:
+        yield Finding("timing", f"failed: {e}", False, "install the runtime's package (again)")
         return
     yield Finding("device", f"{facts.fingerprint}; channels in blocks of {_blocks(facts)}")
     overhead = facts.overhead_ms

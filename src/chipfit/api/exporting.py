@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from chipfit.api.inputs import opened
-from chipfit.api.result import NOTHING, Model, Result, open_run, written
+from chipfit.api.result import Model, Result, ending_like, open_run, written
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.types import Artifact, Plain
 from chipfit.device.registry import DEVICES
-from chipfit.export.formats import FORMATS, files, known_format, unbundled
+from chipfit.export.formats import FORMATS, known_format
 from chipfit.recipes import master
 from chipfit.report.view import RunView
 from chipfit.store.store import Store
@@ -68,9 +68,10 @@ def export(
 ) -> Exported:
     """Writes a model of a run as a file: the best one, or the candidate of this key, name or budget.
 
-    Without `to` it is the file that was measured. Without `out` it is RUN/export/NAME-KEY with the format's ending;
-    a format of several files writes the others beside it. `verify` loads the file back into a runtime and compares
-    its answers with what ONNX's reference implementation, which shares no code with either, computes.
+    Without `to` it is the file that was measured (of several the one that ends like `out`, else the first). Without
+    `out` it is RUN/export/NAME-KEY with the format's ending; a format of several files writes the others beside it.
+    `verify` loads the file back into a runtime and compares its answers with what ONNX's reference implementation,
+    which shares no code with either, computes.
 
     Raises:
         BadInput: no such run, candidate or format, or a place that cannot be written.
@@ -78,22 +79,21 @@ def export(
     """
     result = open_run(run)
     model = _chosen(result, candidate)
-    own = model.format.split("+")
-    format = own[0] if to is None else known_format(to)
+    kept = model.artifacts()
     with Store(result.path, read_only=True) as store:
         blob = model.blob or ""
-        kept = unbundled(Artifact(model.format, model.data(), NOTHING))
-        artifact = kept[format] if format in kept else master.write(store, blob, format)
+        if to is None:
+            artifact = ending_like(out or "", kept)
+        else:
+            format = known_format(to)
+            artifact = kept[format] if format in kept else master.write(store, blob, format)
         true = kept["onnx"] if "onnx" in kept else master.write(store, blob, "onnx") if verify else artifact
     verified = _verify(artifact, true.data, result.view) if verify else None
     if out is None:
         name = "-".join(model.name.split())
-        out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[format].suffix}"
+        out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[artifact.format].suffix}"
         out.parent.mkdir(exist_ok=True)
-    first, *others = files(artifact).items()
-    for suffix, data in others:
-        written(Path(out).with_suffix(suffix), data, f"model{suffix}")
-    return Exported(written(out, first[1], f"model{first[0]}"), model, artifact.size_mb, verified)
+    return Exported(written(out, artifact), model, artifact.size_mb, verified)
 
 
 def _chosen(result: Result, candidate: str | None) -> Model:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given, ModelLike, load_all, opened, user_memory
 from chipfit.api.runs import LimitsLike
 from chipfit.core.errors import BadInput
+from chipfit.core.protocols import Device
 from chipfit.core.types import Limit
+from chipfit.device.registry import DEVICES
 from chipfit.recipes import check as check_recipe
 from chipfit.recipes import onnx_file
 from chipfit.recipes import profile as profile_recipe
@@ -25,7 +27,9 @@ def profile(
     weights: Sequence[str | Path] = (),
     input_shape: Sequence[int] | None = None,
 ) -> dict[str, Profile]:
-    """Where the time of each model goes on a device, as float32, or as the ONNX file is: model name to its profile.
+    """Where the time of each model goes on a device: model name to its profile.
+
+    It is timed in float32 (int8 where the device has no other precision), an ONNX file as it is.
 
     Raises:
         BadInput: a model or device that cannot be used.
@@ -38,8 +42,9 @@ def profile(
 
 def profile_of(config: Config, given: Given | None = None) -> dict[str, Profile]:
     """`profile` for a configuration."""
-    with opened(config.device) as on, user_memory() as memory:
+    with opened(_single(config)) as on, user_memory() as memory:
         entries, files = load_all(config, given or Given())
+        _check_format(files, on)
         found = {e.name: profile_recipe.profile(e, on, memory) for e in entries}
         return found | {path: onnx_file.profile(path, file, on, memory) for path, file in files.items()}
 
@@ -57,7 +62,7 @@ def check(
 ) -> dict[str, Feasibility | FileFeasibility]:
     """Whether each model can be brought within the limits on a device: model name to what can be reached, and how.
 
-    Nothing is trained and no data is needed. A share such as "60%" is of the model itself, as float32. Of an ONNX file
+    Nothing is trained and no data is needed. A share such as "60%" is of the model itself as it came. Of an ONNX file
     the file itself and its int8 version are timed.
 
     Raises:
@@ -76,8 +81,9 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
     limits = [Limit.parse(text) for text in config.max]
     if not limits:
         raise BadInput("no limit was given; give --max latency_ms=5, or --max latency_ms=60%")
-    with opened(config.device) as on, user_memory() as memory:
+    with opened(_single(config)) as on, user_memory() as memory:
         entries, files = load_all(config, given or Given())
+        _check_format(files, on)
         found: dict[str, Feasibility | FileFeasibility] = {
             e.name: check_recipe.check(e, on, limits, memory, keep=config.kept, bits=config.bits, seed=config.seed)
             for e in entries
@@ -85,3 +91,19 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
         return found | {
             path: onnx_file.check(file, on, limits, memory, bits=config.bits) for path, file in files.items()
         }
+
+
+def _single(config: Config) -> str:
+    """The one device."""
+    if len(config.devices) != 1:
+        raise BadInput(f"--device {config.device}: this looks at one device at a time; name one")
+    return config.devices[0]
+
+
+def _check_format(files: Collection[str], device: Device) -> None:
+    """Raises BadInput for files that are of another format than the device's."""
+    if files and device.format != "onnx":
+        takers = ", ".join(name for name, kind in DEVICES.items() if kind.format == "onnx")
+        raise BadInput(
+            f"{next(iter(files))} is an ONNX file, device {device.name!r} takes {device.format}; give {takers}"
+        )

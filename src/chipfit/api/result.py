@@ -12,7 +12,7 @@ from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, op
 from chipfit.core.types import Artifact, Measurement, Plain, Trial
 from chipfit.evaluate.joint import ON
-from chipfit.export.formats import FORMATS, files
+from chipfit.export.formats import FORMATS, files, unbundled
 from chipfit.report.choose import budget_of, front, headline, reference_row
 from chipfit.report.compare import Comparison, compare_runs
 from chipfit.report.page import page
@@ -83,13 +83,13 @@ class Model:
         with Store(self.run, read_only=True) as store:
             return store.blob(self.blob)
 
-    def files(self) -> dict[str, bytes]:
-        """End of the name -> bytes of what was measured: one file, or more of a format or for several devices.
+    def artifacts(self) -> dict[str, Artifact]:
+        """Format -> what was measured: one, or one for each of several devices.
 
         Raises:
             BadInput: the run did not keep this model as a file.
         """
-        return files(Artifact(self.format, self.data(), NOTHING))
+        return unbundled(Artifact(self.format, self.data(), NOTHING))
 
     @property
     def file_name(self) -> str:
@@ -103,15 +103,7 @@ class Model:
             BadInput: a folder that does not exist, a name that ends like another format's, or a model that was not
                 kept as a file.
         """
-        parts, end = self.files(), Path(path).suffix
-        if end not in parts and end in {f.suffix for f in FORMATS.values()}:
-            raise BadInput(
-                f"this model was measured as {self.format}, not as {end}; chipfit export --to writes other formats"
-            )
-        first = end if end in parts else next(iter(parts))
-        for other in parts.keys() - {first} if "+" not in self.format else ():
-            written(Path(path).with_suffix(other), parts[other], f"model{other}")
-        return written(path, parts[first], f"model{first}")
+        return written(path, ending_like(path, self.artifacts()))
 
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
@@ -123,17 +115,30 @@ class Model:
         }
 
 
-def written(path: str | Path, data: bytes, example: str) -> Path:
-    """Writes a file whole or not at all, and returns its path.
+def ending_like(path: str | Path, artifacts: Mapping[str, Artifact]) -> Artifact:
+    """The artifact whose file ends like the path, the first of them where none does."""
+    ends = {FORMATS[name].suffix: a for name, a in artifacts.items()}
+    return ends.get(Path(path).suffix, next(iter(artifacts.values())))
+
+
+def written(path: str | Path, artifact: Artifact) -> Path:
+    """Writes an artifact whole, a format's other files beside the first, and returns the first one's path.
 
     Raises:
-        BadInput: the path is a folder, or its folder does not exist.
+        BadInput: the path is a folder, its folder does not exist, or it ends like a file of another format.
     """
-    place = Path(path).expanduser()
+    place, parts = Path(path).expanduser(), files(artifact)
+    first = next(iter(parts))
     if place.is_dir() or not place.parent.is_dir():
         why = "it is a folder" if place.is_dir() else "its folder does not exist"
-        raise BadInput(f"{str(place)!r} cannot be written: {why}; give FOLDER/{example}")
-    write_atomically(place, data)
+        raise BadInput(f"{str(place)!r} cannot be written: {why}; give FOLDER/model{first}")
+    if place.suffix != first and place.suffix in {".bin", *(f.suffix for f in FORMATS.values())}:
+        raise BadInput(
+            f"{str(place)!r} does not end like {artifact.format}; give FOLDER/model{first}, or another format to "
+            "chipfit export --to"
+        )
+    for end, data in parts.items():
+        write_atomically(place if end == first else place.with_suffix(end), data)
     return place
 
 

@@ -15,10 +15,11 @@ from typing import Any, cast
 from chipfit.api import config_file
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened_all, user_memory, user_profiles
-from chipfit.api.result import Model, Result, read_result
+from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
-from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+from chipfit.export.formats import FORMATS
 from chipfit.recipes import fit as recipe
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.report.card import PREDICTED_WITH, predict_source
@@ -141,8 +142,8 @@ def fit_each(
     time: str = "10m",
     out: str | Path,
     **options: Any,
-) -> dict[str, Result | Infeasible]:
-    """Fits to several devices, each in a run of its own: device to its result, or to why no design suits it.
+) -> dict[str, Result | ChipfitError]:
+    """Fits to several devices, each in a run of its own: device to its result, or to what kept it from one.
 
     What is known of the networks whatever the device is found out once. Arguments as for `fit`.
 
@@ -159,11 +160,12 @@ def fit_each(
     """
     part = _part(time, len(devices))
     return _each(
-        devices, lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options)
+        Config.of({"device": ",".join(devices)}).devices,
+        lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options),
     )
 
 
-def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, Result | Infeasible]:
+def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, Result | ChipfitError]:
     """`fit_each` for the devices of a configuration, in folders of its directory."""
     names, folder = config.devices, config.directory
     part = _part(config.time, len(names))
@@ -182,13 +184,15 @@ def _part(time: str, n: int) -> str:
     return f"{parse_duration(time) / max(1, n):g}s"
 
 
-def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | Infeasible]:
-    """Each device's result; one that no design suits does not keep the others from theirs."""
-    found: dict[str, Result | Infeasible] = {}
-    for name in dict.fromkeys(devices):
+def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | ChipfitError]:
+    """Each device's result, all being there to begin with; what goes wrong on one leaves the others theirs."""
+    with opened_all(devices):
+        pass
+    found: dict[str, Result | ChipfitError] = {}
+    for name in devices:
         try:
             found[name] = one(name)
-        except Infeasible as e:
+        except ChipfitError as e:
             found[name] = e
     return found
 
@@ -295,12 +299,11 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
     """best/model.*, and where a few lines of Python can run it best/predict.py."""
     place, data = folder / "best", run.dataset
     place.mkdir(exist_ok=True)
-    written = best.files()
-    for end, content in written.items():
-        write_atomically(place / f"model{end}", content)
+    for artifact in best.artifacts().values():
+        written(place / f"model{FORMATS[artifact.format].suffix}", artifact)
     names = () if isinstance(data.classes, int) else data.classes
     if (first := best.format.split("+")[0]) in PREDICTED_WITH:
-        source = predict_source(first, data.input_shape, data.mean, data.std, names, f"model{next(iter(written))}")
+        source = predict_source(first, data.input_shape, data.mean, data.std, names, best.file_name)
         write_atomically(place / "predict.py", source.encode())
 
 

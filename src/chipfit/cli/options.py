@@ -38,7 +38,6 @@ class Networks:
     """How networks are read, and for which device."""
 
     device: Annotated[str | None, said("device", "NAME")] = None
-    one_model: Annotated[Flag | None, said("one_model")] = None
     weights: Annotated[Texts | None, said("weights", "FILE")] = None
     input_shape: Annotated[str | None, said("input_shape", "C,H,W")] = None
 
@@ -79,6 +78,7 @@ class Effort:
     no_baselines: Annotated[bool, Parameter(help="leave out the baselines under the same budgets")] = False
     starts: Annotated[int | None, said("starts", "N")] = None
     finalists: Annotated[int | None, said("finalists", "N")] = None
+    one_model: Annotated[Flag | None, said("one_model")] = None
     out: Annotated[str | None, said("out", "DIR")] = None
 
 

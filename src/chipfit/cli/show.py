@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import ChipfitError
 from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
@@ -126,11 +126,11 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     yield Text(f"report    {result.report}")
 
 
-def each(found: Mapping[str, Result | Infeasible]) -> list[RenderableType]:
+def each(found: Mapping[str, Result | ChipfitError]) -> list[RenderableType]:
     """The results on several devices, one behind the other."""
     parts: list[RenderableType] = []
     for name, result in found.items():
-        body = [Text(f"mind      {result}")] if isinstance(result, Infeasible) else summary(result)
+        body = [Text(f"mind      {result}")] if isinstance(result, ChipfitError) else summary(result)
         parts += ["", Text(name, style="bold"), *body]
     return parts
 

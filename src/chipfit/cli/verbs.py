@@ -21,7 +21,7 @@ from chipfit.api.config import Config
 from chipfit.cli.options import Common, Effort, Freedom, Limits, Networks, configured, given
 from chipfit.cli.output import document, emit, following, say
 from chipfit.core.deadline import parse_duration
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import ChipfitError, Infeasible
 from chipfit.core.types import Plain
 from chipfit.store.store import DATABASE_NAME
 
@@ -59,7 +59,7 @@ def fit(
         with following(common, parse_duration(options.time)) as progress:
             found = runs.run_each(options, progress=progress) if several else runs.run(options, progress=progress)
     except KeyboardInterrupt:
-        return stopped(options.directory)
+        return stopped_each(options.directory) if several else stopped(options.directory)
     return show_result(common, found) if not isinstance(found, dict) else show_each(common, found)
 
 
@@ -93,6 +93,15 @@ def stopped(run: Path) -> int:
     return STOPPED
 
 
+def stopped_each(folder: Path) -> int:
+    """The same for a run on each of several devices."""
+    if any(folder.glob(f"*/{DATABASE_NAME}")):
+        say(f"stopped; what was done is kept in {shlex.quote(str(folder))}: the same command goes on")
+    else:
+        say("stopped before anything was stored")
+    return STOPPED
+
+
 def show_result(common: Common, result: Result) -> int:
     """A run's result as it was asked for; returns the exit code."""
     from chipfit.cli import show
@@ -101,12 +110,12 @@ def show_result(common: Common, result: Result) -> int:
     return 0
 
 
-def show_each(common: Common, found: Mapping[str, Result | Infeasible]) -> int:
-    """The results on several devices; the exit code of what no design suits, where there is one."""
+def show_each(common: Common, found: Mapping[str, Result | ChipfitError]) -> int:
+    """The results on several devices; the exit code of the first that has none."""
     from chipfit.cli import show
 
-    missed = [e for e in found.values() if isinstance(e, Infeasible)]
-    plain = {n: {"error": str(r)} if isinstance(r, Infeasible) else r.plain() for n, r in found.items()}
+    missed = [e for e in found.values() if isinstance(e, ChipfitError)]
+    plain = {n: {"error": str(r)} if isinstance(r, ChipfitError) else r.plain() for n, r in found.items()}
     emit(common, plain, [] if common.json else show.each(found))
     return missed[0].exit_code if missed else 0
 

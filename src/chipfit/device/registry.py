@@ -14,89 +14,95 @@ from chipfit.device.canary import Write
 
 @dataclass(frozen=True, slots=True)
 class DeviceKind:
-    """One line of the list: its format, what it is, the module it needs, its class, and what pip calls the module."""
+    """One line of the list: its format, what it is, the modules it needs, and where its class is."""
 
     format: str
     about: str
-    requires: str
+    requires: tuple[str, ...]
     home: str
-    package: str = ""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What pip calls the modules that it needs."""
+        return tuple(PACKAGES.get(module, module) for module in self.requires)
 
     @property
     def missing(self) -> str:
-        """What pip must install, empty where it is there."""
-        return "" if find_spec(self.requires) else self.package or self.requires
+        """What pip must install, empty where all is there."""
+        return " ".join(p for m, p in zip(self.requires, self.packages, strict=True) if not find_spec(m))
+
+
+PACKAGES: Mapping[str, str] = {
+    "ai_edge_litert": "ai-edge-litert",
+    "ethosu": "ethos-u-vela",
+    "tflite_micro": "tflite-micro",
+}
+"""Modules that pip calls otherwise."""
 
 
 DEVICES: Mapping[str, DeviceKind] = {
     "onnxruntime": DeviceKind(
         "onnx",
         "ONNX Runtime on one core of this machine's processor, measured",
-        "onnxruntime",
+        ("onnxruntime",),
         "chipfit.device.onnxruntime:OnnxRuntime",
     ),
     "openvino": DeviceKind(
         "onnx",
         "OpenVINO on one core of this machine's processor, measured",
-        "openvino",
+        ("openvino",),
         "chipfit.device.openvino:OpenVino",
     ),
     "litert": DeviceKind(
         "tflite",
         "LiteRT with XNNPACK on one core of this machine's processor, measured",
-        "ai_edge_litert",
+        ("ai_edge_litert",),
         "chipfit.device.litert:LiteRt",
-        "ai-edge-litert",
     ),
     "litert-builtin": DeviceKind(
         "tflite",
         "LiteRT's built-in kernels on one core of this machine's processor, measured",
-        "ai_edge_litert",
+        ("ai_edge_litert",),
         "chipfit.device.litert:LiteRtBuiltin",
-        "ai-edge-litert",
     ),
     "tflite-micro": DeviceKind(
         "tflite",
         "TensorFlow Lite for Microcontrollers: its memory, and a class of latency on this machine, simulated",
-        "tflite_micro",
+        ("tflite_micro", "ai_edge_litert"),
         "chipfit.device.tflite_micro:TfliteMicro",
-        "tflite-micro",
     ),
     "ethos-u55": DeviceKind(
         "tflite",
         "Arm's NPU with 128 MACs a cycle at 500 MHz, shared SRAM, int8 only, simulated by Vela",
-        "ethosu",
+        ("ethosu", "ai_edge_litert"),
         "chipfit.device.ethos_u:EthosU55",
-        "ethos-u-vela",
     ),
     "ethos-u65": DeviceKind(
         "tflite",
         "Arm's NPU with 256 MACs a cycle at 1 GHz, 384 KB of SRAM, int8 only, simulated by Vela",
-        "ethosu",
+        ("ethosu", "ai_edge_litert"),
         "chipfit.device.ethos_u:EthosU65",
-        "ethos-u-vela",
     ),
     "ethos-u85": DeviceKind(
         "tflite",
         "Arm's newest NPU with 256 MACs a cycle at 1 GHz, 384 KB of SRAM, int8 only, simulated by Vela",
-        "ethosu",
+        ("ethosu", "ai_edge_litert"),
         "chipfit.device.ethos_u:EthosU85",
-        "ethos-u-vela",
     ),
     "torch": DeviceKind(
         "safetensors",
         "PyTorch, eager, in float32 on one core of this machine's processor, measured",
-        "torch",
+        ("torch",),
         "chipfit.device.torch:TorchEager",
     ),
     "ncnn": DeviceKind(
         "ncnn",
         "ncnn, in float32 on one core of this machine's processor, measured",
-        "ncnn",
+        ("ncnn",),
         "chipfit.device.ncnn:Ncnn",
     ),
     "null": DeviceKind(
-        "onnx", "no device: latency counted from MACs and operators, for tests", "onnx", "chipfit.device.null:Null"
+        "onnx", "no device: latency counted from MACs and operators, for tests", ("onnx",), "chipfit.device.null:Null"
     ),
 }
 

@@ -1,9 +1,8 @@
 """The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
 
 `python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads, whether with
-real-time priority), then "load", "time", "run", "profile" and "estimate". It imports numpy, one runtime and the
-standard library only, lives as long as its parent, and times one block per request; what a block means is `protocol`'s
-business.
+real-time priority), then "load", "time", "run", "profile" and "estimate". It imports numpy and one engine, lives as
+long as its parent, and times one block per request; what a block means is `protocol`'s business.
 """
 
 from __future__ import annotations

@@ -16,14 +16,11 @@ from chipfit.core.graph import Network
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Fidelity, Measurement
 from chipfit.evaluate.counts import counted
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.nets.build import build
 
 CHECKED = 32
 """Inputs on which a file's answers are compared with the network's."""
-
-MEMORY = "peak_memory_mb"
-"""The metric, and the detail of a latency that a device knows it by."""
 
 FLOAT_TOLERANCE = 1e-3
 """Largest difference from torch that a float32 file may show, as a share of the largest logit."""
@@ -107,9 +104,10 @@ class Deployer:
         return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", (p * (1 - p) / n) ** 0.5, n)
 
     def sizes(self, artifact: Artifact, latency: Measurement) -> tuple[Measurement, ...]:
-        """Megabytes of the file, and the counts of its graph; memory as the device told it with the latency, if so."""
+        """Megabytes of the (largest) file, and the counts of its graph; memory as the device told it, if it did."""
         counts = counted(artifact.graph)
         if (told := latency.details.get(MEMORY)) is not None:
             memory = Measurement(MEMORY, told, latency.provenance, latency.where, latency.protocol)
             counts = tuple(memory if m.metric == MEMORY else m for m in counts)
-        return (Measurement("size_mb", artifact.size_mb, "measured"), *counts)
+        size_mb = max(part.size_mb for _, part in self.timing.parts(artifact))
+        return (Measurement("size_mb", size_mb, "measured"), *counts)

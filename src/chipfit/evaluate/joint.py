@@ -8,11 +8,14 @@ from dataclasses import replace
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network
 from chipfit.core.protocols import Device
-from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
-from chipfit.evaluate.timing import Timing
+from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, Provenance
+from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.export.formats import bundle, unbundled
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory
+
+TRUST: Sequence[Provenance] = ("measured", "simulated", "predicted", "counted")
+"""From the most to the least: a joint number is worth as much as the least of its parts."""
 
 ON = "ms on "
 """What the details of a joint latency call that of each device."""
@@ -26,6 +29,9 @@ class JointTiming(Timing):
     """
 
     def __init__(self, devices: Sequence[Device], memory: MeasurementMemory) -> None:
+        names = [d.name for d in devices]
+        if len(set(names)) < len(names):
+            raise BadInput(f"devices {', '.join(names)} are not different ones; name each once")
         self.timings = [Timing(d, memory) for d in devices]
         self.factors = [1.0] * len(self.timings)
         self.device = self.timings[0].device
@@ -35,10 +41,15 @@ class JointTiming(Timing):
     def each(self) -> tuple[tuple[Timing, float], ...]:
         return tuple(zip(self.timings, self.factors, strict=True))
 
-    def relate(self, references_ms: Mapping[str, float]) -> None:
-        """Has latencies count in units of each device's own reference, by name, times that of the first."""
-        first = references_ms[self.device.name]
-        self.factors = [first / references_ms[t.device.name] for t in self.timings]
+    def relate(self, references: Sequence[Measurement]) -> Measurement:
+        """Has latencies count in shares of each device's own reference, times that of the first, which it returns.
+
+        `references` are joint latencies of one network's versions, of which each device takes the fastest.
+        """
+        fastest = [min(m.details[ON + t.device.name] for m in references) for t in self.timings]
+        self.factors = [fastest[0] / ms for ms in fastest]
+        each = {ON + t.device.name: ms for t, ms in zip(self.timings, fastest, strict=True)}
+        return replace(references[0], value=fastest[0], details={**references[0].details, **each})
 
     def graphs(self, graphs: Sequence[Graph], fidelity: Fidelity) -> list[Measurement]:
         found = [t.graphs(graphs, fidelity) for t in self.timings]
@@ -54,6 +65,13 @@ class JointTiming(Timing):
         ms = [m.details[ON + t.device.name] for t in self.timings]
         return replace(m, value=max(f * v for f, v in zip(self.factors, ms, strict=True)))
 
+    def fastest(self, files: Sequence[tuple[Artifact, Measurement]]) -> list[Artifact]:
+        found = []
+        for t in self.timings:
+            artifact, _ = min(files, key=lambda f, t=t: f[1].details[ON + t.device.name])  # type: ignore[misc]
+            found.append(unbundled(artifact)[t.device.format])
+        return found
+
     def parts(self, artifact: Artifact) -> tuple[tuple[Device, Artifact], ...]:
         of = unbundled(artifact)
         return tuple((t.device, of[t.device.format]) for t in self.timings)
@@ -63,16 +81,18 @@ class JointTiming(Timing):
         return bundle(list(made.values()))
 
     def size_mb(self, graph: Graph) -> float:
-        return sum({t.device.format: t.size_mb(graph) for t in self.timings}.values())
+        return max(t.size_mb(graph) for t in self.timings)
 
     def _joined(self, of: Sequence[Measurement]) -> Measurement:
         """The measurement that counts, with each device's milliseconds in its details; a failure where one failed."""
         scaled = [f * m.value for f, m in zip(self.factors, of, strict=True)]
         lost = [n for n, m in enumerate(of) if m.value != m.value]
         n = lost[0] if lost else max(range(len(of)), key=lambda i: scaled[i])
-        each = {ON + t.device.name: m.value for t, m in zip(self.timings, of, strict=True)}
-        spread = self.factors[n] * of[n].spread
-        return replace(of[n], value=scaled[n], spread=spread, details={**of[n].details, **each})
+        details = {**of[n].details, **{ON + t.device.name: m.value for t, m in zip(self.timings, of, strict=True)}}
+        if told := [m.details[MEMORY] for m in of if MEMORY in m.details]:
+            details[MEMORY] = max(told)
+        least = max((m.provenance for m in of), key=TRUST.index)
+        return replace(of[n], value=scaled[n], spread=self.factors[n] * of[n].spread, provenance=least, details=details)
 
 
 def _facts(each: Sequence[DeviceFacts]) -> DeviceFacts:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import lsq_linear
 
+from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.timing import Timing
@@ -77,8 +78,10 @@ def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, 
 def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
     """What is known, with these networks measured and every scale fitted to all of them."""
     graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
-    found = [(a, m.value) for a, m in zip(assignments, timing.graphs(graphs, "quick"), strict=True)]
-    good = [(a, ms) for a, ms in found if np.isfinite(ms)]
+    found = list(zip(assignments, timing.graphs(graphs, "quick"), strict=True))
+    good = [(a, m.value) for a, m in found if np.isfinite(m.value)]
+    if not good and not known.measured:
+        raise ChipfitError(f"no version of this network can be timed on the device: {found[0][1].protocol}")
     everyone = (*known.assignments, *(a for a, _ in good))
     measured = (*known.measured, *(ms for _, ms in good))
     spread = np.array([p.spread for p in known.parts])

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chipfit.core.edits import Precision, to_plain
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.joint import JointTiming
 from chipfit.nets.zoo import Entry
 from chipfit.space import edits as on_graph
 from chipfit.space.groups import sites
@@ -93,11 +95,36 @@ def reference(rows: Sequence[Screened]) -> Screened:
     """What relative budgets refer to: the most accurate float model, or int8 where that file is faster.
 
     Without labels the first model stands for the most accurate.
+
+    Raises:
+        ChipfitError: none could be timed; says why of the first.
     """
-    floats = [r for r in rows if r.bits == 32] or list(rows)
+    timed = [r for r in rows if r.trial.error is None]
+    if not timed:
+        raise ChipfitError(f"no model can be timed on this device: {rows[0].name}: {rows[0].trial.error}")
+    floats = [r for r in timed if r.bits == 32] or timed
     best = max(floats, key=lambda r: r.trial.get("accuracy") if r.trial.has("accuracy") else 0.0)
-    same = [r for r in rows if r.entry is best.entry and r.trial.error is None]
-    return min(same, key=lambda r: r.latency_ms)
+    return min((r for r in timed if r.entry is best.entry), key=lambda r: r.latency_ms)
+
+
+def in_shares(
+    timing: JointTiming, rows: Sequence[Screened], base: Screened, budgets: Sequence[Sequence[Limit]]
+) -> tuple[list[Screened], Screened]:
+    """The rows and the reference with latencies as shares of each device's own reference, where budgets are such.
+
+    Raises:
+        BadInput: some budgets are shares of a latency and others are milliseconds.
+    """
+    relative = {limit.relative for budget in budgets for limit in budget if limit.metric == "latency_ms"}
+    if len(relative) > 1:
+        raise BadInput(
+            "budgets for one model on several devices are all shares (40%) or all milliseconds; give one kind"
+        )
+    if relative != {True}:
+        return list(rows), base
+    own = [r.latency for r in rows if r.entry is base.entry and r.trial.error is None]
+    reference = timing.relate(own)
+    return [r if r.trial.error else r.timed(timing.again(r.latency)) for r in rows], base.timed(reference)
 
 
 def absolute(limits: Sequence[Limit], of: Screened) -> tuple[Limit, ...]:

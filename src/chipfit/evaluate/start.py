@@ -124,7 +124,11 @@ def open_start(
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
     pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
-    profile = Profile.from_arrays(known) if known else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], rng)
+    profile = (
+        Profile.from_arrays(known)
+        if known
+        else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], np.random.default_rng(seed))
+    )
     scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
     menu, profile = damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])

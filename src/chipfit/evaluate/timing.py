@@ -15,6 +15,9 @@ from chipfit.export.formats import timing_artifact, writer
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory, measurement_key
 
+MEMORY = "peak_memory_mb"
+"""The metric, and the detail of a latency that a device knows it by."""
+
 
 class Timing:
     """A device and what is remembered of it.
@@ -52,11 +55,18 @@ class Timing:
         """The single devices, with the part of an artifact that is for each."""
         return ((self.device, artifact),)
 
-    def ratio(self, a: Artifact, b: Artifact) -> Measurement | None:
-        """Time of one file over that of another, run by run, on the device where it is greatest; None if none can."""
+    def fastest(self, files: Sequence[tuple[Artifact, Measurement]]) -> list[Artifact]:
+        """For each device the fastest of some files that were timed."""
+        return [min(files, key=lambda f: f[1].value)[0]]
+
+    def ratio(self, a: Artifact, others: Sequence[Artifact]) -> Measurement | None:
+        """Time of a file over that of another, run by run, on the device where it is greatest; None if none can.
+
+        `others` holds one file for each device, as `fastest` gives them.
+        """
         found = []
-        for (on, x), (_, y) in zip(self.parts(a), self.parts(b), strict=True):
-            if isinstance(on, Comparing):
+        for (on, x), y in zip(self.parts(a), others, strict=True):
+            if isinstance(on, Comparing) and x.digest != y.digest:
                 with suppress(DeviceFailed):  # both were timed before: a run does not end for want of their ratio
                     found.append(on.compare(x, y))
         return max(found, key=lambda m: m.value, default=None)

@@ -6,10 +6,11 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -110,6 +111,8 @@ def files(artifact: Artifact) -> dict[str, bytes]:
 def writer(format: str) -> Writer:
     """The writer of a format.
 
+    What it writes raises BadInput where the format cannot express a network.
+
     Raises:
         BadInput: a package that it needs is not installed; says the pip line.
     """
@@ -118,7 +121,15 @@ def writer(format: str) -> Writer:
         package = known.requires.replace("_", "-")
         raise BadInput(f"{format} files need {package}, which is not installed; run: pip install {package}")
     write: Writer = import_module(known.module).write
-    return write
+
+    @wraps(write)
+    def told(network: Network, **options: Any) -> Artifact:
+        try:
+            return write(network, **options)
+        except ValueError as e:  # an operator, a precision or a range that the format has no form of
+            raise BadInput(f"this network cannot be written as {format}: {e}") from e
+
+    return told
 
 
 def only_float(graph: Graph, runtime: str) -> None:

@@ -166,7 +166,7 @@ class _Job:
         if (name, low, last) not in self.forms:
             has_low, has_last = self.own[name]
             if last != has_last:
-                source = self.read(name, has_low if low == has_low else low, has_last)
+                source = self.read(name, low, has_last)
                 made = self._turned(source, f"{name}/turned", last)
             else:
                 source = self.forms[name, has_low, has_last]

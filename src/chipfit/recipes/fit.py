@@ -22,8 +22,8 @@ from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
-from chipfit.evaluate.joint import ON, JointTiming
-from chipfit.evaluate.screen import Screened, absolute, quality, reference, screen
+from chipfit.evaluate.joint import JointTiming
+from chipfit.evaluate.screen import Screened, absolute, in_shares, quality, reference, screen
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
@@ -70,7 +70,8 @@ def fit(
         _check_entries(rows, dataset)
         base = reference(rows)
         if isinstance(timing, JointTiming):
-            rows, base = _related(timing, rows, base, settings)
+            rows, base = in_shares(timing, rows, base, settings.budgets)
+            _check_units(store, timing)
         budgets = [_fixed(store, limits, base) for limits in settings.budgets]
         report_facts.write_screen(store, rows, base, budgets)
     starts = _open(run, rows, budgets)
@@ -89,20 +90,12 @@ def fit(
     return finals
 
 
-def _related(
-    timing: JointTiming, rows: list[Screened], base: Screened, settings: Settings
-) -> tuple[list[Screened], Screened]:
-    """The rows with latencies in units of each device's reference, where a latency budget is a share of that.
-
-    The reference of a device is the most accurate model there, at the better of float and int8.
-    """
-    if not any(limit.relative and limit.metric == "latency_ms" for budget in settings.budgets for limit in budget):
-        return rows, base
-    own = [r.latency for r in rows if r.entry is base.entry and r.trial.error is None]
-    references = {t.device.name: min(m.details[ON + t.device.name] for m in own) for t, _ in timing.each}
-    timing.relate(references)
-    rows = [r if r.trial.error else r.timed(timing.again(r.latency)) for r in rows]
-    return rows, base.timed(replace(base.latency, value=references[timing.device.name]))
+def _check_units(store: Store, timing: JointTiming) -> None:
+    """A joint run keeps to one kind of latency budget: its rows are in units of that."""
+    unit = "shares of references" if len(set(timing.factors)) > 1 else "milliseconds"
+    if (store.fact("latencies in") or unit) != unit:
+        raise BadInput(f"run {store.path} has its latencies in {store.fact('latencies in')}; give another --out")
+    store.set_fact("latencies in", unit)
 
 
 def forget(store: Store, *, training: bool) -> None:
@@ -175,10 +168,14 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
     return starts
 
 
+PROFILE = 2
+"""Version of profiles: one of another is not taken up."""
+
+
 def _opened(run: Run, entry: Entry) -> Start:
     """The entry's menu; its profile comes from the store where it is known, and goes there where it is not."""
     s = run.settings
-    name = f"profile {entry.network.digest()} {run.dataset.digest()} seed {s.seed}"
+    name = f"profile {PROFILE} {entry.network.digest()} {run.dataset.digest()} seed {s.seed}"
     known = run.store.arrays(name)
     if known is None and run.profiles is not None:
         known = run.profiles.get(name)
@@ -239,6 +236,8 @@ def _deploy(
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
     filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
     networks = {f.artifact.digest: f.tuned.network for f in filed} | {r.artifact.digest: r.network for r in rows}
+    of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
+    references = run.timing.fastest(of_base)
     chosen: list[tuple[Trial, Artifact]] = []
     shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
     missed: list[Infeasible] = []
@@ -256,7 +255,7 @@ def _deploy(
         labels = {"role": "final", "name": "ours", "budget": plan.text, "model": str(trial.labels["model"])}
         labels |= {"blob": run.store.put_blob(artifact.data), "format": artifact.format}
         master.put(run.store, labels["blob"], networks[artifact.digest], run.deployer)
-        ratio = run.timing.ratio(artifact, base.artifact) if artifact.digest != base.artifact.digest else None
+        ratio = run.timing.ratio(artifact, references)
         measurements = trial.measurements if ratio is None else (*trial.measurements, ratio)
         chosen.append((Trial(trial.candidate, measurements, None, labels), artifact))
     if missed:

@@ -36,7 +36,4 @@ def write(store: Store, blob: str, format: str) -> Artifact:
         raise BadInput(f"run {store.path} kept the file alone, which cannot be written as {format}; run it again")
     network = Network(Graph.from_json(about["graph"]), arrays)
     ranges = {name: (low, high) for name, (low, high) in about["ranges"].items()}
-    try:
-        return writer(format)(network, ranges=ranges, metadata=about["notes"], reduce_range=about["reduce_range"])
-    except ValueError as e:  # an operator or a precision that the format has no form of
-        raise BadInput(f"this model cannot be written as {format}: {e}") from e
+    return writer(format)(network, ranges=ranges, metadata=about["notes"], reduce_range=about["reduce_range"])

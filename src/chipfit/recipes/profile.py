@@ -8,7 +8,7 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import OpTime
 from chipfit.evaluate.counts import peak_memory_mb
 from chipfit.evaluate.screen import all_int8
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.export.formats import timing_artifact, writer
 from chipfit.nets.zoo import Entry
 from chipfit.store.memory import MeasurementMemory
@@ -34,5 +34,6 @@ def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     else:
         artifact = timing_artifact(all_int8(entry.network).graph, device.format)
     (latency,) = timing.artifacts([artifact], "final")
+    memory_mb = latency.details.get(MEMORY, peak_memory_mb(artifact.graph))
     rows = tuple(device.profile(artifact))
-    return Profile(latency.value, artifact.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows)
+    return Profile(latency.value, artifact.size_mb, graph.total_macs, graph.total_params, memory_mb, rows)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from chipfit.core.data import Dataset
+from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.design import slower_in_int8
@@ -124,10 +125,15 @@ def write_profiles(
 ) -> None:
     """Time by operator of the first choice and of the model it came from, on the first device."""
     trial, after = chosen[0]
-    before = next(r for r in rows if r.entry.name == trial.labels["model"])
+    before = next(r for r in rows if r.entry.name == trial.labels["model"] and r.trial.error is None)
     device = timing.parts(after)[0][0]
-    profiles = {
-        "before": [[t.op, t.ms, t.bottleneck] for t in device.profile(timing.parts(before.artifact)[0][1])],
-        "after": [[t.op, t.ms, t.bottleneck] for t in device.profile(timing.parts(after)[0][1])],
-    }
+    try:
+        profiles = {
+            name: [[t.op, t.ms, t.bottleneck] for t in device.profile(timing.parts(artifact)[0][1])]
+            for name, artifact in (("before", before.artifact), ("after", after))
+        }
+    except ChipfitError as e:
+        warnings = cast(list[str], store.fact("warnings") or [])
+        store.set_fact("warnings", [*warnings, f"{device.name} could not be asked for times by operator: {e}"])
+        return
     store.set_fact("profile", cast(Plain, profiles))

@@ -79,6 +79,8 @@ def reachable(menu: Menu, metric: str) -> tuple[float, Assignment]:
         BadInput: the menu has no terms for the metric.
     """
     found = assign(menu, (), objective=metric)
+    if len(menu.aspects(metric)) > 1:
+        found = _least_greatest(menu, metric, (), Deadline.never()) or found
     return menu.total(metric, found), found
 
 
@@ -222,8 +224,31 @@ def _settled(menu: Menu, goal: Tables, tie: Tables, limits: Sequence[Limit], fou
 
 def _extreme(menu: Menu, limit: Limit, others: Sequence[Limit], deadline: Deadline) -> float | None:
     """The least value (the most, for `at_least`) of a limit's metric within the other limits."""
-    found = _solve(menu, tabulate(menu, limit.metric, _sign(limit)), others, deadline)
+    if len(menu.aspects(limit.metric)) > 1:
+        found = _least_greatest(menu, limit.metric, others, deadline)
+    else:
+        found = _solve(menu, tabulate(menu, limit.metric, _sign(limit)), others, deadline)
     return None if found is None else menu.total(limit.metric, found)
+
+
+def _least_greatest(menu: Menu, metric: str, others: Sequence[Limit], deadline: Deadline) -> Assignment | None:
+    """The assignment whose greatest aspect of a metric is least, to a thousandth.
+
+    That is no linear goal; so the limit is halved between what some assignment reaches and what none does.
+    """
+    goal = tabulate(menu, metric)
+    best = _solve(menu, goal, others, deadline)
+    if best is None:
+        return None
+    low, top = 0.0, menu.total(metric, best)
+    while top - low > 1e-3 * top:
+        middle = (low + top) / 2
+        found = _solve(menu, goal, [Limit(metric, middle), *others], deadline)
+        if found is None:
+            low = middle
+        else:
+            best, top = found, menu.total(metric, found)
+    return best
 
 
 def _infeasible(menu: Menu, limits: Sequence[Limit], deadline: Deadline) -> ChipfitError:

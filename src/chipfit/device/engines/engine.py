@@ -93,14 +93,14 @@ def cut_times(steps: Sequence[Callable[[], object]], warm_up: int, runs: int, ar
     times: list[list[int]] = [[] for _ in steps]
     end = time.perf_counter() + CUTS_S
     for n in range(warm_up + runs):
-        if n >= warm_up + CUTS_LEAST and time.perf_counter() > end:
+        if n >= CUTS_LEAST and time.perf_counter() > end:
             break
         for mine, step in zip(times, steps, strict=True):
             with around():
                 start = time.perf_counter_ns()
                 step()
                 mine.append(time.perf_counter_ns() - start)
-        if n == warm_up - 1:
+        if n == warm_up - 1 and time.perf_counter() < end:
             times = [[] for _ in steps]
     until = np.maximum.accumulate([float(np.median(mine)) / 1e3 for mine in times])
     return [float(us) for us in np.diff(until, prepend=0.0)]

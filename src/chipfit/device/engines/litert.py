@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from chipfit.device.engines.engine import Around, cut_times, seeded
 
+CUTS_BYTES = 1 << 31
+"""Of all cuts of a file together, which are loaded at once to be timed by turns."""
+
 
 class LiteRtSession:
     """An interpreter with its inputs set. Files with four axes are channels-last; answers are not."""
@@ -91,6 +94,8 @@ class LiteRtEngine:
 def cut_files(data: bytes) -> tuple[list[tuple[str, str]], list[bytes]]:
     """(output name, operator) of each operator of a file, and the file ending behind each."""
     model = schema.ModelT.InitFromPackedBuf(data)
+    if len(data) * len(model.subgraphs[0].operators) > CUTS_BYTES:
+        raise ValueError(f"a file of {len(data) / 1e6:.0f} MB is too large to be cut behind each operator")
     graph, whole = model.subgraphs[0], model.subgraphs[0].operators
     model.signatureDefs = None
     kinds = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}

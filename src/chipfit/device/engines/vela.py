@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,10 @@ class VelaEngine:
             file.write_bytes(data)
             named = ["--config", CONFIGURATIONS, "--system-config", system, "--memory-mode", memory]
             tables = ["--verbose-performance", "--output-dir", folder]
-            vela.main([str(file), "--accelerator-config", accelerator, *named, *tables])
+            with redirect_stdout(io.StringIO()) as said:
+                code = vela.main([str(file), "--accelerator-config", accelerator, *named, *tables])
+            if code:
+                raise ValueError(said.getvalue().strip().rpartition("\n")[2] or f"Vela ended with code {code}")
             (whole,) = _rows(Path(folder, f"network_summary_{system}.csv"))
             layers = _rows(Path(folder, "network_per-layer.csv"))
         return {

@@ -1,0 +1,77 @@
+"""On recorded tables of a device where int8 loses, layers stay in float although int8 would harm nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chipfit.core.types import Limit
+from chipfit.evaluate.design import slower_in_int8, thrifty
+from chipfit.nets.load import load_models
+from chipfit.search.assign import assign
+from chipfit.space.menu import Assignment, Menu, Term
+from chipfit.space.offer import offer
+
+RECORDED = Path(__file__).parents[1] / "golden" / "litert_dscnn.json"
+"""Latency terms (ms) of the zoo's DS-CNN on LiteRT 2.3.0 with XNNPACK, an Intel Xeon with VNNI and AMX, one thread."""
+
+
+@pytest.fixture(scope="module")
+def menu() -> Menu:
+    recorded = json.loads(RECORDED.read_text())
+    (entry,) = load_models(["zoo:fashion-mnist/dscnn"])
+    block = {int(bits): step for bits, step in recorded["channel_block"].items()}
+    bare = offer(entry.network.graph, block).menu
+    terms = [Term("latency_ms", tuple(on), np.array(table), label) for on, table, label in recorded["terms"]]
+    return bare.priced([*terms, *harm(bare)])
+
+
+def harm(menu: Menu) -> list[Term]:
+    """Damage of narrower widths; int8 harms nothing."""
+    found = []
+    for d, decision in enumerate(menu.decisions):
+        if decision.kind == "width":
+            whole = decision.options[0].value
+            table = np.array([1 - o.value / whole for o in decision.options])
+            found.append(Term("damage", (d,), table, decision.name))
+    return found
+
+
+def everywhere(menu: Menu, bits: int) -> Assignment:
+    """The untouched widths in one precision."""
+    pick: Callable[[int], int] = lambda d: [o.value for o in menu.decisions[d].options].index(bits)  # noqa: E731
+    return tuple(pick(d) if x.kind == "precision" else 0 for d, x in enumerate(menu.decisions))
+
+
+def sites_in_int8(menu: Menu, a: Assignment) -> int:
+    return sum(d.kind == "precision" and d.options[o].value == 8 for d, o in zip(menu.decisions, a, strict=True))
+
+
+def test_int8_is_slower_here(menu: Menu) -> None:
+    assert menu.total("latency_ms", everywhere(menu, 8)) > 1.5 * menu.total("latency_ms", menu.as_is)
+    assert len(slower_in_int8(menu, menu.as_is)) == sites_in_int8(menu, everywhere(menu, 8))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.8, 0.5])
+def test_the_design_stays_in_float(menu: Menu, share: float) -> None:
+    limit = Limit("latency_ms", share * menu.total("latency_ms", menu.as_is))
+    found = assign(thrifty(menu), [limit])
+    assert sites_in_int8(menu, found) == 0
+    assert menu.total("latency_ms", found) <= limit.value
+
+
+def test_where_the_tables_say_the_opposite_it_is_int8(menu: Menu) -> None:
+    def turned(t: Term) -> Term:
+        table = t.table
+        for axis, d in enumerate(t.on):
+            if menu.decisions[d].kind == "precision":
+                table = np.flip(table, axis)
+        return Term(t.metric, t.on, table, t.label)
+
+    other = menu.priced([turned(t) for t in menu.terms if t.metric == "latency_ms"])
+    limit = Limit("latency_ms", other.total("latency_ms", everywhere(other, 8)))
+    assert sites_in_int8(other, assign(thrifty(other), [limit])) == sites_in_int8(other, everywhere(other, 8))
