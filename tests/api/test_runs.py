@@ -25,6 +25,7 @@ from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.export import onnx
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
+from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 
@@ -52,15 +53,20 @@ class StandIn:
     calls: list[Settings] = field(default_factory=list)
     measured: list[str] = field(default_factory=list)
     left: list[float] = field(default_factory=list)
+    devices: list[list[str]] = field(default_factory=list)
+    refuse: tuple[str, ...] = ()
     interrupt: bool = False
     least_ms: float = 0.1
     accuracy: Callable[[float], float] = lambda ms: 0.9
 
     def fit(
-        self, entries: Sequence[Entry], dataset: Dataset, device: Device, settings: Settings, store: Store,
-        memory: MeasurementMemory, deadline: Deadline, progress: Progress,
+        self, entries: Sequence[Entry], dataset: Dataset, devices: Sequence[Device], settings: Settings, store: Store,
+        memory: MeasurementMemory, deadline: Deadline, progress: Progress, profiles: ArrayFolder | None = None,
     ) -> tuple[Trial, ...]:  # fmt: skip
         self.calls.append(settings)
+        self.devices.append([d.name for d in devices])
+        if devices[0].name in self.refuse:
+            raise Infeasible(f"no model suits {devices[0].name}", {})
         self.left.append(deadline.left())
         limits = [b[0].against(1.0) for b in settings.budgets]
         store.set_fact("reference", {"name": entries[0].name, "latency_ms": 1.0, "accuracy": 0.95})
@@ -284,6 +290,51 @@ def test_measurements_are_remembered_for_the_next_run(recipe: StandIn) -> None:
         assert store.measurement("timing of latency_ms <= 0.5") is not None
 
 
+# Several devices
+
+
+def each(**options: Any) -> dict[str, chipfit.Result | chipfit.ChipfitError]:
+    Path("net.py").write_text(NET.format(seed=0))
+    given: dict[str, Any] = {"data": "digits", "limits": {"latency_ms": 0.5}, "time": "1m", "out": "both"}
+    return chipfit.fit_each("net.py:build", **{**given, **options})
+
+
+def test_each_device_has_a_run_and_its_part_of_the_time(recipe: StandIn) -> None:
+    found = each(devices=["null", "local", "onnxruntime"])
+    assert list(found) == ["null", "onnxruntime"], "two names of one device are one"
+    assert recipe.devices == [["null"], ["onnxruntime"]]
+    assert all(20 < left <= 30 for left in recipe.left)
+    for name, result in found.items():
+        assert isinstance(result, chipfit.Result)
+        assert result.path == Path("both") / name
+    again = each(devices=["null", "onnxruntime"])
+    assert len(recipe.calls) == 2, "finished runs give their results"
+    assert [r.best for r in again.values() if isinstance(r, chipfit.Result)] == [
+        r.best for r in found.values() if isinstance(r, chipfit.Result)
+    ]
+
+
+def test_what_one_device_refuses_another_may_take(recipe: StandIn) -> None:
+    recipe.refuse = ("null",)
+    found = each(devices=["null", "onnxruntime"])
+    assert isinstance(found["null"], Infeasible)
+    assert isinstance(found["onnxruntime"], chipfit.Result)
+
+
+def test_a_device_that_is_not_there_is_found_before_anything_is_done(recipe: StandIn) -> None:
+    with pytest.raises(BadInput, match="'opnvino' is unknown"):
+        each(devices=["null", "opnvino"])
+    assert recipe.calls == []
+
+
+def test_one_model_for_several_devices_is_one_run(recipe: StandIn) -> None:
+    result = begun(device="null,onnxruntime", one_model=True)
+    assert recipe.devices == [["null", "onnxruntime"]]
+    assert result.path == Path("run")
+    with pytest.raises(BadInput, match="give --one-model, or use chipfit.fit_each"):
+        begun(device="null,onnxruntime", out="other")
+
+
 # Results
 
 
@@ -301,7 +352,7 @@ def test_exporting(recipe: StandIn, tmp_path: Path) -> None:
     result = begun()
     assert result.best is not None
     assert result.best.export(tmp_path / "m.onnx").read_bytes() == result.best.data()
-    with pytest.raises(BadInput, match="was measured as onnx, not as .tflite; chipfit export --to"):
+    with pytest.raises(BadInput, match="does not end like onnx; give FOLDER/model.onnx, or another format"):
         result.best.export(tmp_path / "m.tflite")
     with pytest.raises(BadInput, match="its folder does not exist"):
         result.best.export(tmp_path / "nowhere" / "m.onnx")
