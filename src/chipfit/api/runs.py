@@ -158,11 +158,9 @@ def fit_each(
     Raises:
         BadInput: an argument that cannot be used.
     """
-    part = _part(time, len(devices))
-    return _each(
-        Config.of({"device": ",".join(devices)}).devices,
-        lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options),
-    )
+    names = Config.of({"device": ",".join(devices)}).devices
+    part = _part(time, len(names))
+    return _each(names, lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options))
 
 
 def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, Result | ChipfitError]:
