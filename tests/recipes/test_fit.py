@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from chipfit.api.exporting import export
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 from chipfit.core.types import Limit, Trial
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
+from chipfit.export.formats import FORMATS, known_format
 from chipfit.recipes.fit import fit
 from chipfit.store.store import Store
 from recipes import small
@@ -171,3 +173,37 @@ def test_killed_at_random_moments_it_ends_in_the_same_choice(finished: Path, tmp
                     pass
     subprocess.run([sys.executable, str(here), str(folder)], env=env, check=True)
     assert finals(folder) == whole
+
+
+@pytest.mark.parametrize(
+    ("to", "package"), [("onnx", "onnxruntime"), ("litert", "ai_edge_litert"), ("openvino", "openvino")]
+)
+def test_a_final_is_written_in_any_format_and_verified(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, package: str
+) -> None:
+    pytest.importorskip(package)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = export(finished, to=to, out=tmp_path / f"m{FORMATS[known_format(to)].suffix}", verify=True)
+    assert done.path.is_file()
+    assert done.verified is not None
+    assert done.verified.agreement >= 0.75
+    assert done.verified.mean_error < 0.05
+    if to == "openvino":
+        assert (tmp_path / "m.bin").is_file()
+
+
+def test_a_name_that_ends_like_another_format_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="does not end like onnx; give"):
+        export(finished, out=tmp_path / "m.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_fails_leaves_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Null, artifact: object) -> list[object]:
+        raise ChipfitError("it is cut off")
+
+    monkeypatch.setattr(Null, "profile", refuse)
+    small.run(tmp_path / "run", replace(small.SETTINGS, budgets=small.SETTINGS.budgets[:1], train=False))
+    with Store(tmp_path / "run", read_only=True) as store:
+        assert store.finished
+        assert store.fact("warnings") == ["null could not be asked for times by operator: it is cut off"]
