@@ -4,9 +4,9 @@ A clock that drifts by 20-30 % between minutes is no unit; the time of a fixed n
 must be of the target's own size: after a target that fills the cache a small one runs slow, which would make the
 target look fast. So there is a ladder, each rung about three times the one below, and each target takes the nearest.
 
-There is a ladder for each precision, as a processor's int8 units have moods of their own. [measured] An int8 ResNet8
-on LiteRT, 400 blocks in 70 s: its ratio to a float canary moves by .75 % (sd), to an int8 one by .06 %; and in 20
-processes over 20 minutes the float canary let it move by 3.1 %.
+There is a ladder for each precision, as a processor's int8 units have moods of their own. [measured] An int8 ResNet8 on
+LiteRT, 400 blocks in 70 s: its ratio to a float canary moves by .75 % (sd), to an int8 one by .06 %; and in 20 processes
+over 20 minutes the float canary let it move by 3.1 %.
 
 [measured] Sapphire Rapids, both cores busy with niced training, 10 processes one after another, 8 blocks of 40 ms:
 the median wall time of one network moves by 0.7-2.7 % between processes (sd), its ratio to the canary by 0.1-0.7 %.
@@ -135,6 +135,6 @@ def calibrate(pair: Pair, rounds: int = ROUNDS) -> tuple[float, ...]:
                 count = upper
                 break
     up = np.concatenate([[0.0], np.cumsum([np.log(np.median(r)) for r in ratios[1:] if r])])
-    at = home(up.tolist())
+    at = home(up)
     scale = np.exp(up - up[at]) * float(np.median(times[at]))
     return tuple(float(s) for s in scale)
