@@ -4,10 +4,6 @@ A clock that drifts by 20-30 % between minutes is no unit; the time of a fixed n
 must be of the target's own size: after a target that fills the cache a small one runs slow, which would make the
 target look fast. So there is a ladder, each rung about three times the one below, and each target takes the nearest.
 
-There is a ladder for each precision, as a processor's int8 units have moods of their own. [measured] An int8 ResNet8 on
-LiteRT, 400 blocks in 70 s: its ratio to a float canary moves by .75 % (sd), to an int8 one by .06 %; and in 20 processes
-over 20 minutes the float canary let it move by 3.1 %.
-
 [measured] Sapphire Rapids, both cores busy with niced training, 10 processes one after another, 8 blocks of 40 ms:
 the median wall time of one network moves by 0.7-2.7 % between processes (sd), its ratio to the canary by 0.1-0.7 %.
 """
@@ -22,7 +18,7 @@ import numpy as np
 
 from chipfit.core.graph import Attr, Graph, op
 
-VERSION = "canary-v3"
+VERSION = "canary-v2"
 """Changes whenever a rung does: times of different versions are not of one scale."""
 
 Write = Callable[[Graph, str], bytes]
@@ -68,16 +64,10 @@ HOME = 4
 """The rung whose own time sets the scale."""
 
 
-def ladder(write: Callable[[Graph], bytes], bits: int = 32) -> tuple[Rung, ...]:
-    """All rungs of a precision, lightest first, written by `write`."""
-    data = [write(chain(*r, bits)) for r in _RUNGS]
+def ladder(write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
+    """All rungs, lightest first, written by `write`."""
+    data = [write(chain(*r)) for r in _RUNGS]
     return tuple(Rung(d, hashlib.sha256(d).hexdigest()[:16]) for d in data)
-
-
-def precision(graph: Graph) -> int:
-    """8 where half of the multiplications or more are int8, else 32."""
-    low = sum(graph.macs(o) for o in graph if o.bits == 8)
-    return 8 if low and 2 * low >= graph.total_macs else 32
 
 
 def nearest(ladder_ms: Sequence[float], ms: float) -> int:
@@ -96,27 +86,7 @@ TOO_SLOW_MS = 60.0
 """Rungs above this are left out: calibrating them would take too long on a slow machine."""
 
 
-def linked(
-    scale_ms: Sequence[float], other_ms: Sequence[float], pair: Callable[[], tuple[float, float]]
-) -> tuple[float, ...]:
-    """A second ladder's milliseconds on the scale of the first.
-
-    `pair` times the second's `HOME` rung against the first's, as a block of `Pair` does; or their tops, where one ends
-    below.
-    """
-    ratio = float(np.median([pair()[0] for _ in range(ROUNDS)]))
-    return tuple(ms * ratio * scale_ms[home(scale_ms)] / other_ms[home(other_ms)] for ms in other_ms)
-
-
-def home(scale_ms: Sequence[float]) -> int:
-    """The rung of a calibrated ladder whose own time sets the scale."""
-    return min(HOME, len(scale_ms) - 1)
-
-
-ROUNDS = 8
-
-
-def calibrate(pair: Pair, rounds: int = ROUNDS) -> tuple[float, ...]:
+def calibrate(pair: Pair, rounds: int = 8) -> tuple[float, ...]:
     """Milliseconds of each rung, lightest first: one scale, made of ratios between neighbours.
 
     Absolute times of different rungs would be of different moments; so only the `HOME` rung's own time counts (the
@@ -135,6 +105,6 @@ def calibrate(pair: Pair, rounds: int = ROUNDS) -> tuple[float, ...]:
                 count = upper
                 break
     up = np.concatenate([[0.0], np.cumsum([np.log(np.median(r)) for r in ratios[1:] if r])])
-    at = home(up)
-    scale = np.exp(up - up[at]) * float(np.median(times[at]))
+    home = min(HOME, len(up) - 1)
+    scale = np.exp(up - up[home]) * float(np.median(times[home]))
     return tuple(float(s) for s in scale)

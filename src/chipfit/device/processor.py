@@ -82,9 +82,8 @@ class Processor:
         self._folder = cache_dir or cache.default_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
-        self._scale: dict[int, tuple[float, ...]] = {}
-        self._canaries: dict[int, tuple[Rung, ...]] = {}
-        self._precision: dict[str, int] = {}
+        self._scale: tuple[float, ...] = ()
+        self._canaries: tuple[Rung, ...] = ()
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
 
@@ -106,7 +105,7 @@ class Processor:
     @property
     def fingerprint(self) -> str:
         """Processor, runtime, threads and scale (the canaries and what they take): latencies are comparable within."""
-        scale = hashlib.sha256(repr((canary.VERSION, sorted(self._ladder().items()))).encode()).hexdigest()[:6]
+        scale = hashlib.sha256(repr((canary.VERSION, self._ladder())).encode()).hexdigest()[:6]
         return f"{self._mark}, scale {scale}"
 
     @property
@@ -146,7 +145,6 @@ class Processor:
         if not artifacts:
             return []
         where, load = self.fingerprint, _demand()
-        self._precision |= {a.digest: self._of(a.graph) for a in artifacts}
         taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity)
         found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
         found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
@@ -247,23 +245,22 @@ class Processor:
             return self._block(digest, data, fidelity)
 
     def _block(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
-        """One block of a target against the canary of its size and precision."""
-        bits = self._precision.get(digest, 32)
-        scale = self._ladder()[bits]
+        """One block of a target against the canary of its size."""
+        scale = self._ladder()
         self._load(digest, data)
         if digest not in self._rungs:
             # One run's own time drifts with the clock; three pairs tell the size well enough for the same rung to be
             # taken in every process.
             guess = canary.nearest(scale, self._ns[digest] / 1e6)
-            ms = self._against(digest, bits, guess, 0.0, 3).ms
+            ms = self._against(digest, guess, 0.0, 3).ms
             self._rungs[digest] = canary.nearest(scale, ms)
-        return self._against(digest, bits, self._rungs[digest], BLOCK_S[fidelity], PAIRS[fidelity])
+        return self._against(digest, self._rungs[digest], BLOCK_S[fidelity], PAIRS[fidelity])
 
-    def _against(self, digest: str, bits: int, rung: int, seconds: float, pairs: int) -> Block:
+    def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
         """One block against a given rung."""
-        r = self._rung_files(bits)[rung]
+        r = self._rung_files()[rung]
         self._load(r.digest, r.data, pinned=True)
-        return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[bits][rung])
+        return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[rung])
 
     def _pairs(self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float) -> Block:
         least = pairs if self._ns[target] < SLOW_NS else min(pairs, 3)
@@ -281,49 +278,33 @@ class Processor:
             self._child.loaded.add(digest)
             self._ns[digest] = float(reply["ns"])
 
-    def _ladder(self) -> Mapping[int, tuple[float, ...]]:
-        """Milliseconds of the canaries by precision: from the cache, else calibrated now (some seconds, once)."""
+    def _ladder(self) -> tuple[float, ...]:
+        """Milliseconds of the canaries: from the cache, else calibrated now (a few seconds, once)."""
         if not self._scale:
             data: Any = cache.recall(self._folder, self._mark, canary.VERSION)
             if data is None:
-                made = {str(bits): ms for bits, ms in self._calibrated().items()}
+                made = canary.calibrate(self._rung_pair)
                 data = cache.keep(self._folder, self._mark, canary.VERSION, {"ladder_ms": made})
-            self._scale = {int(bits): tuple(map(float, ms)) for bits, ms in data["ladder_ms"].items()}
+            self._scale = tuple(float(ms) for ms in data["ladder_ms"])
         return self._scale
 
-    def _calibrated(self) -> dict[int, tuple[float, ...]]:
-        """All ladders on the scale of the first precision's."""
-        first, *others = self.bits
-        made = {first: canary.calibrate(lambda u, v: self._rung_pair((first, u), (first, v)))}
-        for bits in others:
-            own = canary.calibrate(lambda u, v, bits=bits: self._rung_pair((bits, u), (bits, v)))  # type: ignore[misc]
-            ends = (bits, canary.home(own)), (first, canary.home(made[first]))
-            made[bits] = canary.linked(made[first], own, lambda ends=ends: self._rung_pair(*ends))  # type: ignore[misc]
-        return made
+    def _rung_files(self) -> tuple[Rung, ...]:
+        """The canaries in this device's format, written when they are first needed."""
+        if not self._canaries:
+            self._canaries = canary.ladder(lambda graph: self._write(graph, self.format))
+        return self._canaries
 
-    def _of(self, graph: Graph) -> int:
-        """The precision whose canaries a network is timed against."""
-        bits = canary.precision(graph)
-        return bits if bits in self.bits else self.bits[0]
-
-    def _rung_files(self, bits: int) -> tuple[Rung, ...]:
-        """The canaries of a precision in this device's format, written when they are first needed."""
-        if bits not in self._canaries:
-            self._canaries[bits] = canary.ladder(lambda graph: self._write(graph, self.format), bits)
-        return self._canaries[bits]
-
-    def _rung_pair(self, upper: tuple[int, int], lower: tuple[int, int]) -> tuple[float, float]:
-        """(ratio, ms of the upper) of two rungs (bits, place) in one block, for calibration."""
-        a, b = (self._rung_files(bits)[place] for bits, place in (upper, lower))
+    def _rung_pair(self, upper: int, lower: int) -> tuple[float, float]:
+        """(ratio, ms of the upper) of two rungs in one block, for calibration."""
+        a, b = self._rung_files()[upper], self._rung_files()[lower]
         for rung in (a, b):
             self._load(rung.digest, rung.data, pinned=True)
-        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower[1], 1.0)
+        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower, 1.0)
         return block.ratio, float(np.median(block.target)) / 1e6
 
     def _quick_ms(self, graphs: Sequence[Graph]) -> list[float]:
         """Ms of each graph; equal ones are timed once."""
         files = {g.key: self._write(g, self.format) for g in graphs}
-        self._precision |= {g.key: self._of(g) for g in graphs}
         taken, reasons = self._sitting(files, "quick")
         if reasons:
             raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")
