@@ -30,7 +30,7 @@ from chipfit.export.formats import timing_artifact
 from chipfit.nets.load import load_models
 
 RUNTIMES = ("onnxruntime", "openvino", "litert")
-SHARE, TIME, QUICK_TIME = "40%", "30m", "60s"
+SHARE, TIME, QUICK_TIME = "40%", "15m", "60s"
 TOLERANCE = 1.02
 """A plain loop repeats to about so much."""
 
