@@ -19,6 +19,10 @@ MEMORY = "peak_memory_mb"
 """The metric, and the detail of a latency that a device knows it by."""
 
 
+TIMED = "weights 2"
+"""Version of the weights and ranges that graphs are timed with: what was timed with others is not remembered."""
+
+
 class Timing:
     """A device and what is remembered of it.
 
@@ -81,7 +85,7 @@ class Timing:
         return timing_artifact(graph, self.device.format).size_mb
 
     def _key(self, what: str, fidelity: Fidelity) -> str:
-        return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}")
+        return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}, {TIMED}")
 
     def _measure(self, artifacts: Sequence[Artifact], names: Sequence[str], fidelity: Fidelity) -> list[Measurement]:
         """What the device says of the artifacts; remembered under their names unless one failed."""

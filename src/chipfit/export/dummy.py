@@ -13,12 +13,17 @@ from chipfit.export.lower import Range
 
 
 def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
-    """Arrays for a network that is only timed: He-normal weights, small biases, batch norms that do next to nothing."""
+    """Arrays for a network that is only timed: He-normal weights, small biases, batch norms that shift a little.
+
+    Nothing is exactly 0 or 1, or a runtime leaves it out: with batch norms that did nothing OpenVINO ran int8 networks
+    faster than with trained ones, ResNet20 by 12 %.
+    """
     made: Weights = {}
     for o in graph:
         for key, shape in graph.weight_shapes(o).items():
             if o.kind == "batch_norm":
-                made[key] = np.full(shape, key.endswith(("weight", "running_var")), np.float32)
+                centre = np.float32(key.endswith(("weight", "running_var")))
+                made[key] = centre + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
             elif key.endswith("weight"):
                 made[key] = rng.standard_normal(shape, np.float32) * np.float32((2 / math.prod(shape[1:])) ** 0.5)
             else:
@@ -27,9 +32,21 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
 
 
 def dummy_ranges(graph: Graph) -> dict[str, Range]:
-    """A range for each tensor of an int8 network that is only timed."""
-    return {o.name: _DUMMY.get(o.kind, (-4.0, 4.0)) for o in graph}
+    """A range for each tensor of an int8 network that is only timed.
 
+    None is symmetric and no two neighbours are alike: a zero point in the middle, or an addition of equal scales, costs
+    some runtimes nothing, as a trained network's do (8 % of ResNet20 on OpenVINO).
+    """
+    found = {}
+    for n, o in enumerate(graph):
+        low, high = _DUMMY.get(o.kind, (-3.0, 4.0))
+        scale = 1.0 if o.kind in _FIXED else 1 + 0.05 * (n % 7)
+        found[o.name] = low * scale, high * scale
+    return found
+
+
+_FIXED: Final = frozenset({"relu6", "sigmoid", "hard_sigmoid", "softmax"})
+"""Kinds whose values end where they do."""
 
 _DUMMY: Final[Mapping[str, Range]] = {
     "relu": (0.0, 4.0),
