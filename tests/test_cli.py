@@ -83,7 +83,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             if phase == "assign":
                 raise KeyboardInterrupt
 
-        return whole(*arguments[:-1], stop)
+        return whole(*arguments[:-2], stop, arguments[-1])  # progress, then where profiles are kept
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

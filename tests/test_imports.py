@@ -28,7 +28,7 @@ def loaded_by(code: str) -> list[str]:
 def test_the_public_names_are_these() -> None:
     assert sorted(chipfit.__all__) == [
         "BadInput", "ChipfitError", "Dataset", "Infeasible", "Limit", "Measurement", "Model", "Result", "Split",
-        "Trial", "check", "compare", "export_run", "fit", "load_data", "open_run", "profile", "resume",
+        "Trial", "check", "compare", "export_run", "fit", "fit_each", "load_data", "open_run", "profile", "resume",
     ]  # fmt: skip
 
 

@@ -47,20 +47,30 @@ def everywhere(menu: Menu, bits: int) -> Assignment:
     return tuple(pick(d) if x.kind == "precision" else 0 for d, x in enumerate(menu.decisions))
 
 
-def sites_in_int8(menu: Menu, a: Assignment) -> int:
-    return sum(d.kind == "precision" and d.options[o].value == 8 for d, o in zip(menu.decisions, a, strict=True))
+def in_int8(menu: Menu, a: Assignment) -> set[int]:
+    """The precision decisions that an assignment takes int8 for."""
+    return {
+        d
+        for d, (decision, o) in enumerate(zip(menu.decisions, a, strict=True))
+        if decision.kind == "precision" and decision.options[o].value == 8
+    }
+
+
+def slow(menu: Menu) -> set[int]:
+    """The precision decisions for which int8 alone makes the untouched network slower."""
+    return {d for d, _ in slower_in_int8(menu, menu.as_is)}
 
 
 def test_int8_is_slower_here(menu: Menu) -> None:
     assert menu.total("latency_ms", everywhere(menu, 8)) > 1.5 * menu.total("latency_ms", menu.as_is)
-    assert len(slower_in_int8(menu, menu.as_is)) == sites_in_int8(menu, everywhere(menu, 8))
+    assert [menu.decisions[d].name for d in slow(menu)] == ["bits:0"], "all convolutions, not the dense layer"
 
 
-@pytest.mark.parametrize("share", [1.0, 0.8, 0.5])
-def test_the_design_stays_in_float(menu: Menu, share: float) -> None:
+@pytest.mark.parametrize("share", [1.0, 0.8, 0.6])
+def test_the_design_stays_in_float_there(menu: Menu, share: float) -> None:
     limit = Limit("latency_ms", share * menu.total("latency_ms", menu.as_is))
     found = assign(thrifty(menu), [limit])
-    assert sites_in_int8(menu, found) == 0
+    assert not in_int8(menu, found) & slow(menu)
     assert menu.total("latency_ms", found) <= limit.value
 
 
@@ -74,4 +84,4 @@ def test_where_the_tables_say_the_opposite_it_is_int8(menu: Menu) -> None:
 
     other = menu.priced([turned(t) for t in menu.terms if t.metric == "latency_ms"])
     limit = Limit("latency_ms", other.total("latency_ms", everywhere(other, 8)))
-    assert sites_in_int8(other, assign(thrifty(other), [limit])) == sites_in_int8(other, everywhere(other, 8))
+    assert in_int8(other, assign(thrifty(other), [limit])) >= slow(menu)
