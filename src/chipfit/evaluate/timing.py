@@ -19,7 +19,7 @@ MEMORY = "peak_memory_mb"
 """The metric, and the detail of a latency that a device knows it by."""
 
 
-TIMED = "weights 2"
+TIMED = "weights 3"
 """Version of the weights and ranges that graphs are timed with: what was timed with others is not remembered."""
 
 
