@@ -1,12 +1,26 @@
-"""A calibration that was not measured, so that tests time only what they are about."""
+"""What tests have in the place of the real thing: a calibration that was not measured, a memory without a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from chipfit.core.types import Measurement
 from chipfit.device import cache, canary
 from chipfit.device.processor import Processor
 from chipfit.export.formats import timing_bytes
+
+
+class Memory:
+    """A memory of measurements without a file; `kept` is what it was asked to keep."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Measurement] = {}
+
+    def get(self, key: str) -> Measurement | None:
+        return self.kept.get(key)
+
+    def put(self, key: str, measurement: Measurement) -> None:
+        self.kept[key] = measurement
 
 
 def calibrated(kind: type[Processor], folder: Path) -> Path:

@@ -25,20 +25,8 @@ from chipfit.search.assign import assign
 from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
+from made_up import Memory
 from models.awkward import AWKWARD, INPUT_SHAPE
-
-
-class Dict:
-    """A memory without a file; counts what it was asked to keep."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Measurement] = {}
-
-    def get(self, key: str) -> Measurement | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, measurement: Measurement) -> None:
-        self.kept[key] = measurement
 
 
 def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str = 1) -> Unit:
@@ -50,7 +38,7 @@ def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str
 def test_tables_foretell_whole_networks(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     offered = offer(graph, {32: 8, 8: 8})
-    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=40)
+    pricing = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=40)
     errors = _errors(pricing.menu, graph, Null())
     assert np.median(errors) < 0.04
     assert max(errors) < 0.12
@@ -60,7 +48,7 @@ def test_tables_are_corrected_where_they_are_exploited() -> None:
     """A device that adds a cost no table knows of to narrow networks: timing optima tells it."""
     graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
     offered = offer(graph, {32: 8, 8: 8})
-    pricing = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=8)
+    pricing = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=8)
     narrow = tuple(n - 1 for n in offered.menu.sizes)
     assert narrow not in pricing.assignments
 
@@ -68,13 +56,13 @@ def test_tables_are_corrected_where_they_are_exploited() -> None:
         def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
             return [replace(m, value=1.2 * m.value) for m in super().measure(artifacts, fidelity)]
 
-    refined = pricing.refined(graph, [narrow, narrow, pricing.assignments[0]], Timing(Biased(), Dict()))
+    refined = pricing.refined(graph, [narrow, narrow, pricing.assignments[0]], Timing(Biased(), Memory()))
     assert refined.assignments == (*pricing.assignments, narrow)
     true = refined.measured[-1]
     before, after = (abs(p.menu.total("latency_ms", narrow) - true) for p in (pricing, refined))
     assert after < before
     assert len(refined.predicted) == len(refined.measured) == len(refined.assignments)
-    assert refined.refined(graph, [narrow], Timing(Biased(), Dict())) is refined
+    assert refined.refined(graph, [narrow], Timing(Biased(), Memory())) is refined
 
 
 class Blocked(Null):
@@ -107,14 +95,14 @@ def test_layouts_are_priced_where_maps_change_them(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     device = Blocked()
     offered = offer(graph, device.facts().channel_block)
-    pricing = price(graph, offered, Timing(device, Dict()), np.random.default_rng(0), calibrate=40)
+    pricing = price(graph, offered, Timing(device, Memory()), np.random.default_rng(0), calibrate=40)
     errors = _errors(pricing.menu, graph, device)
     assert np.median(errors) < 0.03
     assert max(errors) < 0.12
 
 
 def test_widths_that_fill_the_same_blocks_are_measured_once() -> None:
-    memory = Dict()
+    memory = Memory()
     ms = unit_ms({conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}, Timing(Blocked(), memory))
     assert ms[conv(24, 24)] == ms[conv(32, 32)]
     assert len(memory.kept) == 4
@@ -138,7 +126,7 @@ def _artifact(graph: Graph) -> object:
 
 def test_a_second_pricing_measures_nothing() -> None:
     graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
-    memory, offered = Dict(), offer(graph, {32: 16, 8: 8})
+    memory, offered = Memory(), offer(graph, {32: 16, 8: 8})
     first = price(graph, offered, Timing(Null(), memory), np.random.default_rng(0), calibrate=4)
     kept = dict(memory.kept)
 
@@ -233,7 +221,7 @@ def test_activations_are_priced_with_what_they_follow() -> None:
 def test_large_families_are_sampled_and_interpolated() -> None:
     """On a device that counts MACs, a grid tells everything between its points."""
     units = {conv(a, b) for a in range(8, 104, 8) for b in range(8, 136, 8)}
-    memory = Dict()
+    memory = Memory()
     ms = unit_ms(units, Timing(Null(), memory))
     assert len(memory.kept) < len(units) / 2
     for u in units:
@@ -242,7 +230,7 @@ def test_large_families_are_sampled_and_interpolated() -> None:
 
 def test_large_families_of_one_width_are_sampled_along_it() -> None:
     units = {conv(w, w, groups="dw") for w in range(8, 8 * 72, 8)}
-    memory = Dict()
+    memory = Memory()
     ms = unit_ms(units, Timing(Null(), memory))
     assert len(memory.kept) < len(units) / 4
     for u in units:
@@ -251,7 +239,7 @@ def test_large_families_of_one_width_are_sampled_along_it() -> None:
 
 def test_odd_widths_are_measured_as_they_are() -> None:
     """A layer of 30 channels as it came takes longer than one of 32: it is not rounded up."""
-    memory = Dict()
+    memory = Memory()
     unit_ms({conv(30, 30), conv(32, 32)}, Timing(Blocked(), memory))
     assert len(memory.kept) == 4
 
@@ -260,7 +248,7 @@ def test_a_design_holds_its_budget_when_measured() -> None:
     """Tables that promise too much are found out by timing, and the limit is scaled until the design holds."""
     graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
     offered = offer(graph, {8: 8}, bits=(32,))
-    timing = Timing(Null(), Dict())
+    timing = Timing(Null(), Memory())
     menu = priced_counts(graph, offered)
     honest = price(graph, offered, timing, np.random.default_rng(0), calibrate=4).menu
     terms = [replace(t, table=t.table * 0.8) for t in honest.terms if t.metric == "latency_ms"]
@@ -288,14 +276,14 @@ def test_a_bad_moment_does_not_cost_a_good_design() -> None:
 
     graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
     offered = offer(graph, {8: 8}, bits=(32,))
-    priced = price(graph, offered, Timing(Null(), Dict()), np.random.default_rng(0), calibrate=40).menu
+    priced = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=40).menu
     counts = [t for t in priced_counts(graph, offered).terms if t.metric == "macs"]
     damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in counts]
     menu = priced.priced([*priced.terms, *damage])
     limit = Limit("latency_ms", 0.5 * menu.total("latency_ms", menu.as_is))
 
     def found(device: Null) -> Assignment:
-        timing = Timing(device, Dict())
+        timing = Timing(device, Memory())
         solve = lambda limits: assign(menu, limits)  # noqa: E731
         return fitted(menu, graph, [limit], timing, solve, lambda a: menu.total("damage", a)).assignment
 

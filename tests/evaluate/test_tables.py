@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from chipfit.core.graph import Attr, Graph, Op, op
-from chipfit.core.types import Measurement
 from chipfit.device.null import Null
 from chipfit.evaluate.tables import CACHED_MB, MS_PER_MB, foretold, parts_ms
 from chipfit.evaluate.timing import Timing
@@ -14,12 +13,8 @@ from chipfit.evaluate.units import Unit, UnitMap
 from chipfit.nets.trace import trace
 from chipfit.space.menu import Menu
 from chipfit.space.offer import Offer
+from made_up import Memory
 from models.awkward import AWKWARD, INPUT_SHAPE
-
-
-class Dict(dict[str, Measurement]):
-    def put(self, key: str, measurement: Measurement) -> None:
-        self[key] = measurement
 
 
 def conv(name: str, source: str, channels: int, size: int = 8) -> Op:
@@ -61,7 +56,7 @@ def random_graph(rng: np.random.Generator) -> Graph:
 def test_networks_are_foretold_on_a_device_that_counts() -> None:
     rng = np.random.default_rng(0)
     graphs = list({g.key: g for g in (random_graph(rng) for _ in range(30))}.values())
-    timing = Timing(Null(), Dict())
+    timing = Timing(Null(), Memory())
     parts = [parts_ms(g, timing) for g in graphs]
     true = [m.value for m in timing.graphs(graphs, "final")]
     told = foretold(parts[:10], true[:10], parts[10:])
@@ -79,7 +74,7 @@ def test_a_scale_is_learnt_from_few() -> None:
 
 
 def test_weights_beyond_the_cache_are_a_part() -> None:
-    timing = Timing(Null(), Dict())
+    timing = Timing(Null(), Memory())
     small, large = graph_of(conv("a", "x", 16)), graph_of(conv("a", "x", 512), conv("b", "a", 512))
     assert parts_ms(small, timing)["weights"] == 0
     expected = MS_PER_MB * (large.total_params * 4e-6 - CACHED_MB)

@@ -18,6 +18,7 @@ from chipfit.device.processor import Processor
 from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.recipes.onnx_file import FileFeasibility, check, profile
+from made_up import Memory
 from onnx_files import BRANCHES, LSTM, TOKENS, light, write
 
 MLP = "mlp (float[n, 64] x) => (float[n, 64] y) <float[64, 64] w> { a = MatMul (x, w) y = Relu (a) }"
@@ -40,20 +41,7 @@ class Clock(Null):
 
 
 def checked(path: str, device: Null, *limits: str, bits: Sequence[int] = (32, 8)) -> FileFeasibility:
-    return check(read(path), device, [Limit.parse(x) for x in limits], Remembered(), bits=bits)
-
-
-class Remembered:
-    """A memory for one test."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Measurement] = {}
-
-    def get(self, key: str) -> Measurement | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, measurement: Measurement) -> None:
-        self.kept[key] = measurement
+    return check(read(path), device, [Limit.parse(x) for x in limits], Memory(), bits=bits)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +105,7 @@ def test_runtimes_take_what_is_unusual(device: Processor, tmp_path: Path, text: 
 
 
 def test_a_profile_finds_the_operators_of_a_file(device: Processor) -> None:
-    found = profile("squeezenet", read(light("squeezenet")), device, Remembered())
+    found = profile("squeezenet", read(light("squeezenet")), device, Memory())
     assert sum(r.macs for r in found.rows) == found.macs
     assert sum(r.ms for r in found.rows if r.kind == "Conv") > 0.5 * sum(r.ms for r in found.rows)
 
@@ -136,14 +124,14 @@ def test_a_convolution_keeps_its_name_where_a_scale_is_folded_into_it(device: Pr
 def test_what_is_not_finite_says_so(device: Processor, tmp_path: Path) -> None:
     file = read(write(tmp_path / "m.onnx", NOT_FINITE))
     with pytest.raises(ChipfitError, match=f"m.onnx cannot be timed on {device.name}: an output is not finite"):
-        profile("m.onnx", file, device, Remembered())
-    found = check(file, device, [Limit.parse("latency_ms=5")], Remembered())
+        profile("m.onnx", file, device, Memory())
+    found = check(file, device, [Limit.parse("latency_ms=5")], Memory())
     assert not found.feasible
     assert found.versions[0].reason.startswith("not timed: an output is not finite")
 
 
 def test_both_versions_are_timed_for_real(device: Processor, tmp_path: Path) -> None:
-    found = check(read(write(tmp_path / "m.onnx", MLP)), device, [Limit.parse("latency_ms=1000")], Remembered())
+    found = check(read(write(tmp_path / "m.onnx", MLP)), device, [Limit.parse("latency_ms=1000")], Memory())
     values: list[Mapping[str, float]] = [v.values for v in found.versions]
     assert found.feasible
     assert all(v["latency_ms"] > 0 for v in values), found

@@ -19,6 +19,7 @@ from chipfit.core.types import DeviceFacts, Plain
 from chipfit.data import fashion_mnist
 from chipfit.device.canary import chain
 from chipfit.device.facts import cpu
+from chipfit.device.protocol import reason
 from chipfit.device.registry import DEVICES
 from chipfit.export.formats import timing_artifact
 from chipfit.nets.zoo import manifest
@@ -117,7 +118,7 @@ def _timing(name: str) -> Iterable[Finding]:
             taken = [device.measure([file], "quick")[0] for _ in range(REPEATS)]
             ms = [m.value for m in taken]
             if any(math.isnan(v) for v in ms):
-                raise ChipfitError(taken[0].protocol.removeprefix("failed: "))
+                raise ChipfitError(reason(taken[0]))
     except ChipfitError as e:
         yield Finding("timing", f"failed: {e}", False, "install the runtime's package (again)")
         return

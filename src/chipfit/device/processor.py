@@ -28,6 +28,7 @@ from chipfit.device.protocol import (
     error,
     failed,
     latency,
+    reason,
     settled,
 )
 
@@ -203,7 +204,7 @@ class Processor:
         """
         (whole,) = self.measure([artifact], "quick")
         if math.isnan(whole.value):
-            raise DeviceFailed(whole.protocol.removeprefix("failed: "))
+            raise DeviceFailed(reason(whole))
         runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
         reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
         data = cache.recall(self._folder, self._mark, "roofline")

@@ -64,6 +64,9 @@ SESSION_ERROR = 0.003
 [measured] 14 networks, 10 processes: sd .1-.5 % between processes, where the blocks of one alone promise .05 %.
 """
 
+FAILED = "failed: "
+"""How the protocol of a measurement that failed begins."""
+
 ROUND_S = 0.15
 """Least seconds from one round of blocks to the next, so that five of them do not share one bad moment."""
 
@@ -147,4 +150,9 @@ def latency(blocks: Sequence[Block], fidelity: Fidelity, where: str, load: float
 
 def failed(reason: str, where: str, provenance: Provenance = "measured") -> Measurement:
     """What stands in the place of a latency that could not be measured: nan, and why."""
-    return Measurement("latency_ms", math.nan, provenance, where, f"failed: {reason}", math.nan, 0)
+    return Measurement("latency_ms", math.nan, provenance, where, f"{FAILED}{reason}", math.nan, 0)
+
+
+def reason(m: Measurement) -> str:
+    """Why a measurement failed, as `failed` was told."""
+    return m.protocol.removeprefix(FAILED)

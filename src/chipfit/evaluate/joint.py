@@ -48,8 +48,8 @@ class JointTiming(Timing):
         """
         fastest = [min(m.details[ON + t.device.name] for m in references) for t in self.timings]
         self.factors = [fastest[0] / ms for ms in fastest]
-        each = {ON + t.device.name: ms for t, ms in zip(self.timings, fastest, strict=True)}
-        return replace(references[0], value=fastest[0], details={**references[0].details, **each})
+        details = {**references[0].details, **self._on(fastest)}
+        return replace(references[0], value=fastest[0], details=details)
 
     def graphs(self, graphs: Sequence[Graph], fidelity: Fidelity) -> list[Measurement]:
         found = [t.graphs(graphs, fidelity) for t in self.timings]
@@ -83,12 +83,16 @@ class JointTiming(Timing):
     def size_mb(self, graph: Graph) -> float:
         return max(t.size_mb(graph) for t in self.timings)
 
+    def _on(self, ms: Sequence[float]) -> dict[str, float]:
+        """Each device's milliseconds, as details have them."""
+        return {ON + t.device.name: v for t, v in zip(self.timings, ms, strict=True)}
+
     def _joined(self, of: Sequence[Measurement]) -> Measurement:
         """The measurement that counts, with each device's milliseconds in its details; a failure where one failed."""
         scaled = [f * m.value for f, m in zip(self.factors, of, strict=True)]
         lost = [n for n, m in enumerate(of) if m.value != m.value]
         n = lost[0] if lost else max(range(len(of)), key=lambda i: scaled[i])
-        details = {**of[n].details, **{ON + t.device.name: m.value for t, m in zip(self.timings, of, strict=True)}}
+        details = {**of[n].details, **self._on([m.value for m in of])}
         if told := [m.details[MEMORY] for m in of if MEMORY in m.details]:
             details[MEMORY] = max(told)
         least = max((m.provenance for m in of), key=TRUST.index)

@@ -28,12 +28,12 @@ class Screened:
     @property
     def name(self) -> str:
         """The model's name, with the precision where it is not fp32."""
-        return self.entry.name if self.bits == 32 else f"{self.entry.name} int8"
+        return _named(self.entry, self.bits)
 
     @property
     def network(self) -> Network:
         """The model in this precision."""
-        return self.entry.network if self.bits == 32 else all_int8(self.entry.network)
+        return _in_bits(self.entry, self.bits)
 
     @property
     def latency(self) -> Measurement:
@@ -64,13 +64,20 @@ def _everywhere_int8(network: Network) -> tuple[Precision, ...]:
     return tuple(Precision(s.name, 8) for s in sites(network.graph))
 
 
+def _in_bits(entry: Entry, bits: int) -> Network:
+    return entry.network if bits == 32 else all_int8(entry.network)
+
+
+def _named(entry: Entry, bits: int) -> str:
+    return entry.name if bits == 32 else f"{entry.name} int8"
+
+
 def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) -> list[Screened]:
     """Each entry in each precision; the files are timed in one sitting and scored on validation."""
     found = []
     for entry in entries:
         for b in bits:
-            network = entry.network if b == 32 else all_int8(entry.network)
-            found.append((entry, b, deployer.export(network)))
+            found.append((entry, b, deployer.export(_in_bits(entry, b))))
     latencies = deployer.latency([a for *_, a in found], "final")
     rows = []
     for (entry, b, artifact), latency in zip(found, latencies, strict=True):
@@ -86,7 +93,7 @@ def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement
     """Its row; `plain` is the model as it came, or in int8 where the device has no other precision."""
     edits = () if bits == 32 else _everywhere_int8(entry.network)
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
-    role, name = "zoo" if plain else "baseline", entry.name if bits == 32 else f"{entry.name} int8"
+    role, name = "zoo" if plain else "baseline", _named(entry, bits)
     failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
     return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
 

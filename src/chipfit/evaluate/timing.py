@@ -26,7 +26,8 @@ TIMED = "weights 3"
 class Timing:
     """A device and what is remembered of it.
 
-    Time depends on a network's structure, not on its weights, so graphs are timed with random ones.
+    Time depends on a network's structure, not on its weights as long as they are like trained ones (`export.dummy`), so
+    graphs are timed with random ones.
     """
 
     def __init__(self, device: Device, memory: MeasurementMemory) -> None:

@@ -53,17 +53,17 @@ class FlatSheet:
         steps = ([grid.step], [grid.zero - 128], 0) if grid else None
         return self._tensor(name, shape, kind, 0, steps)
 
-    def constant(self, name: str, array: NDArray[Any], scale: NDArray[np.float32] | None = None, axis: int = 0) -> int:
-        """Index of a constant, written once by name; whole numbers may have a scale for each part along `axis`."""
+    def constant(
+        self, name: str, array: NDArray[Any], scale: NDArray[np.float32] | None = None, axis: int = 0, zero: int = 0
+    ) -> int:
+        """Index of a constant, written once by name.
+
+        Whole numbers may have a scale for each part along `axis`, all with one zero point.
+        """
         if name not in self._constants:
-            data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-            buffer = schema.BufferT()
-            buffer.data = data
-            self._buffers.append(buffer)
-            self._bytes += len(data)
-            steps = None if scale is None else (scale, np.zeros(len(scale), np.int64), axis)
-            kind = _TYPES[array.dtype]
-            self._constants[name] = self._tensor(name, array.shape, kind, len(self._buffers) - 1, steps)
+            steps = None if scale is None else (scale, np.full(len(scale), zero), axis)
+            buffer = self._buffer(np.ascontiguousarray(array).tobytes())
+            self._constants[name] = self._tensor(name, array.shape, _TYPES[array.dtype], buffer, steps)
         return self._constants[name]
 
     def shape(self, tensor: int) -> tuple[int, ...]:
@@ -117,11 +117,17 @@ class FlatSheet:
         return len(self.tensors) - 1
 
     def _note(self, key: str, value: str) -> Any:
-        buffer, note = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(value.encode(), np.uint8)
-        self._buffers.append(buffer)
-        note.name, note.buffer = key, len(self._buffers) - 1
+        note = schema.MetadataT()
+        note.name, note.buffer = key, self._buffer(value.encode())
         return note
+
+    def _buffer(self, data: bytes) -> int:
+        """Index of a new buffer."""
+        made = schema.BufferT()
+        made.data = np.frombuffer(data, np.uint8)
+        self._buffers.append(made)
+        self._bytes += len(data)
+        return len(self._buffers) - 1
 
 
 def _code(kind: str, version: int) -> Any:

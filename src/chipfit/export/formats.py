@@ -144,7 +144,7 @@ def only_float(graph: Graph, runtime: str) -> None:
 
 
 def timing_artifact(graph: Graph, format: str = "onnx") -> Artifact:
-    """A file of the graph with random weights and invented ranges: latency depends on neither."""
+    """A file of the graph with random weights and invented ranges, to runtimes like trained ones (see `dummy`)."""
     weights = random_weights(graph, np.random.default_rng(0))
     return writer(format)(Network(graph, weights), ranges=dummy_ranges(graph))
 

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from chipfit.core.graph import Graph, Network, Op, Weights, op
-from chipfit.export.fold import scale_and_shift
+from chipfit.export.fold import fold, foldable, scale_and_shift
 
 Range = tuple[float, float]
 
@@ -35,6 +35,18 @@ CLAMPS: Final = frozenset({"relu", "relu6"})
 
 INT8: Final = PRESERVING | FUSING | CLAMPS | {"concat", "sigmoid", "silu", "batch_norm"}
 """Kinds that are written in int8 where their bits say so; the others compute in float whatever their bits."""
+
+
+def prepared(
+    network: Network, ranges: Mapping[str, Range] | None = None, whole: Set[str] = frozenset()
+) -> tuple[Network, dict[str, Range]]:
+    """The network as it is written, folded and lowered, and the ranges of its tensors.
+
+    `ranges` are of the graph as given or folded: a folded layer takes that of its batch norm. `whole` as for `lower`.
+    """
+    known = dict(ranges or {})
+    known |= {layer: known[norm] for norm, layer in foldable(network.graph).items() if norm in known}
+    return lower(fold(network), known, whole)
 
 
 def lower(

@@ -26,9 +26,8 @@ import numpy as np
 
 from chipfit.core.graph import Graph, Network, Op, live, op
 from chipfit.core.types import Artifact
-from chipfit.export.fold import fold
 from chipfit.export.formats import only_float
-from chipfit.export.lower import Range, ends, lower
+from chipfit.export.lower import Range, ends, prepared
 
 INPUT: Final = "input"
 OUTPUT: Final = "logits"
@@ -56,7 +55,7 @@ def write(
         ValueError: an operator has 8 bits, or no form in ncnn.
     """
     only_float(network.graph, "the ncnn writer")
-    lowered, _ = lower(fold(network), {})
+    lowered, _ = prepared(network)
     graph = _swish(live(lowered.graph.ops, lowered.graph.output))
     fused = _fused(graph)
     sheet = _Sheet(Network(graph, lowered.weights), fused)

@@ -17,8 +17,7 @@ from onnx.helper import make_tensor_value_info
 
 from chipfit.core.graph import Network, Op
 from chipfit.core.types import Artifact
-from chipfit.export.fold import fold, foldable
-from chipfit.export.lower import Range, lower
+from chipfit.export.lower import Range, prepared
 from chipfit.export.nodes import EMIT, Sheet
 from chipfit.export.qdq import Grid, grids, int_arrays, quantised
 
@@ -54,9 +53,7 @@ def write(
     Raises:
         ValueError: a range that is needed is missing or no range.
     """
-    known = dict(ranges or {})
-    known |= {layer: known[norm] for norm, layer in foldable(network.graph).items() if norm in known}
-    lowered, known = lower(fold(network), known)
+    lowered, known = prepared(network, ranges)
     graph = lowered.graph
     job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range)
     for o in graph:

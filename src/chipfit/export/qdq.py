@@ -70,18 +70,18 @@ def grids(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Grid]:
         ValueError: a tensor needs a range and has none, or one that is no range.
     """
     tensors = quantised(graph)
-    reach: dict[str, Range] = {}
+    reaches: dict[str, Range] = {}
     for o in graph:
         if o.name in tensors:
-            reach[o.name] = _reach(o, reach, ranges)
+            reaches[o.name] = reach(o, reaches, ranges)
     clusters: dict[str, tuple[str, ...]] = {t: (t,) for t in tensors}  # tensor -> all that share its grid
     for o in graph:
         if o.bits == 8 and o.kind in PRESERVING:
             _unite(clusters, (o.inputs[0], o.name))
     for o in graph:
-        if o.bits == 8 and o.kind == "concat" and _can_share(graph, [*o.inputs, o.name], clusters, reach):
+        if o.bits == 8 and o.kind == "concat" and _can_share(graph, [*o.inputs, o.name], clusters, reaches):
             _unite(clusters, (*o.inputs, o.name))
-    return {t: grid(c[0], *_union(reach[m] for m in c)) for t, c in clusters.items()}
+    return {t: grid(c[0], *_union(reaches[m] for m in c)) for t, c in clusters.items()}
 
 
 def quantised(graph: Graph) -> dict[str, bool]:
@@ -97,10 +97,10 @@ def quantised(graph: Graph) -> dict[str, bool]:
     return found
 
 
-def _reach(o: Op, reach: Mapping[str, Range], ranges: Mapping[str, Range]) -> Range:
+def reach(o: Op, reaches: Mapping[str, Range], ranges: Mapping[str, Range]) -> Range:
     """The range a tensor takes: its own, or that of what it is made of where no value is new."""
     if o.bits == 8 and o.kind in PRESERVING | {"concat"}:
-        return _union(reach[i] for i in o.inputs)
+        return _union(reaches[i] for i in o.inputs)
     if o.name not in ranges:
         raise ValueError(f"tensor {o.name!r} is quantised and has no range; give write(..., ranges=) one for it")
     low, high = (float(v) for v in ranges[o.name])

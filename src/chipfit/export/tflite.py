@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.flat import FlatSheet
-from chipfit.export.fold import fold, foldable, scale_and_shift
-from chipfit.export.lower import CLAMPS, Range, fused, lower
-from chipfit.export.qdq import TOP, Grid, grid, grids, int_arrays, quantised
+from chipfit.export.fold import scale_and_shift
+from chipfit.export.lower import Range, fused, prepared
+from chipfit.export.qdq import TOP, Grid, grid, grids, int_arrays, quantised, reach
 
 SIGMOID: Final = Grid("", np.float32(1 / 256), 0)
 """The grid of a sigmoid's output, whose kernels know no other."""
@@ -69,9 +69,7 @@ def write(
     Raises:
         ValueError: a range that is needed is missing or no range.
     """
-    known = dict(ranges or {})
-    known |= {layer: known[norm] for norm, layer in foldable(network.graph).items() if norm in known}
-    lowered, known = lower(_float_pools(fold(network)), known, whole=frozenset({"linear"}))
+    lowered, known = prepared(_float_pools(network), ranges, whole=frozenset({"linear"}))
     graph = lowered.graph
     known |= {o.name: (0.0, TOP / 256) for o in graph if o.kind == "sigmoid"}
     job = _Job(FlatSheet(), lowered, _grids(graph, known), reduce_range)
@@ -94,11 +92,7 @@ def _grids(graph: Graph, known: Mapping[str, Range]) -> dict[str, Grid]:
     for o in graph:
         target = _target(graph, o)
         if o.bits == 8 and o.kind == "linear" and target.name not in found:
-            if target.name not in known:
-                raise ValueError(f"tensor {target.name!r} is quantised and has no range; give write(..., ranges=)")
-            low, high = known[target.name]
-            top = min(high, 6.0) if target.kind == "relu6" else high
-            found[target.name] = grid(target.name, max(low, 0.0) if target.kind in CLAMPS else low, top)
+            found[target.name] = grid(target.name, *reach(target, {}, known))
         alone = tensors.get(target.name) and sum(g.name == target.name for g in found.values()) == 1
         if o.bits == 8 and o.kind == "avg_pool" and alone:
             found[target.name] = found[o.inputs[0]]
@@ -237,9 +231,8 @@ class _Job:
         if grid is None:
             fill = self.scalar(float(np.finfo(np.float32).min))
         else:
-            zero = np.array([grid.zero - 128])
-            fill = self.sheet.constant(f"{o.name}/lowest", np.array([-128], np.int8), np.array([grid.step]))
-            self.sheet.tensors[fill].quantization.zeroPoint = zero
+            least, step = np.array([-128], np.int8), np.array([grid.step])
+            fill = self.sheet.constant(f"{o.name}/lowest", least, step, zero=grid.zero - 128)
         return self.sheet.operator("PADV2", [source, self.whole(pads), fill], made, "PadV2Options")
 
     def layer(self, o: Op, how: str, form: Callable[[NDArray[Any]], NDArray[Any]], axis: int = 0) -> list[int]:
@@ -327,9 +320,7 @@ def _batch_norm(job: _Job, o: Op, out: int, act: str) -> None:
 
 def _elementwise(kind: str) -> Rule:
     def rule(job: _Job, o: Op, out: int, act: str) -> None:
-        ins = job.inputs(o, job.own[_target(job.graph, o).name][1])
-        options = f"{kind.capitalize()}Options"
-        job.sheet.operator(kind, ins, out, options, fusedActivationFunction=_ACT[act])
+        job.sheet.operator(kind, _follow(job, o), out, f"{kind.capitalize()}Options", fusedActivationFunction=_ACT[act])
 
     return rule
 
@@ -444,13 +435,11 @@ def _global_pool(job: _Job, o: Op, out: int, act: str) -> None:
 
 
 def _concat(job: _Job, o: Op, out: int, act: str) -> None:
-    ins = _follow(job, o)
-    if job.sheet.quantised(out):
-        grid = job.grids[o.name]
-        ins = [
-            x if job.grid(x) == job.grid(out) else job.converted(x, f"{o.name}/{i}", grid)
-            for x, i in zip(ins, o.inputs, strict=True)
-        ]
+    to = job.grid(out)
+    ins = [
+        x if job.grid(x) == to else job.converted(x, f"{o.name}/{i}", to)
+        for x, i in zip(_follow(job, o), o.inputs, strict=True)
+    ]
     axis = _LAST[o["axis"]] if job.own[o.name][1] else o["axis"] + 1
     job.sheet.operator("CONCATENATION", ins, out, "ConcatenationOptions", axis=axis)
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from chipfit.core.errors import ChipfitError
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Limit, Measurement
+from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import peak_memory_mb
 from chipfit.evaluate.onnx_int8 import quantised
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.profile import Profile
 from chipfit.store.memory import MeasurementMemory
-
-FAILED = "failed: "
-"""How the protocol of a measurement that failed begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def profile(name: str, file: Artifact, device: Device, memory: MeasurementMemory
     """
     (latency,) = Timing(device, memory).artifacts([file], "final")
     if math.isnan(latency.value):
-        raise ChipfitError(f"{name} cannot be timed on {device.name}: {_why(latency)}")
+        raise ChipfitError(f"{name} cannot be timed on {device.name}: {reason(latency)}")
     graph, rows = file.graph, tuple(device.profile(file))
     return Profile(latency.value, file.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows)
 
@@ -76,7 +74,7 @@ def check(
             reasons[8] = f"not quantised: {e}"
     taken = dict(zip(made, timing.artifacts(list(made.values()), "final"), strict=True))
     values = {b: _values(made[b], m) for b, m in taken.items()}
-    reasons |= {b: f"not timed: {_why(m)}" for b, m in taken.items() if math.isnan(m.value)}
+    reasons |= {b: f"not timed: {reason(m)}" for b, m in taken.items() if math.isnan(m.value)}
     absolute = [limit.against(values[32][limit.metric]) for limit in limits]
     versions = tuple(
         Version(b, all(x.met(values[b][x.metric]) for x in absolute), values[b], reasons.get(b, ""))
@@ -97,7 +95,3 @@ def _values(file: Artifact, latency: Measurement) -> dict[str, float]:
     graph = file.graph
     counts = {"macs": float(graph.total_macs), "params": float(graph.total_params)}
     return {"latency_ms": latency.value, "size_mb": file.size_mb, **counts}
-
-
-def _why(latency: Measurement) -> str:
-    return latency.protocol.removeprefix(FAILED)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tflite_micro.python.tflite_micro import runtime
 
-from chipfit.device.engines.engine import Around, cut_times, seeded
-from chipfit.device.engines.litert import answers, cut_files
+from chipfit.device.engines.engine import Around, seeded
+from chipfit.device.engines.litert import answers, cut_profile
 
 ARENA_BYTES = 1 << 26
 """More memory than a microcontroller has; pages that are not used cost nothing."""
@@ -74,9 +74,7 @@ class TfliteMicroEngine:
 
     def profile(self, data: bytes, warm_up: int, runs: int, around: Around) -> list[list[Any]]:
         """From the file cut off behind each operator."""
-        names, cuts = cut_files(data)
-        times = cut_times([self.load(cut).step for cut in cuts], warm_up, runs, around)
-        return [[name, kind, us] for (name, kind), us in zip(names, times, strict=True)]
+        return cut_profile(self, data, warm_up, runs, around)
 
     def estimate(self, data: bytes, options: Sequence[str]) -> dict[str, Any]:
         """{"arena_bytes"}: what the recording allocator counted, on this machine's 64-bit pointers.
