@@ -149,7 +149,7 @@ def test_the_least_recently_used_session_goes_and_canaries_stay(small: Small, mo
     assert _load(child, canary, pinned=True) == []
     assert _load(child, a) == []
     assert _load(child, b) == []
-    head = {"verb": "time", "target": a.digest, "canary": canary.digest, "seconds": 0.0, "pairs": 3}
+    head = {"verb": "time", "target": a.digest, "canary": canary.digest, "seconds": 0.0, "pairs": 3, "settle": False}
     _, blobs = child.ask(head)  # a is now the more recently used
     assert [len(x) for x in blobs] == [3 * 8, 3 * 8]
     assert _load(child, c) == [b.digest]

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +87,7 @@ class Processor:
         self._canaries: tuple[Rung, ...] = ()
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
+        self._settling: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +147,7 @@ class Processor:
         if not artifacts:
             return []
         where, load = self.fingerprint, _demand()
+        self._note((a.digest, a.graph) for a in artifacts)
         taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity)
         found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
         found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
@@ -160,6 +162,7 @@ class Processor:
             DeviceFailed: one of the two cannot be timed.
         """
         blocks: list[Block] = []
+        self._note((x.digest, x.graph) for x in (a, b))
         while not settled(blocks, "final"):
             start = time.monotonic()
             for x in (a, b):
@@ -265,10 +268,17 @@ class Processor:
 
     def _pairs(self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float) -> Block:
         least = pairs if self._ns[target] < SLOW_NS else min(pairs, 3)
-        head = {"verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": least}
+        settle = not self._settling.isdisjoint((target, against))
+        head = {
+            "verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": least, "settle": settle,
+        }  # fmt: skip
         _, blobs = self._child.ask(head, timeout_s=self.timeout_s)
         first, second = (np.frombuffer(b, np.float64) for b in blobs)
         return Block(second, first, rung, reference_ms)
+
+    def _note(self, files: Iterable[tuple[str, Graph]]) -> None:
+        """Remembers which files compute in int8: their kernels feel what ran before them, and must settle."""
+        self._settling |= {digest for digest, graph in files if any(o.bits == 8 for o in graph)}
 
     def _load(self, digest: str, data: bytes, pinned: bool = False) -> None:
         """Has the worker load a file, unless it holds it already."""
@@ -306,6 +316,7 @@ class Processor:
     def _quick_ms(self, graphs: Sequence[Graph]) -> list[float]:
         """Ms of each graph; equal ones are timed once."""
         files = {g.key: self._write(g, self.format) for g in graphs}
+        self._note((g.key, g) for g in graphs)
         taken, reasons = self._sitting(files, "quick")
         if reasons:
             raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")

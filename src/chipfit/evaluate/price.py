@@ -25,11 +25,15 @@ from chipfit.space.edits import channels
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import LEAST_STEP, Offer
 
-FULL_TABLE = 64
+FULL_TABLE = 6
 """Cells of one family of units up to which every one is measured; larger families are sampled and interpolated."""
 
-GRID = 5
-"""Values of each width that a sampled family is measured at."""
+GRID, WIDE_GRID, FEW_WIDTHS = 3, 5, 8
+"""Values of each width that a sampled family is measured at, the second where more than the third may be chosen.
+
+[measured] ResNet20 (8 widths), 66 random networks foretold: every cell measured costs 981 chains and errs by 1.3 % on
+ONNX Runtime, 1,250 and 7.6 % on OpenVINO; the grid 447 and 1.6 %, 442 and 8.2 %.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,8 @@ def _sample(family: Collection[Unit]) -> list[Unit]:
 
 
 def _grid(values: Sequence[int]) -> list[int]:
-    picks = np.unique(np.linspace(0, len(values) - 1, GRID).round().astype(int))
+    points = GRID if len(values) <= FEW_WIDTHS else WIDE_GRID
+    picks = np.unique(np.linspace(0, len(values) - 1, points).round().astype(int))
     return [values[i] for i in picks]
 
 

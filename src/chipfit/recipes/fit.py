@@ -80,7 +80,7 @@ def fit(
         for limits in budgets:
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
             plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, deadline))
-        report_facts.write_additivity(store, starts, settings.seed)
+        _add_up(run, starts)
     with run.phase("fine-tune"):
         tuned = refine(run, plans, base.entry)
     with run.phase("measure"):
@@ -174,8 +174,7 @@ PROFILE = 2
 
 def _opened(run: Run, entry: Entry) -> Start:
     """The entry's menu; its profile comes from the store where it is known, and goes there where it is not."""
-    s = run.settings
-    name = f"profile {PROFILE} {entry.network.digest()} {run.dataset.digest()} seed {s.seed}"
+    s, name = run.settings, _profile_name(run, entry)
     known = run.store.arrays(name)
     if known is None and run.profiles is not None:
         known = run.profiles.get(name)
@@ -183,6 +182,21 @@ def _opened(run: Run, entry: Entry) -> Start:
     for place in (run.store.put_arrays, *([run.profiles.put] if run.profiles is not None else [])):
         place(name, start.profile.to_arrays())
     return start
+
+
+def _profile_name(run: Run, entry: Entry) -> str:
+    return f"profile {PROFILE} {entry.network.digest()} {run.dataset.digest()} seed {run.settings.seed}"
+
+
+def _add_up(run: Run, starts: Sequence[Start]) -> None:
+    """Whether damages of the first start add up, which is the same on every device: looked for in `profiles` first."""
+    if not starts or run.store.fact("additive") is not None:
+        return
+    name = f"additivity of {_profile_name(run, starts[0].entry)}"
+    known = run.profiles.get(name) if run.profiles is not None else None
+    made = report_facts.write_additivity(run.store, starts[0], run.settings.seed, known)
+    if known is None and run.profiles is not None:
+        run.profiles.put(name, made)
 
 
 def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:

@@ -23,7 +23,7 @@ from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
 from chipfit.train.distill import teach, views_for
-from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
+from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step, threads_each
 from chipfit.train.loop import Schedule, Views, accuracy
 
 FIRST_SHARE = 0.3
@@ -111,14 +111,15 @@ class _Budget:
 
         `rivals` are the keys of the candidates among the jobs.
         """
-        cost = {k: seconds_per_step(d.network, run.dataset, None) for k, d in jobs.items()}
         cores = os.cpu_count() or 1
         left = 0.9 * max(0.0, run.deadline.left() - after)
+        finals = min(len(rivals), run.settings.finalists * budgets)
+        last = finals + len(jobs) - len(rivals)
+        threads = threads_each(last)
+        cost = {k: seconds_per_step(d.network, run.dataset, None, threads=threads) for k, d in jobs.items()}
         candidates = [cost[k] for k in rivals]
-        finals = min(len(candidates), run.settings.finalists * budgets)
         first = FIRST_SHARE * left if len(candidates) > finals else 0.0
-        rounds = math.ceil((finals + len(jobs) - len(candidates)) / cores)
-        seconds = (left - first) / max(1, rounds) / 1.12  # the rate is searched too
+        seconds = (left - first) / math.ceil(last / cores) / 1.12  # the rate is searched too
         most = MOST_EPOCHS * max(1, len(run.dataset.train) // BATCH)
         long = {k: min(most, int(seconds / c)) for k, c in cost.items()}
         return cls(int(first * min(cores, len(candidates)) / max(sum(candidates), 1e-9)), long)

@@ -17,6 +17,7 @@ from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Progress, budget_text
+from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
 
@@ -56,14 +57,15 @@ def write_menus(store: Store, starts: Sequence[Start]) -> None:
         })  # fmt: skip
 
 
-def write_additivity(store: Store, starts: Sequence[Start], seed: int) -> None:
-    """How well the sum of damages foretold stitched networks of the first start."""
-    if starts and store.fact("additive") is None:
-        predicted, true = starts[0].additivity(np.random.default_rng(seed), 40)
-        store.set_fact("additive", {
-            "predicted": predicted.tolist(), "true": true.tolist(),
-            "spearman": float(spearmanr(predicted, true).statistic),
-        })  # fmt: skip
+def write_additivity(store: Store, start: Start, seed: int, known: Arrays | None) -> Arrays:
+    """How well the sum of damages foretold stitched networks of a start: `known`, or found out now."""
+    predicted, true = (
+        (known["predicted"], known["true"]) if known else start.additivity(np.random.default_rng(seed), 40)
+    )
+    store.set_fact("additive", {
+        "predicted": predicted.tolist(), "true": true.tolist(), "spearman": float(spearmanr(predicted, true).statistic),
+    })  # fmt: skip
+    return {"predicted": predicted, "true": true}
 
 
 def read_test(

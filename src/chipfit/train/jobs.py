@@ -1,7 +1,7 @@
-"""Several trainings at once, one process and one thread each: the best use of a few cores for small networks.
+"""Several trainings at once, each in a process: the best use of a few cores for small networks.
 
-One network on two threads gains about 1.7x; two networks on one thread each gain 2x, and neither disturbs the other's
-result: a job's outcome depends on its seed and steps alone.
+One network on two threads gains about 1.7x, two networks on one thread each gain 2x: so cores are shared out among the
+jobs. Neither disturbs the other's result: a job's outcome depends on its seed, steps and threads alone.
 """
 
 from __future__ import annotations
@@ -69,11 +69,14 @@ def run_jobs(
 ) -> list[Done]:
     """Trains every job, up to one a core at once, and returns them in order; `on_done` is called as each ends.
 
+    Where there are fewer jobs than cores each gets several threads (`threads_each`).
+
     The data is written to a temporary folder once and read by every process.
     """
     if not jobs:
         return []
     workers = min(len(jobs), workers or os.cpu_count() or 1)
+    threads = threads_each(len(jobs))
     until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
     with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
         _write(Path(folder), dataset, teacher)
@@ -81,7 +84,7 @@ def run_jobs(
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             waiting: dict[Future[Done], int] = {
-                pool.submit(_work, job, folder, description, until): i for i, job in enumerate(jobs)
+                pool.submit(_work, job, folder, description, until, threads): i for i, job in enumerate(jobs)
             }
             done: dict[int, Done] = {}
             try:
@@ -96,6 +99,11 @@ def run_jobs(
                     process.terminate()
                 raise
     return [done[i] for i in range(len(jobs))]
+
+
+def threads_each(jobs: int) -> int:
+    """Threads of each of so many jobs (at least one) that are trained at once."""
+    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _described(dataset: Dataset) -> Dataset:
@@ -117,9 +125,9 @@ def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
         save_file(to_arrays(teacher), str(folder / "teacher.safetensors"))
 
 
-def _work(job: Job, folder: str, description: Dataset, until: float | None) -> Done:
+def _work(job: Job, folder: str, description: Dataset, until: float | None, threads: int) -> Done:
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     arrays = load_file(str(Path(folder) / "train.safetensors"))
     dataset = replace(description, train=Split(arrays["inputs"], arrays.get("targets")))
     stored = Path(folder) / "teacher.safetensors"
@@ -172,10 +180,12 @@ def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
     return max(r for r, loss in losses.items() if loss <= NEARLY * least) if np.isfinite(least) else RATES[0]
 
 
-def seconds_per_step(network: Network, dataset: Dataset, teacher: Views | None, batch: int = 128) -> float:
-    """Seconds that one training step takes on one thread (median of 6 after 2)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seconds_per_step(
+    network: Network, dataset: Dataset, teacher: Views | None, *, threads: int = 1, batch: int = 128
+) -> float:
+    """Seconds that one training step takes on so many threads (median of 6 after 2)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     marks: list[float] = []
     try:
         schedule = Schedule(steps=8, peak=1e-3, batch=min(batch, len(dataset.train)))
@@ -189,5 +199,5 @@ def seconds_per_step(network: Network, dataset: Dataset, teacher: Views | None, 
             on_step=lambda *_: marks.append(time.perf_counter()),
         )
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
     return float(np.median(np.diff(marks)[1:]))
