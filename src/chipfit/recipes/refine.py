@@ -22,8 +22,8 @@ from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
-from chipfit.train.distill import teach, views_for
-from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step, threads_each
+from chipfit.train.distill import from_arrays, teach, to_arrays, views_for
+from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
 from chipfit.train.loop import Schedule, Views, accuracy
 
 FIRST_SHARE = 0.3
@@ -71,17 +71,30 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
         return [_tuned(plan, d, d.network) for plan, d in everyone]
     run.progress("fine-tune", f"{teacher.name} teaches")
     epochs = typical * BATCH / max(1, len(run.dataset.train))
-    views = teach(build(teacher.network), run.dataset, views_for(epochs))
+    views = _taught(run, teacher, views_for(epochs))
     survivors, trained = _first_round(run, plans, budget, views)
     return _second_round(run, survivors, trained, budget, views)
 
 
+def _taught(run: Run, teacher: Entry, n_views: int) -> Views:
+    """The teacher's answers, which are the same whatever the device: looked for in `profiles` first."""
+    name = f"answers of {teacher.network.digest()} on {run.dataset.digest()} in {n_views} views"
+    known = run.profiles.get(name) if run.profiles is not None else None
+    if known is not None:
+        return from_arrays(known)
+    views = teach(build(teacher.network), run.dataset, n_views)
+    if run.profiles is not None:
+        run.profiles.put(name, to_arrays(views))
+    return views
+
+
 @dataclass(frozen=True, slots=True)
 class _Budget:
-    """Steps of the short schedule, and of each design's long one by its key."""
+    """Steps of the short schedule, of each design's long one by its key, and threads of a long training."""
 
     short_steps: int
     long_steps: Mapping[str, int]
+    threads: int = 1
 
     @classmethod
     def plan(cls, run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> _Budget:
@@ -92,7 +105,7 @@ class _Budget:
         stored = cast(dict[str, Any] | None, run.store.fact("training steps"))
         jobs = {_key(d): d for _, d in everyone}
         if stored is not None and set(stored["long"]) >= set(jobs):
-            return cls(stored["short"], stored["long"])
+            return cls(stored["short"], stored["long"], stored.get("threads", 1))
         per_epoch = max(1, len(run.dataset.train) // BATCH)
         if run.settings.epochs is not None or math.isinf(run.deadline.left()):
             steps = max(1, round((run.settings.epochs or DEFAULT_EPOCHS) * per_epoch))
@@ -100,7 +113,8 @@ class _Budget:
         else:
             rivals = {_key(d) for _, d in everyone if d.role == "candidate"}
             made = cls._from_time(run, jobs, rivals, len({p.text for p, _ in everyone}), _after(run, everyone))
-        run.store.set_fact("training steps", {"short": made.short_steps, "long": dict(made.long_steps)})
+        fact = {"short": made.short_steps, "long": dict(made.long_steps), "threads": made.threads}
+        run.store.set_fact("training steps", cast(Plain, fact))
         return made
 
     @classmethod
@@ -115,14 +129,18 @@ class _Budget:
         left = 0.9 * max(0.0, run.deadline.left() - after)
         finals = min(len(rivals), run.settings.finalists * budgets)
         last = finals + len(jobs) - len(rivals)
-        threads = threads_each(last)
-        cost = {k: seconds_per_step(d.network, run.dataset, None, threads=threads) for k, d in jobs.items()}
-        candidates = [cost[k] for k in rivals]
+        alone, threads = {k: seconds_per_step(d.network, run.dataset, None) for k, d in jobs.items()}, 1
+        cost = alone
+        if (spare := cores // last) > 1:
+            shared = {k: seconds_per_step(d.network, run.dataset, None, threads=spare) for k, d in jobs.items()}
+            if sum(shared.values()) < sum(alone.values()):  # more threads only wait for each other on a busy machine
+                cost, threads = shared, spare
+        candidates = [alone[k] for k in rivals]
         first = FIRST_SHARE * left if len(candidates) > finals else 0.0
         seconds = (left - first) / math.ceil(last / cores) / 1.12  # the rate is searched too
         most = MOST_EPOCHS * max(1, len(run.dataset.train) // BATCH)
         long = {k: min(most, int(seconds / c)) for k, c in cost.items()}
-        return cls(int(first * min(cores, len(candidates)) / max(sum(candidates), 1e-9)), long)
+        return cls(int(first * min(cores, len(candidates)) / max(sum(candidates), 1e-9)), long, threads)
 
 
 def _after(run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> float:
@@ -175,13 +193,13 @@ def _second_round(
         steps = budget.long_steps[_key(d)] + (budget.short_steps if first is None and short else 0)
         network, peak = (d.network, 0.0) if first is None else (first.network, first.peak)
         jobs[_key(d)] = Job(_key(d), network, _schedule(steps, peak, run), run.settings.seed + 1)
-    done = _train(run, list(jobs.values()), views, "long")
+    done = _train(run, list(jobs.values()), views, "long", budget.threads)
     tuned = [_tuned(p, d, done[_key(d)].network) for p, d in survivors]
     # where training does harm, the design as it was repaired is the better one
     return tuned + [_tuned(p, d, d.network, ", untrained") for p, d in survivors if d.role == "candidate"]
 
 
-def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, Done]:
+def _train(run: Run, jobs: Sequence[Job], views: Views, what: str, threads: int = 1) -> dict[str, Done]:
     """Trains what the store does not have yet; each result is stored as it comes in."""
     done: dict[str, Done] = {}
     for job in jobs:
@@ -200,7 +218,7 @@ def _train(run: Run, jobs: Sequence[Job], views: Views, what: str) -> dict[str, 
         steps = sorted(job.schedule.steps for job in missing)
         length = str(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]}"
         run.progress("fine-tune", f"{len(missing)} {what} schedules of {length} steps")
-    for d in run_jobs(missing, run.dataset, views, deadline=run.deadline, on_done=keep):
+    for d in run_jobs(missing, run.dataset, views, threads=threads, deadline=run.deadline, on_done=keep):
         done[d.name] = d
     return done
 

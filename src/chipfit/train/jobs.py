@@ -1,7 +1,7 @@
 """Several trainings at once, each in a process: the best use of a few cores for small networks.
 
-One network on two threads gains about 1.7x, two networks on one thread each gain 2x: so cores are shared out among the
-jobs. Neither disturbs the other's result: a job's outcome depends on its seed, steps and threads alone.
+One network on two threads gains about 1.7x where the machine is idle, two networks on one thread each gain 2x, and
+neither disturbs the other's result: a job's outcome depends on its seed, steps and threads alone.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ def run_jobs(
     teacher: Views | None,
     *,
     workers: int | None = None,
+    threads: int = 1,
     deadline: Deadline | None = None,
     on_done: Callable[[Done], None] | None = None,
 ) -> list[Done]:
     """Trains every job, up to one a core at once, and returns them in order; `on_done` is called as each ends.
 
-    Where there are fewer jobs than cores each gets several threads (`threads_each`).
+    Each process computes on `threads` threads.
 
     The data is written to a temporary folder once and read by every process.
     """
     if not jobs:
         return []
     workers = min(len(jobs), workers or os.cpu_count() or 1)
-    threads = threads_each(len(jobs))
     until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
     with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
         _write(Path(folder), dataset, teacher)
@@ -99,11 +99,6 @@ def run_jobs(
                     process.terminate()
                 raise
     return [done[i] for i in range(len(jobs))]
-
-
-def threads_each(jobs: int) -> int:
-    """Threads of each of so many jobs (at least one) that are trained at once."""
-    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _described(dataset: Dataset) -> Dataset:
