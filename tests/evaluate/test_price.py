@@ -237,6 +237,14 @@ def test_large_families_of_one_width_are_sampled_along_it() -> None:
         assert ms[u] == pytest.approx(u.cin * 9 * 64 / 1e8 + 2 * MS_PER_OP, rel=1e-6)
 
 
+def test_a_family_smaller_than_its_grid_is_measured_whole() -> None:
+    """Eight units of 8 widths in and 4 out would be nine on a grid."""
+    units = {conv(8 * (n + 1), 8 * (1 + n % 4)) for n in range(8)}
+    memory = Memory()
+    unit_ms(units, Timing(Null(), memory))
+    assert len(memory.kept) == 2 * len(units) + 2 * 4  # two chains each, and two for the additions of each width out
+
+
 def test_odd_widths_are_measured_as_they_are() -> None:
     """A layer of 30 channels as it came takes longer than one of 32: it is not rounded up."""
     memory = Memory()

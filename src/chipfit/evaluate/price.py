@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -276,14 +277,13 @@ def _with_needs(units: Iterable[Unit], block: Mapping[int, int]) -> dict[Unit, R
 
 
 def _sample(family: Collection[Unit]) -> list[Unit]:
-    """The units of a large family at a grid of its widths; nothing where all are measured."""
+    """The units of a large family at a grid of its widths; nothing where all are measured, as that is no more."""
     if len(family) <= FULL_TABLE:
         return []
     ins, outs = (_grid(sorted({getattr(u, side) for u in family})) for side in ("cin", "cout"))
     one = next(iter(family))
-    if all(u.cin == u.cout for u in family):
-        return [replace(one, cin=w, cout=w) for w in ins]
-    return [replace(one, cin=a, cout=b) for a in ins for b in outs]
+    pairs = [(w, w) for w in ins] if all(u.cin == u.cout for u in family) else list(product(ins, outs))
+    return [replace(one, cin=a, cout=b) for a, b in pairs] if len(pairs) < len(family) else []
 
 
 def _grid(values: Sequence[int]) -> list[int]:
