@@ -14,6 +14,7 @@ from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
 if TYPE_CHECKING:
+    from chipfit.api.predict import Measured
     from chipfit.api.result import Model, Result
     from chipfit.recipes.check import Feasibility
     from chipfit.recipes.onnx_file import FileFeasibility
@@ -231,3 +232,9 @@ def _yes(holds: bool) -> Text:
 
 def _pairs(values: dict[str, float]) -> str:
     return ", ".join(f"{m} {v:.4g}" for m, v in values.items()) or NONE
+
+
+def timings(found: Measured) -> list[RenderableType]:
+    """How many networks were timed, and where that stands."""
+    said = ", ".join(f"{n} of {len(found.names)} networks timed: {device}" for device, n in found.done.items())
+    return [f"{found.path}  {said}"]

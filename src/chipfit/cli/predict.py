@@ -1,0 +1,51 @@
+"""The verbs of `chipfit predict`: a device's latency from a few timings and tables of other devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from chipfit.cli import show
+from chipfit.cli.options import Common, Networks, configured
+from chipfit.cli.output import emit, following
+from chipfit.cli.verbs import COMMON, NO_NETWORKS
+from chipfit.core.errors import BadInput
+
+Files = Annotated[tuple[str, ...], Parameter(help="a table of networks and devices (.npz); may be given again")]
+
+
+def measure(
+    *model: str,
+    n: Annotated[int, Parameter(help="how many networks to time")] = 20,
+    tables: Files = (),
+    out: Annotated[Path | None, Parameter(help="samples.csv, or FILE.npz for networks and timings")] = None,
+    export_to: Annotated[Path | None, Parameter(help="write the networks as files, to be timed by hand")] = None,
+    format: Annotated[str, Parameter(help="of those files")] = "onnx",
+    bits: Annotated[str | None, Parameter(help="precisions of the networks")] = None,
+    networks: Networks = NO_NETWORKS,
+    common: Common = COMMON,
+) -> int:
+    """Time networks on a device: about 20 describe a new one, some hundreds on several make a table.
+
+    Parameters
+    ----------
+    model
+        whose variants are timed; or name a table with --tables whose networks are
+    """
+    options = configured(model, None, networks, common)
+    options = options if bits is None else options.changed(bits=bits)
+    from chipfit.api import predict as at
+
+    with following(common) as progress:
+        if export_to is not None:
+            if networks.device is not None or out is not None:
+                raise BadInput("--export-to writes files to be timed elsewhere; leave --device and --out away")
+            found = at.export(options, n, tables, export_to, format, progress)
+        elif out is None:
+            raise BadInput("say where the timings go: --out samples.csv, or --out table.npz; or --export-to FOLDER")
+        else:
+            found = at.measure(options, n, tables, out, progress)
+    emit(common, found.plain(), show.timings(found))
+    return 0
