@@ -17,7 +17,9 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
-from chipfit.device.registry import open_device
+from chipfit.device.registry import DEVICES, open_device
+from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
+from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
 from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, load_models
@@ -182,8 +184,41 @@ def opened(name: str) -> Iterator[Device]:
     Raises:
         BadInput: an unknown name; proposes the closest.
     """
-    with closing(open_device(name, timing_bytes)) as device:
+    with closing(_predicted(name) if name.startswith(PREFIX) else open_device(name, timing_bytes)) as device:
         yield device
+
+
+def _predicted(name: str) -> Device:
+    """The device that a predictor stands for; its files run on the first device of their format that is here."""
+    predictor = load_predictor(name.removeprefix(PREFIX))
+    here = [n for n, kind in DEVICES.items() if kind.format == predictor.format and n != "null" and not kind.missing]
+    if not here:
+        raise BadInput(f"device {name!r} takes {predictor.format}, which nothing here runs; see chipfit devices")
+    return PredictedDevice(predictor, lambda: open_device(here[0], timing_bytes))
+
+
+def predictor_file(name: str) -> Path:
+    """Where the predictor of a name is kept; a name that ends in .npz is a file of the user's own."""
+    return Path(name).expanduser() if name.endswith(".npz") else data_folder() / "predictors" / f"{name}.npz"
+
+
+def load_predictor(name: str) -> FittedPredictor:
+    """The predictor of a name or in a file.
+
+    Raises:
+        BadInput: there is none; proposes the closest.
+    """
+    place = predictor_file(name)
+    if not place.is_file():
+        known = predictors()
+        what = f"{', '.join(known) or 'none'}; make it with chipfit predict fit --name {name}"
+        raise BadInput(f"no predictor {name!r} is kept here{did_you_mean(name, known)}; there are: {what}")
+    return read_predictor(place)
+
+
+def predictors() -> list[str]:
+    """The names of the predictors that are kept."""
+    return sorted(place.stem for place in predictor_file("any").parent.glob("*.npz"))
 
 
 @contextmanager
@@ -200,6 +235,11 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
+
+
+def data_folder() -> Path:
+    """`$XDG_DATA_HOME/chipfit`, or `~/.local/share/chipfit`: what the user made and would not want to lose."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "chipfit"
 
 
 def user_profiles() -> ArrayFolder:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, load_entries, opened_all, user_memory
+from chipfit.api.inputs import Given, load_all, load_entries, load_predictor, opened_all, predictor_file, user_memory
 from chipfit.api.result import written
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Plain
-from chipfit.evaluate.latency.base import Floats
+from chipfit.evaluate.latency.base import Floats, Prediction
+from chipfit.evaluate.latency.predict import FittedPredictor, Source
 from chipfit.evaluate.latency.tables import (
     Table,
+    check_samples,
     merged,
     read_samples,
     read_table,
@@ -146,3 +150,110 @@ def _write(out: Path, networks: Table, devices: Sequence[str], values: Floats) -
     begun = [d for d in range(len(devices)) if not np.all(np.isnan(values[:, d]))]
     table = Table(networks.names, tuple(devices[d] for d in begun), values[:, begun], METRIC, networks.networks)
     write_table(out, table)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What `fit` made: the file, the number of samples and the median error when each is predicted from the others.
+
+    `half_width` is the median half-width of the intervals of the networks known, as a share; `sources` the other
+    devices by likeness; `weights` how much each model counts.
+    """
+
+    name: str
+    path: Path
+    metric: str
+    samples: int
+    left_out_error: float
+    half_width: float
+    sources: tuple[Source, ...]
+    weights: dict[str, float]
+
+    def plain(self) -> dict[str, Plain]:
+        """The same as JSON-ready values."""
+        return cast(dict[str, Plain], {**asdict(self), "path": str(self.path)})
+
+
+def fit(
+    tables: Sequence[str],
+    timings: str,
+    name: str,
+    *,
+    out: Path | None = None,
+    format: str = "onnx",
+    without: Sequence[str] = (),
+    as_written: bool = False,
+    seed: int = 0,
+) -> Fit:
+    """Fits a predictor to the samples of a device and keeps it under its name, or in a file.
+
+    Args:
+        tables: files of networks measured on other devices; they hold the networks of the samples, unless those are
+            in a .npz file, which does.
+        timings: file of the samples.
+        name: the device's; it is `predicted:NAME` from then on.
+        out: a .npz file, for another place than the user's data folder.
+        format: what the device takes files in.
+        without: devices of the tables to leave out.
+        as_written: take values that seem to be in another unit as they are.
+        seed: of all that is random.
+
+    Raises:
+        BadInput: a file cannot be used; see `latency.tables`.
+    """
+    if not re.fullmatch(r"[\w.-]+", name) or name.endswith(".npz"):
+        raise BadInput(f"--name {name!r} cannot name a predictor; use letters, digits, '-', '_' and '.'")
+    if out is not None and out.suffix != ".npz":
+        raise BadInput(f"--out {out} does not end in .npz; give FILE.npz")
+    samples = read_samples(timings)
+    known = [(p, read_table(p)) for p in tables] + ([(timings, samples.table)] if samples.table is not None else [])
+    if not known:
+        raise BadInput(f"{timings} does not hold its networks; name the tables that do: --tables T.npz")
+    table = merged([t for _, t in known], [p for p, _ in known])
+    if strangers := [d for d in without if d not in table.devices]:
+        hint = did_you_mean(strangers[0], table.devices)
+        raise BadInput(f"--without {strangers[0]}: the tables have no such device{hint}; see {', '.join(table.devices)}")
+    table = table.without(without)
+    rows, values = check_samples(samples, table, timings, as_written=as_written)
+    made = FittedPredictor(name, table, tuple(rows), values, known_format(format), seed)
+    around = made.predict_table(table)
+    place = out or predictor_file(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    made.write(place)
+    width = float(np.median(np.sqrt(around.high / around.low) - 1))
+    return Fit(name, place, table.metric, len(rows), made.left_out_error, width, made.sources(), made.weights())
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What a predictor says of networks."""
+
+    metric: str
+    names: tuple[str, ...]
+    values: Prediction
+
+    def plain(self) -> dict[str, Plain]:
+        """The same as JSON-ready values."""
+        columns = (self.values.values.tolist(), self.values.low.tolist(), self.values.high.tolist())
+        rows = [
+            {"name": n, "value": v, "low": low, "high": high}
+            for n, v, low, high in zip(self.names, *columns, strict=True)
+        ]
+        return {"metric": self.metric, "interval": 0.9, "networks": cast(Plain, rows)}
+
+
+def run(name: str, config: Config, tables: Sequence[str]) -> Foretold:
+    """What the predictor of a name says of models as they are, or of the networks of tables.
+
+    Raises:
+        BadInput: something cannot be used.
+    """
+    predictor = load_predictor(name)
+    if bool(config.models) == bool(tables):
+        raise BadInput("name what to predict: either models, such as zoo:fashion-mnist/resnet8, or --networks T.npz")
+    if tables:
+        table = tables_of(tables)
+        return Foretold(predictor.metric, table.names, predictor.predict_table(table))
+    entries, files = load_all(config, Given())
+    graphs = {e.name: e.network.graph for e in entries} | {path: file.graph for path, file in files.items()}
+    return Foretold(predictor.metric, tuple(graphs), predictor.predict_graphs(tuple(graphs.values())))

@@ -31,6 +31,7 @@ class Model:
     `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
     were chosen, `test_accuracy` that on the test part. `edits` counts what was changed of the model `base`, and
     `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
+    `provenance` says where `latency_ms` comes from; `interval_ms` holds the ends of a predicted one.
     `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error.
     """
 
@@ -53,6 +54,8 @@ class Model:
     blob: str | None = None
     format: str = "onnx"
     details: Mapping[str, float] = field(default_factory=dict, repr=False)
+    provenance: str | None = None
+    interval_ms: tuple[float, float] | None = None
     ratio: float | None = None
     ratio_error: float | None = None
     run: Path = field(default=Path(), repr=False)
@@ -310,6 +313,8 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         blob=labels.get("blob"),
         format=labels.get("format", "onnx"),
         details={} if r.latency is None else r.latency.details,
+        provenance=None if r.latency is None else r.latency.provenance,
+        interval_ms=None if r.latency is None else r.latency.interval,
         ratio=None if ratio is None else ratio.value,
         ratio_error=None if ratio is None else ratio.spread,
         run=run.path,

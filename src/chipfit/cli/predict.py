@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chipfit.cli import show
-from chipfit.cli.options import Common, Networks, configured
+from chipfit.cli.options import Common, Networks, Texts, configured
 from chipfit.cli.output import emit, following
 from chipfit.cli.verbs import COMMON, NO_NETWORKS
 from chipfit.core.errors import BadInput
@@ -48,4 +48,53 @@ def measure(
         else:
             found = at.measure(options, n, tables, out, progress)
     emit(common, found.plain(), show.timings(found))
+    return 0
+
+
+def fit(
+    *,
+    tables: Files = (),
+    device_timings: Annotated[str, Parameter(help="samples of the device: name,latency_ms (.csv), or a .npz table")],
+    name: Annotated[str, Parameter(help="the device's; it is predicted:NAME from then on")],
+    format: Annotated[str, Parameter(help="what the device takes files in: onnx, tflite, ncnn, ...")] = "onnx",
+    out: Annotated[Path | None, Parameter(help="FILE.npz in the place of the user's data folder")] = None,
+    without: Annotated[tuple[str, ...], Parameter(help="a device of the tables to leave out")] = (),
+    as_written: Annotated[bool, Parameter(help="take values that seem to be in another unit as they are")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Fit a predictor to a few timings of a device, with the help of what is known of others."""
+    from chipfit.api import predict as at
+
+    with following(common) as progress:
+        progress("fit", f"{device_timings}, beside {len(tables)} tables")
+        found = at.fit(
+            tables, device_timings, name, out=out, format=format, without=without, as_written=as_written,
+            seed=common.seed or 0,
+        )  # fmt: skip
+    emit(common, found.plain(), show.predictor(found))
+    return 0
+
+
+def run(
+    name: str,
+    *model: str,
+    networks_of: Annotated[Texts, Parameter(name="--networks", help="a table whose networks are predicted")] = (),
+    networks: Networks = NO_NETWORKS,
+    common: Common = COMMON,
+) -> int:
+    """Predict models as they are, or a table's networks: values with 90 % intervals.
+
+    Parameters
+    ----------
+    name
+        of a predictor, or its file
+    model
+        zoo:fashion-mnist/resnet8, FILE.py:FUNCTION (with --input-shape) or FILE.onnx
+    """
+    options = configured(model, None, networks, common)
+    from chipfit.api import predict as at
+
+    with following(common):
+        found = at.run(name, options, networks_of)
+    emit(common, found.plain(), show.foretold(found))
     return 0

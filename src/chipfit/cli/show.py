@@ -14,13 +14,14 @@ from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
 if TYPE_CHECKING:
-    from chipfit.api.predict import Measured
+    from chipfit.api.predict import Fit, Foretold, Measured
     from chipfit.api.result import Model, Result
     from chipfit.recipes.check import Feasibility
     from chipfit.recipes.onnx_file import FileFeasibility
     from chipfit.recipes.profile import Profile
 
 NONE = "–"
+FORETOLD = "predicted, with 90 % intervals, whose upper ends budgets are held against"
 LONGEST = 15
 """Operators that a profile shows unless all are asked for."""
 
@@ -40,6 +41,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Renderable
 def number(value: float | None, digits: str = ".4g", scale: float = 1.0) -> str:
     """A number, or a dash where there is none."""
     return NONE if value is None else f"{value * scale:{digits}}"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """The ends of a predicted interval behind its value, nothing where there is none."""
+    return "" if interval is None else f" ({interval[0]:.3g} to {interval[1]:.3g})"
 
 
 def summary(result: Result) -> list[RenderableType]:
@@ -83,7 +89,7 @@ def _numbers(m: Model | None, base: float | None) -> list[str]:
     return [
         number(m.test_accuracy, ".2f", 100),
         number(m.accuracy, ".2f", 100),
-        number(m.latency_ms),
+        number(m.latency_ms) + between(m.interval_ms),
         number(m.predicted_ms),
         NONE if error is None else f"{100 * error:+.1f} %",
         NONE if not base or m.latency_ms is None else f"{100 * m.latency_ms / base:.0f} %",
@@ -117,6 +123,8 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     if run.latency is not None and run.latency.mape is not None:
         mape = 100 * run.latency.mape
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
+    if any(m.provenance == "predicted" for m in result.models):
+        yield Text(f"latency   {FORETOLD}; no file was measured there")
     for m in result.finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
@@ -151,7 +159,7 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for name, p in found.items():
         head = (
-            f"{name}: {p.ms:.4g} ms, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
+            f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
         )
         shown = p.rows if whole else p.rows[:LONGEST]
         rows: list[list[RenderableType]] = [
@@ -169,6 +177,8 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
             Text(head, style="bold"),
             table("", ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2),
         ]
+        if p.interval_ms is not None:
+            parts.append(Text("predicted as a whole, with a 90 % interval; operators by their share of the work", style="dim"))
         if len(p.rows) > len(shown):
             parts.append(Text(f"and {len(p.rows) - len(shown)} faster ones; --all shows them", style="dim"))
         parts.append("")
@@ -199,6 +209,8 @@ def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
     parts: list[RenderableType] = [
         table("", ("model", "feasible", "as it is", "least reachable", "suggested", "seconds"), rows, left=5)
     ]
+    if any(f.foretold for f in found.values()):
+        parts.append(Text(f"latencies are {FORETOLD}", style="dim"))
     for name, f in found.items():
         if f.suggestion:
             chosen = ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
@@ -238,3 +250,27 @@ def timings(found: Measured) -> list[RenderableType]:
     """How many networks were timed, and where that stands."""
     said = ", ".join(f"{n} of {len(found.names)} networks timed: {device}" for device, n in found.done.items())
     return [f"{found.path}  {said}"]
+
+
+LIKE = 5
+"""Devices that a new one is compared with, the most alike first."""
+
+
+def predictor(found: Fit) -> list[RenderableType]:
+    """How good a predictor is by its own samples, and what the device is like."""
+    like = ", ".join(f"{s.device} ({s.spearman:.2f} ± {s.error:.2f})" for s in found.sources[:LIKE])
+    weights = ", ".join(f"{name} {100 * w:.0f} %" for name, w in found.weights.items())
+    return [
+        f"error     {100 * found.left_out_error:.1f} % (median, each of {found.samples} samples from all the others)",
+        f"interval  ±{100 * found.half_width:.0f} % (90 %, median over the networks that are known)",
+        *([f"like      {like}: rank correlation with its standard error"] if like else []),
+        *([f"weights   {weights}"] if weights else []),
+        f"file      {found.path}: --device predicted:{found.name if found.path.stem == found.name else found.path}",
+    ]
+
+
+def foretold(found: Foretold) -> list[RenderableType]:
+    """Values with their intervals."""
+    columns = (found.values.values, found.values.low, found.values.high)
+    rows = [[n, *(f"{v:.4g}" for v in row)] for n, *row in zip(found.names, *columns, strict=True)]
+    return [table("", ("network", found.metric, "from", "to (90 %)"), rows)]

@@ -10,7 +10,7 @@ from string import Template
 from chipfit.core.types import Measurement
 from chipfit.report.choose import headline, reference_row
 from chipfit.report.method import doubts
-from chipfit.report.tables import rounded
+from chipfit.report.tables import between, rounded
 from chipfit.report.view import Row, RunView, find
 
 Getter = Callable[[Row], Measurement | None]
@@ -72,6 +72,8 @@ def _number(m: Measurement | None, scale: float, digits: str) -> str:
     if m is None:
         return "–"
     value, error = rounded(m, scale, digits)
+    if m.interval is not None:
+        return f"{value} ({m.provenance}, {between(m, scale, digits).strip('()')})"
     return f"{value}{f' ± {error}' if error else ''} ({m.provenance})"
 
 

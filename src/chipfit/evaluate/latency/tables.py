@@ -52,6 +52,12 @@ class Genes:
     operators: tuple[str, ...]
     edges: Ints | None = None
 
+    def alike(self, other: Genes) -> bool:
+        """True for networks of one space."""
+        same = self.operators == other.operators and self.codes.shape[1] == other.codes.shape[1]
+        mine, theirs = (np.zeros(0) if g.edges is None else g.edges for g in (self, other))
+        return same and np.array_equal(mine, theirs)
+
     def take(self, rows: Sequence[int]) -> Genes:
         """These rows, in this order."""
         return replace(self, codes=self.codes[list(rows)])
@@ -69,6 +75,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of its file."""
+        words = {"names": np.array(self.names, str), "devices": np.array(self.devices, str)}
+        numbers = {"values": self.values, "metric": np.array(self.metric)}
+        return {**words, **numbers, **networks_to_arrays(self.networks)}
 
     def take(self, rows: Sequence[int]) -> Table:
         """These networks, in this order."""
@@ -100,12 +112,7 @@ class Table:
 
 def write_table(path: Path, table: Table) -> None:
     """Writes a table; a reader meets the old or the new file, whole."""
-    arrays: dict[str, NDArray[Any]] = {
-        "names": np.array(table.names, str), "devices": np.array(table.devices, str),
-        "values": table.values, "metric": np.array(table.metric),
-    }  # fmt: skip
-    arrays |= _networks_to_arrays(table.networks)
-    write_arrays(path, arrays)
+    write_arrays(path, table.to_arrays())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -115,7 +122,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_atomically(path, made.getvalue())
 
 
-def _networks_to_arrays(networks: tuple[Graph, ...] | Genes) -> dict[str, NDArray[Any]]:
+def networks_to_arrays(networks: tuple[Graph, ...] | Genes) -> dict[str, NDArray[Any]]:
+    """The part of a file that says what the networks are."""
     if not isinstance(networks, Genes):
         return {"graphs": np.array([g.to_json() for g in networks], str)}
     arrays: dict[str, NDArray[Any]] = {"genes": networks.codes, "operators": np.array(networks.operators, str)}
@@ -257,9 +265,8 @@ def merged(tables: Sequence[Table], where: Sequence[str]) -> Table:
 def _with(a: Table, b: Table, where: str) -> Table:
     if a.metric != b.metric:
         raise BadInput(f"{where} holds {b.metric}, the table before it {a.metric}; give tables of one metric")
-    if isinstance(a.networks, Genes) or isinstance(b.networks, Genes):
-        if not _one_space(a.networks, b.networks):
-            raise BadInput(f"{where} has other networks than the table before it; give tables of one space")
+    if not one_space(a.networks, b.networks):
+        raise BadInput(f"{where} has networks of another space than the table before it; give tables of one")
     place = {name: n for n, name in enumerate(a.names)}
     new = [n for n, name in enumerate(b.names) if name not in place]
     for n, name in enumerate(b.names):
@@ -283,10 +290,11 @@ def _with(a: Table, b: Table, where: str) -> Table:
     return Table(names, devices, values, a.metric, networks)
 
 
-def _one_space(a: tuple[Graph, ...] | Genes, b: tuple[Graph, ...] | Genes) -> bool:
-    if not isinstance(a, Genes) or not isinstance(b, Genes):
-        return False
-    return a.operators == b.operators and a.codes.shape[1] == b.codes.shape[1] and np.array_equal(a.edges, b.edges)  # type: ignore[arg-type]
+def one_space(a: tuple[Graph, ...] | Genes, b: tuple[Graph, ...] | Genes) -> bool:
+    """True where both are graphs, or genes of one meaning."""
+    if isinstance(a, Genes) and isinstance(b, Genes):
+        return a.alike(b)
+    return not isinstance(a, Genes) and not isinstance(b, Genes)
 
 
 def _equal(a: tuple[Graph, ...] | Genes, i: int, b: tuple[Graph, ...] | Genes, j: int) -> bool:

@@ -1,0 +1,188 @@
+"""A device known from a few samples: fitted, kept in a file, asked about networks.
+
+The file is a table (`latency.tables`) with the samples beside it: `sample_rows` (k,) are places in the table,
+`sample_values` (k,) what was measured there, `about` JSON text. It is fitted anew when it is opened, which takes a
+second or two and gives the same predictor to the digit: so no model has a file format, and none is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from chipfit.core.errors import BadInput
+from chipfit.core.graph import Graph
+from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Prediction, Predictor, Tables
+from chipfit.evaluate.latency.tables import (
+    Genes,
+    Table,
+    networks_to_arrays,
+    one_space,
+    read_arrays,
+    table_of,
+    write_arrays,
+)
+from chipfit.evaluate.latency.thin import MODEL, encoded, encoded_graphs, interval
+
+DRAWS = 500
+"""Bootstrap draws of a rank correlation."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """How like a source device ranks the sampled networks: Spearman, its bootstrap standard error, and over how many."""
+
+    device: str
+    spearman: float
+    error: float
+    n: int
+
+
+@dataclass(frozen=True)
+class FittedPredictor:
+    """A new device `name`: networks and devices of `table`, samples at its `rows` with `values`.
+
+    `format` is what the device takes files in.
+    """
+
+    name: str
+    table: Table
+    rows: tuple[int, ...]
+    values: Floats
+    format: str = "onnx"
+    seed: int = 0
+
+    @cached_property
+    def _networks(self) -> Networks:
+        return encoded(self.table)
+
+    @cached_property
+    def _fitted(self) -> Predictor:
+        rng = np.random.default_rng(self.seed)
+        tables = Tables(self._networks, self.table.devices, self.table.values, self.table.metric)
+        return MODEL.prepare(tables, rng).fit(Few(self._networks.take(self.rows), self.values), rng)
+
+    @property
+    def metric(self) -> str:
+        """What it predicts, with its unit."""
+        return self.table.metric
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The networks that it was fitted to.
+
+        Raises:
+            BadInput: its space has no graphs.
+        """
+        if isinstance(self.table.networks, Genes):
+            raise BadInput(f"predictor {self.name!r} knows networks by genes, not graphs; it predicts those of a table")
+        return tuple(self.table.networks[i] for i in self.rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all that it rests on (16 hex digits)."""
+        made = hashlib.sha256(json.dumps([self.name, self.format, self.seed, list(self.rows)]).encode())
+        for array in (self.values, self.table.values, *networks_to_arrays(self.table.networks).values()):
+            made.update(np.ascontiguousarray(array).tobytes())
+        return made.hexdigest()[:16]
+
+    def fit(self) -> FittedPredictor:
+        """The same, fitted already: else the first question does it."""
+        _ = self._fitted
+        return self
+
+    @property
+    def left_out_error(self) -> float:
+        """Median share by which each sample is missed when all the others predict it."""
+        return float(np.median(np.abs(np.expm1(self._fitted.left_out - np.log(self.values)))))
+
+    def predict(self, networks: Networks) -> Prediction:
+        """Values of networks with 90 % intervals, (n,) each."""
+        return interval(self._fitted, self.values, networks)
+
+    def predict_graphs(self, graphs: Sequence[Graph]) -> Prediction:
+        """The same of graphs.
+
+        Raises:
+            BadInput: this predictor knows networks by genes.
+        """
+        _ = self.graphs
+        return self.predict(encoded_graphs(tuple(g.key for g in graphs), graphs))
+
+    def predict_table(self, table: Table) -> Prediction:
+        """The same of a table's networks.
+
+        Raises:
+            BadInput: they are of another kind than those that it knows.
+        """
+        if not one_space(self.table.networks, table.networks):
+            raise BadInput(f"the table's networks are not of the space that predictor {self.name!r} knows")
+        return self.predict(encoded(table))
+
+    def sources(self) -> tuple[Source, ...]:
+        """The devices of the table, the one that ranks the samples most alike first."""
+        rng = np.random.default_rng(self.seed)
+        found = []
+        for device, column in zip(self.table.devices, self.table.values[list(self.rows)].T, strict=True):
+            known = ~np.isnan(column)
+            if known.sum() >= 3:
+                rho, error = _rank_correlation(column[known], self.values[known], rng)
+                found.append(Source(device, rho, error, int(known.sum())))
+        return tuple(sorted(found, key=lambda s: -s.spearman))
+
+    def weights(self) -> dict[str, float]:
+        """How much each model of the committee counts."""
+        return dict(getattr(self._fitted, "weights", {}))
+
+    def write(self, path: Path) -> None:
+        """Writes the file, whole."""
+        about = {"name": self.name, "format": self.format, "seed": self.seed, "version": VERSION}
+        arrays = self.table.to_arrays() | {
+            "sample_rows": np.array(self.rows, np.int64), "sample_values": self.values,
+            "about": np.array(json.dumps(about)),
+        }  # fmt: skip
+        write_arrays(path, arrays)
+
+
+VERSION = 1
+"""Of the file."""
+
+
+def read_predictor(path: Path) -> FittedPredictor:
+    """The predictor of a file.
+
+    Raises:
+        BadInput: the file cannot be read, or is none of ours.
+    """
+    arrays = read_arrays(path)
+    try:
+        about: dict[str, Any] = json.loads(str(arrays["about"]))
+        rows = tuple(int(i) for i in arrays["sample_rows"])
+        values = np.asarray(arrays["sample_values"], np.float64)
+        told = str(about["name"]), str(about["format"]), int(about["seed"])
+    except (KeyError, ValueError, TypeError) as e:
+        raise BadInput(f"{path} is no predictor; make one with chipfit predict fit") from e
+    if about.get("version") != VERSION:
+        raise BadInput(f"predictor {path} is of version {about.get('version')}, this chipfit reads {VERSION}; fit it anew")
+    return FittedPredictor(told[0], table_of(arrays, str(path)), rows, values, told[1], told[2])
+
+
+def _rank_correlation(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """(Spearman, its bootstrap standard error); 0 where one is constant."""
+    drawn = [rng.integers(0, len(a), len(a)) for _ in range(DRAWS)]
+    return _spearman(a, b), float(np.std([_spearman(a[i], b[i]) for i in drawn]))
+
+
+def _spearman(a: Floats, b: Floats) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
