@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from chipfit.api.config import Config
+from chipfit.api.places import cache_folder, predictor_file, predictors
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
@@ -197,11 +197,6 @@ def _predicted(name: str) -> Device:
     return PredictedDevice(predictor, lambda: open_device(here[0], timing_bytes))
 
 
-def predictor_file(name: str) -> Path:
-    """Where the predictor of a name is kept; a name that ends in .npz is a file of the user's own."""
-    return Path(name).expanduser() if name.endswith(".npz") else data_folder() / "predictors" / f"{name}.npz"
-
-
 def load_predictor(name: str) -> FittedPredictor:
     """The predictor of a name or in a file.
 
@@ -216,11 +211,6 @@ def load_predictor(name: str) -> FittedPredictor:
     return read_predictor(place)
 
 
-def predictors() -> list[str]:
-    """The names of the predictors that are kept."""
-    return sorted(place.stem for place in predictor_file("any").parent.glob("*.npz"))
-
-
 @contextmanager
 def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
     """The devices of some names, closed at the end.
@@ -230,16 +220,6 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
     """
     with ExitStack() as stack:
         yield [stack.enter_context(opened(name)) for name in names]
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
-
-
-def data_folder() -> Path:
-    """`$XDG_DATA_HOME/chipfit`, or `~/.local/share/chipfit`: what the user made and would not want to lose."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "chipfit"
 
 
 def user_profiles() -> ArrayFolder:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, load_all, load_entries, load_predictor, opened_all, predictor_file, user_memory
-from chipfit.api.result import written
+from chipfit.api.inputs import Given, load_all, load_entries, load_predictor, opened_all, user_memory
+from chipfit.api.places import predictor_file
+from chipfit.api.result import Model, read_result, written
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.core.types import Plain
+from chipfit.core.types import Measurement, Plain, Trial
 from chipfit.evaluate.latency.base import Floats, Prediction
-from chipfit.evaluate.latency.predict import FittedPredictor, Source
+from chipfit.evaluate.latency.device import PREFIX
+from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen
 from chipfit.evaluate.latency.tables import (
     Table,
     check_samples,
@@ -30,6 +32,8 @@ from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import FORMATS, known_format, timing_artifact
 from chipfit.recipes import predict as recipe
 from chipfit.recipes.settings import Progress
+from chipfit.report.page import page
+from chipfit.store.store import Store
 
 METRIC = "latency_ms"
 TIMINGS, NETWORKS = "timings.csv", "networks.npz"
@@ -70,6 +74,8 @@ def measure(config: Config, n: int, tables: Sequence[str], out: Path, progress: 
         raise BadInput(f"--out {out} ends neither in .csv nor in .npz; give one of the two")
     if out.suffix == ".csv" and (not tables or len(config.devices) != 1):
         raise BadInput(f"--out {out} holds the timings of one device for networks of --tables; give FILE.npz")
+    if predicted := next((d for d in config.devices if d.startswith(PREFIX)), None):
+        raise BadInput(f"--device {predicted}: this device is predicted itself; time networks on a real one")
     with opened_all(config.devices) as devices, user_memory() as memory:
         timings = [Timing(d, memory) for d in devices]
         bits = [b for b in config.bits if all(b in t.facts.bits for t in timings)]
@@ -117,7 +123,15 @@ def _chosen(config: Config, n: int, tables: Sequence[str], bits: Sequence[int]) 
     known = recipe.computable(tables_of(tables), bits)
     if n > len(known):
         raise BadInput(f"--n {n}: the tables hold {len(known)} networks that this device computes; give at most that")
-    return known.without(known.devices).take(sorted(rng.permutation(len(known))[:n].tolist()))
+    return known.take(chosen(known, n, rng) if n <= DESIGNED else _drawn(len(known), n, rng)).without(known.devices)
+
+
+DESIGNED = 64
+"""Networks up to which a choice is worth designing; more are drawn at random."""
+
+
+def _drawn(of: int, n: int, rng: np.random.Generator) -> list[int]:
+    return sorted(rng.permutation(of)[:n].tolist())
 
 
 def _known(out: Path, networks: Table, devices: Sequence[str]) -> Floats:
@@ -212,7 +226,9 @@ def fit(
     table = merged([t for _, t in known], [p for p, _ in known])
     if strangers := [d for d in without if d not in table.devices]:
         hint = did_you_mean(strangers[0], table.devices)
-        raise BadInput(f"--without {strangers[0]}: the tables have no such device{hint}; see {', '.join(table.devices)}")
+        raise BadInput(
+            f"--without {strangers[0]}: the tables have no such device{hint}; see {', '.join(table.devices)}"
+        )
     table = table.without(without)
     rows, values = check_samples(samples, table, timings, as_written=as_written)
     made = FittedPredictor(name, table, tuple(rows), values, known_format(format), seed)
@@ -257,3 +273,74 @@ def run(name: str, config: Config, tables: Sequence[str]) -> Foretold:
     entries, files = load_all(config, Given())
     graphs = {e.name: e.network.graph for e in entries} | {path: file.graph for path, file in files.items()}
     return Foretold(predictor.metric, tuple(graphs), predictor.predict_graphs(tuple(graphs.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file of a run on its device at last: what was predicted, what was measured, and whether that is within both."""
+
+    key: str
+    budget: str
+    predicted_ms: float
+    low_ms: float
+    high_ms: float
+    measured_ms: float
+    inside: bool
+    holds: bool
+
+    def plain(self) -> dict[str, Plain]:
+        """The same as JSON-ready values."""
+        return cast(dict[str, Plain], asdict(self))
+
+
+def check(run: Path, timings: str) -> list[Checked]:
+    """Takes real latencies of a run's final files into it: they stand as measured from then on, in its report too.
+
+    Args:
+        run: the directory of a run for a predicted device.
+        timings: `name,latency_ms`; a final is named by its key or the beginning of that, or by its budget.
+
+    Raises:
+        BadInput: not such a run, or a name that is none of its finals'.
+    """
+    samples = read_samples(timings)
+    if samples.metric != METRIC:
+        raise BadInput(f"{timings} holds {samples.metric}; give {METRIC}")
+    with Store(run) as store:
+        finals = [t for t in store.trials(role="final") if any(m.interval is not None for m in t.measurements)]
+        if not finals:
+            raise BadInput(f"run {run} has no final file with a predicted latency")
+        for name, ms in samples.values.items():
+            trial = _final(finals, name, timings)
+            given = Measurement(METRIC, ms, "measured", str(_device_of(trial)), f"given in {Path(timings).name}")
+            told = tuple(m for m in trial.measurements if m.metric != METRIC or m.provenance == "predicted")
+            store.append(replace(trial, measurements=(*told, given)))
+        result = read_result(store)
+        page(store)
+    return [c for m in result.finals if (c := _compared(m)) is not None]
+
+
+def _final(finals: Sequence[Trial], name: str, where: str) -> Trial:
+    """The last of the finals that are called so."""
+    found = [
+        t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.candidate.key.startswith(name))
+    ]
+    if not found:
+        known = ", ".join(dict.fromkeys(f"{t.candidate.key[:8]} ({t.labels.get('budget')})" for t in finals))
+        raise BadInput(f"{where}: the run has no final file {name!r}; it has {known}")
+    return found[-1]
+
+
+def _device_of(trial: Trial) -> str:
+    """The device that a final was fitted to, as the user named it."""
+    told = next(m for m in trial.measurements if m.interval is not None)
+    return told.where.removeprefix(PREFIX).rpartition(" ")[0]
+
+
+def _compared(m: Model) -> Checked | None:
+    told = m.foretold
+    if told is None or told.interval is None or m.latency_ms is None or m.provenance != "measured":
+        return None
+    low, high = told.interval
+    inside = low <= m.latency_ms <= high
+    return Checked(m.key, m.budget, told.value, low, high, m.latency_ms, inside, bool(m.meets_budget))

@@ -98,3 +98,23 @@ def run(
         found = at.run(name, options, networks_of)
     emit(common, found.plain(), show.foretold(found))
     return 0
+
+
+def check(
+    run: Path,
+    *,
+    timings: Annotated[str, Parameter(help="KEY or BUDGET,latency_ms of final files (.csv)")],
+    common: Common = COMMON,
+) -> int:
+    """Take real latencies of a run's files into it, and compare them with what was predicted.
+
+    Parameters
+    ----------
+    run
+        the directory of a run for a predicted device
+    """
+    from chipfit.api import predict as at
+
+    found = at.check(run, timings)
+    emit(common, [c.plain() for c in found], show.checked(found))
+    return 0

@@ -14,7 +14,7 @@ from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
 if TYPE_CHECKING:
-    from chipfit.api.predict import Fit, Foretold, Measured
+    from chipfit.api.predict import Checked, Fit, Foretold, Measured
     from chipfit.api.result import Model, Result
     from chipfit.recipes.check import Feasibility
     from chipfit.recipes.onnx_file import FileFeasibility
@@ -158,9 +158,7 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
     """Where the time of each model goes."""
     parts: list[RenderableType] = []
     for name, p in found.items():
-        head = (
-            f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
-        )
+        head = f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
         shown = p.rows if whole else p.rows[:LONGEST]
         rows: list[list[RenderableType]] = [
             [
@@ -178,7 +176,9 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
             table("", ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2),
         ]
         if p.interval_ms is not None:
-            parts.append(Text("predicted as a whole, with a 90 % interval; operators by their share of the work", style="dim"))
+            parts.append(
+                Text("predicted as a whole, with a 90 % interval; operators by their share of the work", style="dim")
+            )
         if len(p.rows) > len(shown):
             parts.append(Text(f"and {len(p.rows) - len(shown)} faster ones; --all shows them", style="dim"))
         parts.append("")
@@ -259,7 +259,9 @@ LIKE = 5
 def predictor(found: Fit) -> list[RenderableType]:
     """How good a predictor is by its own samples, and what the device is like."""
     like = ", ".join(f"{s.device} ({s.spearman:.2f} ± {s.error:.2f})" for s in found.sources[:LIKE])
-    weights = ", ".join(f"{name} {100 * w:.0f} %" for name, w in found.weights.items())
+    weights = (
+        ", ".join(f"{name} {100 * w:.0f} %" for name, w in found.weights.items()) if len(found.weights) > 1 else ""
+    )
     return [
         f"error     {100 * found.left_out_error:.1f} % (median, each of {found.samples} samples from all the others)",
         f"interval  ±{100 * found.half_width:.0f} % (90 %, median over the networks that are known)",
@@ -272,5 +274,15 @@ def predictor(found: Fit) -> list[RenderableType]:
 def foretold(found: Foretold) -> list[RenderableType]:
     """Values with their intervals."""
     columns = (found.values.values, found.values.low, found.values.high)
-    rows = [[n, *(f"{v:.4g}" for v in row)] for n, *row in zip(found.names, *columns, strict=True)]
+    rows = [[n, *(f"{v:.4g}" for v in row)] for n, row in zip(found.names, zip(*columns, strict=True), strict=True)]
     return [table("", ("network", found.metric, "from", "to (90 %)"), rows)]
+
+
+def checked(found: Sequence[Checked]) -> list[RenderableType]:
+    """Files of a predicted device, measured there at last."""
+    rows = [
+        [c.key[:8], c.budget, f"{c.predicted_ms:.4g}{between((c.low_ms, c.high_ms))}", f"{c.measured_ms:.4g}",
+         f"{100 * (c.measured_ms / c.predicted_ms - 1):+.1f} %", _yes(c.inside), _yes(c.holds)]
+        for c in found
+    ]  # fmt: skip
+    return [table("", ("file", "budget", "predicted ms", "measured", "off by", "within", "holds"), rows, left=2)]

@@ -52,7 +52,9 @@ class Screened:
 
     def met(self, limits: Sequence[Limit]) -> bool:
         """True when it holds every limit on metrics that it has."""
-        return all(limit.met(self.trial.measured(limit.metric).bound) for limit in limits if self.trial.has(limit.metric))
+        return all(
+            limit.met(self.trial.measured(limit.metric).bound) for limit in limits if self.trial.has(limit.metric)
+        )
 
 
 def all_int8(network: Network) -> Network:

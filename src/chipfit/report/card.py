@@ -71,9 +71,9 @@ def _cell(text: str) -> str:
 def _number(m: Measurement | None, scale: float, digits: str) -> str:
     if m is None:
         return "–"
-    value, error = rounded(m, scale, digits)
     if m.interval is not None:
-        return f"{value} ({m.provenance}, {between(m, scale, digits).strip('()')})"
+        return f"{m.value * scale:{digits}} ({m.provenance}, {between(m, scale, digits).strip('()')})"
+    value, error = rounded(m, scale, digits)
     return f"{value}{f' ± {error}' if error else ''} ({m.provenance})"
 
 
@@ -112,9 +112,13 @@ def _device(run: RunView, final: Row) -> list[str]:
     d, m = run.device, final.latency
     return [
         f"{d.name}, fingerprint `{d.fingerprint}`, runtime {d.runtime or 'unknown'}, {', '.join(d.isa)}" if d else "",
-        f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}, {m.n} blocks" if m else "",
+        f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}{_blocks(m)}" if m else "",
         f"95 % of single runs within {m.details['p95_ms']:.4g} ms" if m and "p95_ms" in m.details else "",
     ]
+
+
+def _blocks(m: Measurement) -> str:
+    return "" if m.provenance == "predicted" else f", {m.n} blocks"
 
 
 def _made_with(run: RunView) -> list[str]:

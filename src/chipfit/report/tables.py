@@ -18,8 +18,12 @@ def cell(m: Measurement | None, scale: float = 1.0, digits: str = ".3g", *, usua
     """A number with its standard error, and its provenance where that is not the usual one of its column."""
     if m is None:
         return NONE
-    value, error = rounded(m, scale, digits)
-    error = f'<span class="se"> {between(m, scale, digits) or f"±{error}"}</span>' if error else ""
+    if m.interval is not None:
+        value, error = minus(f"{m.value * scale:{digits}}"), between(m, scale, digits)
+    else:
+        value, error = rounded(m, scale, digits)
+        error = f"±{error}" if error else ""
+    error = f'<span class="se"> {error}</span>' if error else ""
     tag = "" if m.provenance == usual else f' <span class="tag">{m.provenance}</span>'
     return f'<td data-value="{m.value!r}" data-metric="{escape(m.metric)}">{value}{error}{tag}</td>'
 

@@ -36,7 +36,9 @@ def graph(width: int) -> Graph:
 
 def table(n: int = 8, devices: tuple[str, ...] = ("phone", "board")) -> Table:
     values = np.outer(np.arange(1, n + 1), 1 + np.arange(len(devices))) + 0.1 * np.arange(len(devices))
-    return Table(tuple(f"net{i}" for i in range(n)), devices, values, "latency_ms", tuple(graph(8 + i) for i in range(n)))
+    return Table(
+        tuple(f"net{i}" for i in range(n)), devices, values, "latency_ms", tuple(graph(8 + i) for i in range(n))
+    )
 
 
 def genes(n: int = 8) -> Table:
@@ -218,7 +220,10 @@ GOOD = {f"net{i}": 1.0 + i**1.5 for i in range(6)}
         (samples(GOOD | {"net99": 3.0}), "network 'net99' is in no table; did you mean 'net"),
         (samples({k: 1000 * v for k, v in GOOD.items()}), "lie .* times above those of every device .* --as-written"),
         (samples({k: v / 1000 for k, v in GOOD.items()}), "lie .* times below those of every device"),
-        (samples({f"net{i}": 1.0 + i for i in range(6)}), "has the values of device 'phone' itself; .* --without phone"),
+        (
+            samples({f"net{i}": 1.0 + i for i in range(6)}),
+            "has the values of device 'phone' itself; .* --without phone",
+        ),
     ],
 )
 def test_samples_that_fit_no_predictor(few: Samples, line: str) -> None:

@@ -56,7 +56,9 @@ class PredictedDevice:
         here = self._local.facts()
         bits = tuple(b for b in (32, 8) if b in seen and b in here.bits)
         if not bits:
-            raise BadInput(f"{self.name}: {here.name} runs none of the precisions it was sampled in; fit another --format")
+            raise BadInput(
+                f"{self.name}: {here.name} runs none of the precisions it was sampled in; fit another --format"
+            )
         return DeviceFacts(
             name=self.name,
             fingerprint=f"{self.name} {self._predictor.digest}",

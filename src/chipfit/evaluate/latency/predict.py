@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,11 @@ from scipy.stats import spearmanr
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph
-from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Prediction, Predictor, Tables
+from chipfit.evaluate.latency import encode
+from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor, Tables
+from chipfit.evaluate.latency.committee import FittedCommittee
+from chipfit.evaluate.latency.few_shot import FewShot, ReadyFewShot
+from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.tables import (
     Genes,
     Table,
@@ -31,7 +36,6 @@ from chipfit.evaluate.latency.tables import (
     table_of,
     write_arrays,
 )
-from chipfit.evaluate.latency.thin import MODEL, encoded, encoded_graphs, interval
 
 DRAWS = 500
 """Bootstrap draws of a rank correlation."""
@@ -39,12 +43,30 @@ DRAWS = 500
 
 @dataclass(frozen=True)
 class Source:
-    """How like a source device ranks the sampled networks: Spearman, its bootstrap standard error, and over how many."""
+    """How alike a source device ranks the sampled networks: Spearman, its bootstrap error, and over how many."""
 
     device: str
     spearman: float
     error: float
     n: int
+
+
+def encoded(table: Table) -> Networks:
+    """The networks of a table as models see them."""
+    if isinstance(table.networks, Genes):
+        return encode.genes(table.names, table.networks.codes, table.networks.operators, edges=table.networks.edges)
+    return encode.graphs(table.names, table.networks)
+
+
+def ready(table: Table, networks: Networks, rng: np.random.Generator) -> ReadyFewShot:
+    """The default predictor, with what the table's devices teach."""
+    return FewShot().prepare(Tables(networks, table.devices, table.values, table.metric), rng)
+
+
+def chosen(table: Table, n: int, rng: np.random.Generator) -> list[int]:
+    """The `n` networks of a table whose timings on a new device would say most of all others."""
+    networks = encoded(table)
+    return sorted(ready(table, networks, rng).choose(networks, n, rng).tolist())
 
 
 @dataclass(frozen=True)
@@ -66,26 +88,30 @@ class FittedPredictor:
         return encoded(self.table)
 
     @cached_property
-    def _fitted(self) -> Predictor:
+    def _fitted(self) -> Calibrated:
         rng = np.random.default_rng(self.seed)
-        tables = Tables(self._networks, self.table.devices, self.table.values, self.table.metric)
-        return MODEL.prepare(tables, rng).fit(Few(self._networks.take(self.rows), self.values), rng)
+        few = Few(self._networks.take(self.rows), self.values)
+        return ready(self.table, self._networks, rng).fit(few, rng)
 
     @property
     def metric(self) -> str:
         """What it predicts, with its unit."""
         return self.table.metric
 
+    def _known(self) -> tuple[Graph, ...]:
+        if isinstance(self.table.networks, Genes):
+            raise BadInput(f"predictor {self.name!r} knows networks by genes, not graphs; it predicts those of a table")
+        return self.table.networks
+
     @property
     def graphs(self) -> tuple[Graph, ...]:
-        """The networks that it was fitted to.
+        """The networks that were timed on the device.
 
         Raises:
             BadInput: its space has no graphs.
         """
-        if isinstance(self.table.networks, Genes):
-            raise BadInput(f"predictor {self.name!r} knows networks by genes, not graphs; it predicts those of a table")
-        return tuple(self.table.networks[i] for i in self.rows)
+        known = self._known()
+        return tuple(known[i] for i in self.rows)
 
     @cached_property
     def digest(self) -> str:
@@ -95,19 +121,14 @@ class FittedPredictor:
             made.update(np.ascontiguousarray(array).tobytes())
         return made.hexdigest()[:16]
 
-    def fit(self) -> FittedPredictor:
-        """The same, fitted already: else the first question does it."""
-        _ = self._fitted
-        return self
-
     @property
     def left_out_error(self) -> float:
         """Median share by which each sample is missed when all the others predict it."""
-        return float(np.median(np.abs(np.expm1(self._fitted.left_out - np.log(self.values)))))
+        return float(np.median(np.abs(np.expm1(self._fitted.predictor.left_out - np.log(self.values)))))
 
     def predict(self, networks: Networks) -> Prediction:
         """Values of networks with 90 % intervals, (n,) each."""
-        return interval(self._fitted, self.values, networks)
+        return self._fitted.predict(networks)
 
     def predict_graphs(self, graphs: Sequence[Graph]) -> Prediction:
         """The same of graphs.
@@ -115,8 +136,8 @@ class FittedPredictor:
         Raises:
             BadInput: this predictor knows networks by genes.
         """
-        _ = self.graphs
-        return self.predict(encoded_graphs(tuple(g.key for g in graphs), graphs))
+        name = {g.key: n for n, g in zip(self.table.names, self._known(), strict=True)}
+        return self.predict(encode.graphs([name.get(g.key, g.key) for g in graphs], graphs))
 
     def predict_table(self, table: Table) -> Prediction:
         """The same of a table's networks.
@@ -141,7 +162,10 @@ class FittedPredictor:
 
     def weights(self) -> dict[str, float]:
         """How much each model of the committee counts."""
-        return dict(getattr(self._fitted, "weights", {}))
+        committee = self._fitted.predictor
+        if not isinstance(committee, FittedCommittee):
+            return {}
+        return dict(zip((_words(m) for m in committee.members), committee.weights.tolist(), strict=True))
 
     def write(self, path: Path) -> None:
         """Writes the file, whole."""
@@ -151,6 +175,12 @@ class FittedPredictor:
             "about": np.array(json.dumps(about)),
         }  # fmt: skip
         write_arrays(path, arrays)
+
+
+def _words(member: Predictor) -> str:
+    """What a member of the committee is called: its class, as words."""
+    name = type(member).__name__.replace("FittedProcess", "GaussianProcess").removesuffix("Predictor")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 VERSION = 1
@@ -172,7 +202,9 @@ def read_predictor(path: Path) -> FittedPredictor:
     except (KeyError, ValueError, TypeError) as e:
         raise BadInput(f"{path} is no predictor; make one with chipfit predict fit") from e
     if about.get("version") != VERSION:
-        raise BadInput(f"predictor {path} is of version {about.get('version')}, this chipfit reads {VERSION}; fit it anew")
+        raise BadInput(
+            f"predictor {path} is of version {about.get('version')}, this chipfit reads {VERSION}; fit it anew"
+        )
     return FittedPredictor(told[0], table_of(arrays, str(path)), rows, values, told[1], told[2])
 
 

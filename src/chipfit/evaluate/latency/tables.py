@@ -84,9 +84,7 @@ class Table:
 
     def take(self, rows: Sequence[int]) -> Table:
         """These networks, in this order."""
-        kept = (
-            self.networks.take(rows) if isinstance(self.networks, Genes) else tuple(self.networks[i] for i in rows)
-        )
+        kept = self.networks.take(rows) if isinstance(self.networks, Genes) else tuple(self.networks[i] for i in rows)
         return replace(self, names=tuple(self.names[i] for i in rows), values=self.values[list(rows)], networks=kept)
 
     def without(self, devices: Sequence[str]) -> Table:
@@ -281,13 +279,7 @@ def _with(a: Table, b: Table, where: str) -> Table:
     for n, device in enumerate(b.devices):
         column = values[rows, devices.index(device)]
         values[rows, devices.index(device)] = np.where(np.isnan(column), b.values[:, n], column)
-    if isinstance(a.networks, Genes) and isinstance(b.networks, Genes):
-        networks: tuple[Graph, ...] | Genes = replace(
-            a.networks, codes=np.concatenate([a.networks.codes, b.networks.codes[new]])
-        )
-    else:
-        networks = (*a.networks, *(b.networks[n] for n in new))  # type: ignore[misc]
-    return Table(names, devices, values, a.metric, networks)
+    return Table(names, devices, values, a.metric, _joined(a.networks, b.networks, new))
 
 
 def one_space(a: tuple[Graph, ...] | Genes, b: tuple[Graph, ...] | Genes) -> bool:
@@ -295,6 +287,17 @@ def one_space(a: tuple[Graph, ...] | Genes, b: tuple[Graph, ...] | Genes) -> boo
     if isinstance(a, Genes) and isinstance(b, Genes):
         return a.alike(b)
     return not isinstance(a, Genes) and not isinstance(b, Genes)
+
+
+def _joined(
+    a: tuple[Graph, ...] | Genes, b: tuple[Graph, ...] | Genes, new: Sequence[int]
+) -> tuple[Graph, ...] | Genes:
+    """The networks of the first, then the `new` ones of the second."""
+    if isinstance(a, Genes) and isinstance(b, Genes):
+        return replace(a, codes=np.concatenate([a.codes, b.codes[list(new)]]))
+    assert not isinstance(a, Genes)
+    assert not isinstance(b, Genes)
+    return (*a, *(b[n] for n in new))
 
 
 def _equal(a: tuple[Graph, ...] | Genes, i: int, b: tuple[Graph, ...] | Genes, j: int) -> bool:
@@ -392,7 +395,9 @@ def check_samples(samples: Samples, table: Table, where: str, *, as_written: boo
         column = table.values[rows, n]
         known = ~np.isnan(column)
         if known.sum() >= LEAST and np.allclose(column[known], values[known], rtol=SAME, atol=0.0):
-            raise BadInput(f"{where} has the values of device {device!r} itself; leave that out with --without {device}")
+            raise BadInput(
+                f"{where} has the values of device {device!r} itself; leave that out with --without {device}"
+            )
     return rows, values
 
 
