@@ -158,7 +158,8 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
     """Where the time of each model goes."""
     parts: list[RenderableType] = []
     for name, p in found.items():
-        head = f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
+        sizes = f"{p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
+        head = f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {sizes}"
         shown = p.rows if whole else p.rows[:LONGEST]
         rows: list[list[RenderableType]] = [
             [
@@ -273,14 +274,17 @@ def predictor(found: Fit) -> list[RenderableType]:
 
 def foretold(found: Foretold) -> list[RenderableType]:
     """Values with their intervals."""
-    columns = (found.values.values, found.values.low, found.values.high)
-    rows = [[n, *(f"{v:.4g}" for v in row)] for n, row in zip(found.names, zip(*columns, strict=True), strict=True)]
+    told = found.values
+    rows = [
+        [name, f"{value:.4g}", f"{low:.4g}", f"{high:.4g}"]
+        for name, value, low, high in zip(found.names, told.values, told.low, told.high, strict=True)
+    ]
     return [table("", ("network", found.metric, "from", "to (90 %)"), rows)]
 
 
 def checked(found: Sequence[Checked]) -> list[RenderableType]:
     """Files of a predicted device, measured there at last."""
-    rows = [
+    rows: list[list[RenderableType]] = [
         [c.key[:8], c.budget, f"{c.predicted_ms:.4g}{between((c.low_ms, c.high_ms))}", f"{c.measured_ms:.4g}",
          f"{100 * (c.measured_ms / c.predicted_ms - 1):+.1f} %", _yes(c.inside), _yes(c.holds)]
         for c in found
