@@ -2,17 +2,18 @@
 
     python benchmarks/latency_predictor.py [--quick] [--json] [--full]
 
-Ours: all networks but the fitted ones are scored, 5 seeds, mean over a set's targets. Published rows (HELP, MultiPredict,
-NASFLAT with 20 samples, from the authors' plotting scripts) score the 20 fitted networks too, with samplers and
-encodings of their own; HELP drops extreme latencies and learns from 900 (FBNet: 4,000) networks of a source, ours from
+Ours: all networks but the fitted ones are scored, 5 seeds, mean over a set's targets. Published rows (HELP,
+MultiPredict, NASFLAT with 20 samples, from the authors' plotting scripts) score the 20 fitted networks too, with
+samplers and encodings of their own; HELP drops extreme latencies and learns from 900 (FBNet: 4,000) networks of a source, ours from
 900. What ours is made of was frozen before any target was scored (`FROZEN`), see tune_latency_predictor.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from chipfit.evaluate.latency.base import Few, Model, Networks, Prediction, Prep
 from chipfit.evaluate.latency.committee import Committee
 from chipfit.evaluate.latency.few_shot import FewShot, ReadyFewShot
 from chipfit.evaluate.latency.interval import SHARE, quantile
-from chipfit.evaluate.latency.ridge import Ridge
+from chipfit.evaluate.latency.ridge import Ridge, RidgePredictor
 from chipfit.evaluate.latency.samplers import at_random, by_angle, by_cluster, by_size
 from chipfit.evaluate.latency.surrogate import AdaProxy, BestSource, SurrogateRidge
 
@@ -43,14 +44,29 @@ PUBLISHED: Mapping[str, Sequence[float]] = {
 SEEDS = 5
 SAMPLES = 20
 
+
+class Macs:
+    """A line through the logarithm of MACs."""
+
+    def prepare(self, tables: Tables, rng: np.random.Generator) -> Macs:
+        return self
+
+    def fit(self, few: Few, rng: np.random.Generator) -> RidgePredictor:
+        return RidgePredictor.to(lambda networks: networks.blocks["cost"][:, :1], few)
+
+
 MODELS: Mapping[str, Callable[[], Model]] = {
     "ridge": Ridge,
+    "MACs": Macs,
     "best source": BestSource,
     "AdaProxy": AdaProxy,
     "surrogate ridge": SurrogateRidge,
     "committee D": lambda: Committee((Ridge(), SurrogateRidge(), BestSource()), sharpness=1.0),
 }
 """Beside ours; a model has the plain leave-one-out interval."""
+
+SET_MODELS = ("ridge", "best source", "AdaProxy", "surrogate ridge", "committee D")
+FAMILY_MODELS = ("ours", "MACs", "best source")
 
 OURS, OPTIMAL, RANDOM = "ours", "optimal", "random"
 SAMPLERS: Mapping[str, Sampler] = {
@@ -109,7 +125,9 @@ def plain(prepared: Prepared) -> Fit:
     return fit
 
 
-def row(ready: Ready, space: Space, targets: Sequence[str], model: str, sampler: str, n: int, seed: int) -> dict[str, Any]:
+def row(
+    ready: Ready, space: Space, targets: Sequence[str], model: str, sampler: str, n: int, seed: int
+) -> dict[str, Any]:
     """Every score of every target, as lists in the order of the targets."""
     fit, prepared = ready.fit(model), ready.of(model)[1]
     scores = [score(space, d, ready.sampler(sampler), fit, n, seed) for d in targets]
@@ -121,12 +139,13 @@ def take(rows: Rows, sets: Sequence[str], seeds: int, *, curves: bool) -> None:
     for name in sets:
         task = tasks()[name]
         ready = Ready(task.space.tables(task.sources), {})
-        wanted = [(m, s, SAMPLES, i) for m in (OURS, *MODELS) for s in (OPTIMAL, RANDOM) for i in range(seeds)]
+        wanted = [(m, s, SAMPLES, i) for m in (OURS, *SET_MODELS) for s in (OPTIMAL, RANDOM) for i in range(seeds)]
         if curves and name in CURVE_SETS:
             wanted += [(OURS, s, n, i) for s in (OPTIMAL, RANDOM) for n in CURVE_SAMPLES for i in range(CURVE_SEEDS)]
             wanted += [(OURS, s, SAMPLES, i) for s in SAMPLERS for i in range(CURVE_SEEDS)]
         for m, s, n, i in wanted:
-            rows.get(f"{name}/{m}/{s}/{n}/{i}", lambda m=m, s=s, n=n, i=i: row(ready, task.space, task.targets, m, s, n, i))  # type: ignore[misc]  # fmt: skip
+            make = partial(row, ready, task.space, task.targets, m, s, n, i)
+            rows.get(f"{name}/{m}/{s}/{n}/{i}", make)
 
 
 def take_families(rows: Rows, seeds: int) -> None:
@@ -134,12 +153,10 @@ def take_families(rows: Rows, seeds: int) -> None:
     space = runtimes()
     for device, family in FAMILIES.items():
         ready = Ready(space.tables([d for d in space.devices if d not in family], "cycles"), {})
-        start = time.process_time()
-        macs = Ridge(("macs",)).prepare(Tables(_macs_alone(space.networks), (), np.zeros((len(space.networks), 0))), np.random.default_rng(0))
-        ready.made["MACs"] = _Alone(macs), time.process_time() - start
-        for m in (OURS, "MACs", "best source"):
+        for m in FAMILY_MODELS:
             for i in range(seeds):
-                rows.get(f"family {device}/{m}/{OPTIMAL}/{SAMPLES}/{i}", lambda m=m, i=i: row(ready, space, (device,), m, OPTIMAL, SAMPLES, i))  # type: ignore[misc]  # fmt: skip
+                make = partial(row, ready, space, (device,), m, OPTIMAL, SAMPLES, i)
+                rows.get(f"family {device}/{m}/{OPTIMAL}/{SAMPLES}/{i}", make)
 
 
 def cells(rows: Rows, name: str, model: str, sampler: str, key: str, n: int = SAMPLES) -> NDArray[np.float64]:
@@ -153,3 +170,115 @@ def mean(rows: Rows, name: str, model: str, sampler: str, key: str = "rho", n: i
     """Over seeds and targets."""
     found = cells(rows, name, model, sampler, key, n)
     return float(found.mean()) if found.size else float("nan")
+
+
+def by_seed(rows: Rows, name: str, model: str, sampler: str) -> str:
+    """Mean, standard deviation over seeds, and 95 % interval of the mean."""
+    means = cells(rows, name, model, sampler, "rho").mean(1)
+    spread = float(means.std(ddof=1)) if len(means) > 1 else float("nan")
+    half = float(t.ppf(0.975, max(len(means) - 1, 1))) * spread / np.sqrt(len(means))
+    return f"{means.mean():.3f} +- {spread:.3f} ({means.mean() - half:.3f} to {means.mean() + half:.3f})"
+
+
+def show(rows: Rows, sets: Sequence[str]) -> None:
+    """Spearman of everyone, then what ours says in milliseconds, target by target the worst."""
+    print(f"Frozen at commit {FROZEN}. Spearman, mean over targets:\n")
+    lines: list[Sequence[Any]] = [
+        (f"{m} (published; fitted networks scored too)", *(f"{p[SETS.index(s)]:.3f}" for s in sets))
+        for m, p in PUBLISHED.items()
+    ]
+    for sampler in (RANDOM, OPTIMAL):
+        for m in (*SET_MODELS, OURS):
+            lines.append((f"{m}, {sampler} samples", *(f"{mean(rows, s, m, sampler):.3f}" for s in sets)))
+    table(["", *sets], lines)
+    print("\nOurs with the optimal design; errors and half-widths in % of the value:\n")
+    detail = []
+    for s in sets:
+        score_of = lambda key, s=s: cells(rows, s, OURS, OPTIMAL, key)  # noqa: E731
+        per_target = score_of("rho").mean(0)
+        worst = int(np.argmin(per_target))
+        detail.append((
+            s, by_seed(rows, s, OURS, OPTIMAL), f"{tasks()[s].targets[worst]} {per_target[worst]:.3f}",
+            *(f"{score_of(k).mean():.3f}" for k in ("tau", "coverage", "seconds")),
+            *(f"{100 * score_of(k).mean():.1f}" for k in ("mdape", "p90", "within", "width")),
+            *(f"{100 * mean(rows, s, 'committee D', RANDOM, k):.1f}" for k in ("mdape", "width")),
+            f"{np.mean(cells_of_prepare(rows, s)):.2f}",
+        ))  # fmt: skip
+    table(
+        ["set", "rho +- std (95 %)", "worst target", "tau", "coverage", "CPU s", "MdAPE", "p90", "within 10", "width",
+         "D's MdAPE", "D's width", "CPU s sources"],
+        detail,
+    )  # fmt: skip
+
+
+def cells_of_prepare(rows: Rows, name: str) -> list[float]:
+    """CPU seconds that the sources of a set took."""
+    prefix = f"{name}/{OURS}/"
+    return [r["prepare_seconds"] for k, r in rows.rows.items() if k.startswith(prefix)]
+
+
+def show_curves(rows: Rows, sets: Sequence[str]) -> None:
+    """Spearman and coverage by the number of samples, Spearman by the sampler."""
+    chosen = [s for s in sets if s in CURVE_SETS]
+    cell = lambda s, sampler, n: "{:.3f} / {:.2f}".format(  # noqa: E731
+        mean(rows, s, OURS, sampler, "rho", n), mean(rows, s, OURS, sampler, "coverage", n)
+    )
+    print("\nSpearman / coverage by samples:\n")
+    table(
+        ["set", "samples", *map(str, CURVE_SAMPLES)],
+        [(s, sampler, *(cell(s, sampler, n) for n in CURVE_SAMPLES)) for s in chosen for sampler in (RANDOM, OPTIMAL)],
+    )
+    print("\nSpearman by sampler, 20 samples:\n")
+    names = (*SAMPLERS, OPTIMAL)
+    table(["set", *names], [(s, *(f"{mean(rows, s, OURS, n):.3f}" for n in names)) for s in chosen])
+
+
+def show_families(rows: Rows) -> dict[str, tuple[float, ...]]:
+    """Spearman on each runtime whose family was held out, by model."""
+    found = {d: tuple(mean(rows, f"family {d}", m, OPTIMAL) for m in FAMILY_MODELS) for d in FAMILIES}
+    print("\nSpearman on 40 mixed networks in cycles, 20 samples, the whole family held out:\n")
+    table(["runtime", *FAMILY_MODELS], [(d, *(f"{v:.3f}" for v in values)) for d, values in found.items()])
+    return found
+
+
+def targets(rows: Rows, sets: Sequence[str], families: Mapping[str, Sequence[float]]) -> list[Target]:
+    """What is promised."""
+    ours = {s: mean(rows, s, OURS, OPTIMAL) for s in sets}
+    gaps = [PUBLISHED["NASFLAT"][SETS.index(s)] - ours[s] for s in sets]
+    whole = len(sets) == len(SETS)
+    coverage = [mean(rows, s, OURS, OPTIMAL, "coverage") for s in sets]
+    seconds = [mean(rows, s, OURS, OPTIMAL, "seconds") for s in sets]
+    others = [v[0] for d, v in families.items() if d != "litert_xnn"]
+    return [
+        at_least("wins", sum(g < 0 for g in gaps) if whole else None, 12),
+        at_most("worst_gap", max(gaps), 0.03),
+        at_least("gmean_nb201", _geometric_mean(v for s, v in ours.items() if s[0] == "N"), 0.945),
+        at_least("gmean_fbnet", _geometric_mean(v for s, v in ours.items() if s[0] == "F"), 0.84),
+        at_least("coverage_min", min(coverage), 0.88),
+        at_most("coverage_max", max(coverage), 0.93),
+        at_most("seconds_per_device", max(seconds), 2.0),
+        at_least("family_4_of_5", min(others), 0.90),
+        at_least("family_xnnpack", families["litert_xnn"][0], 0.80),
+        at_least("family_ahead", sum(v[0] > max(v[1:]) for v in families.values()), len(FAMILIES)),
+    ]
+
+
+def _geometric_mean(values: Iterable[float]) -> float:
+    return float(np.exp(np.mean(np.log(list(values)))))
+
+
+def main() -> None:
+    """Runs what is asked for, prints tables and targets."""
+    options = arguments(__doc__ or "")
+    sets, seeds = (("N2", "F3"), 1) if options.quick else (SETS, SEEDS)
+    rows = Rows("latency_predictor_quick" if options.quick else "latency_predictor", full=options.full or options.quick)
+    take(rows, sets, seeds, curves=not options.quick)
+    take_families(rows, seeds)
+    show(rows, sets)
+    if not options.quick:
+        show_curves(rows, sets)
+    finish("latency_predictor", rows, targets(rows, sets, show_families(rows)), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

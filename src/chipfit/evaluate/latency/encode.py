@@ -222,7 +222,7 @@ def _of_graph(graph: Graph) -> dict[str, Floats]:
 
 
 def _of_variant(graph: Graph, reference: Graph) -> Floats:
-    """For each operator of the reference with weights: its MACs and width beside the reference's, is it there, in int8."""
+    """Of each operator of the reference with weights: MACs and width beside the reference's, is it there, in int8."""
     found = []
     for r in reference:
         if not r.weights:

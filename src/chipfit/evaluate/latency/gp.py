@@ -214,22 +214,21 @@ class FittedProcess:
         return np.asarray(np.einsum("cnm,cm->n", k, self.weights) + self.constant)
 
     @cached_property
-    def _precision(self) -> tuple[Floats, Floats]:
-        """P of the samples under the mean mixture, and K^-1."""
+    def _covariance(self) -> Floats:
+        """K of the samples under the mean mixture."""
         shares, noise = self.mixture
-        k = np.tensordot(shares, covariances(self.own, self.own), 1) + noise * np.eye(len(self.left_out))
-        return free_mean(k)[0], np.linalg.inv(k)
+        return np.asarray(np.tensordot(shares, covariances(self.own, self.own), 1) + noise * np.eye(len(self.left_out)))
 
     @property
     def left_out_deviation(self) -> Floats:
         """(m,) standard deviation of each sample, up to one scale, as foretold by all others."""
-        return np.asarray(1 / np.sqrt(np.diag(self._precision[0])))
+        return np.asarray(1 / np.sqrt(np.diag(free_mean(self._covariance)[0])))
 
     def deviation(self, networks: Networks) -> Floats:
-        """(n,) standard deviation of what a measurement would say, up to the same scale: it grows away from the samples."""
+        """(n,) standard deviation of what a measurement would say, up to the same scale; it grows away from samples."""
         shares, noise = self.mixture
         encoded = self.prepared.encoded(networks)
-        p, inverse = self._precision
+        inverse = np.linalg.inv(self._covariance)
         cross = np.tensordot(shares, covariances(encoded, self.own), 1)
         # kriging with a free mean: prior variance, less what the samples explain, plus what the constant leaves open
         u = 1 - cross @ inverse.sum(1)
