@@ -4,8 +4,9 @@
 
 Ours: all networks but the fitted ones are scored, 5 seeds, mean over a set's targets. Published rows (HELP,
 MultiPredict, NASFLAT with 20 samples, from the authors' plotting scripts) score the 20 fitted networks too, with
-samplers and encodings of their own; HELP drops extreme latencies and learns from 900 (FBNet: 4,000) networks of a source, ours from
-900. What ours is made of was frozen before any target was scored (`FROZEN`), see tune_latency_predictor.py.
+samplers and encodings of their own; HELP drops extreme latencies. They learn from 900 (FBNet: 4,000; NASFLAT: 512 and
+800) networks of a source, ours from 900. What ours is made of was frozen before any target was scored (`FROZEN`), see
+tune_latency_predictor.py.
 """
 
 from __future__ import annotations
