@@ -59,8 +59,12 @@ def nb201() -> Space:
     macs = np.tile(np.array([0, 0, one, 9 * one, 0], float), (6, 1))
     operators = ["none" if o == "none" else str(o) for o in data["op_names"]]
     names = [str(i) for i in range(len(data["arch_ops"]))]
-    networks = genes(names, data["arch_ops"], operators, edges=data["edges"].astype(int), costs={"MACs": (macs, 7.78e6)})
-    return Space(networks, tuple(map(str, data["device_names"])), np.maximum(data["latency_ms"], FLOOR_MS).astype(float))
+    networks = genes(
+        names, data["arch_ops"], operators, edges=data["edges"].astype(int), costs={"MACs": (macs, 7.78e6)}
+    )
+    return Space(
+        networks, tuple(map(str, data["device_names"])), np.maximum(data["latency_ms"], FLOOR_MS).astype(float)
+    )
 
 
 FBNET = ((16, 1, 1), (24, 4, 1), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
@@ -87,7 +91,9 @@ def fbnet() -> Space:
     operators = [str(o) for o in data["op_names"]]
     names = [str(i) for i in range(len(data["arch_ops"]))]
     networks = genes(names, data["arch_ops"], operators, stages=stages, costs=costs)
-    return Space(networks, tuple(map(str, data["device_names"])), np.maximum(data["latency_ms"], FLOOR_MS).astype(float))
+    return Space(
+        networks, tuple(map(str, data["device_names"])), np.maximum(data["latency_ms"], FLOOR_MS).astype(float)
+    )
 
 
 def _block(c: int, width: int, side: int, after: int, kernel: int, expansion: int, groups: int) -> tuple[float, ...]:
@@ -95,7 +101,12 @@ def _block(c: int, width: int, side: int, after: int, kernel: int, expansion: in
     inner, big, small = c * expansion, side**2, after**2
     ends = (c * big + width * small) * inner // groups
     weights = (c + width) * inner // groups + inner * kernel**2
-    return ends + inner * kernel**2 * small, weights, (c + 2 * inner) * big + (2 * inner + width) * small, 3 + (groups > 1)
+    return (
+        ends + inner * kernel**2 * small,
+        weights,
+        (c + 2 * inner) * big + (2 * inner + width) * small,
+        3 + (groups > 1),
+    )
 
 
 def _skip(c: int, width: int, side: int, after: int) -> tuple[float, ...]:
@@ -130,7 +141,9 @@ def held_out(task: Task, limit: float = 0.85) -> Iterator[Task]:
             yield Task(f"{task.name}-{device}", task.space, tuple(others), (device,))
 
 
-def score(space: Space, device: str, sampler: Sampler, fit: Fit, n: int, seed: int, most: int = 10**9) -> dict[str, Any]:
+def score(
+    space: Space, device: str, sampler: Sampler, fit: Fit, n: int, seed: int, most: int = 10**9
+) -> dict[str, Any]:
     """Fits to n samples of a device and scores all other networks that it has a value of (at most `most` of them)."""
     rng = np.random.default_rng(seed)
     truth = space.tables([device]).values[:, 0]
@@ -149,4 +162,3 @@ def score(space: Space, device: str, sampler: Sampler, fit: Fit, n: int, seed: i
         "coverage": float(((low <= true) & (true <= high)).mean()),
         "width": float(np.median((high - low) / value / 2)), "seconds": seconds,
     }  # fmt: skip
-

@@ -95,7 +95,7 @@ def _one_hot(codes: Ints, k: int) -> Floats:
 def _pairs(hot: Floats) -> Floats:
     """Products of the one-hots of every two positions."""
     a, b = np.triu_indices(hot.shape[1], 1)
-    return np.einsum("nai,naj->naij", hot[:, a], hot[:, b]).reshape(len(hot), -1)
+    return np.asarray(np.einsum("nai,naj->naij", hot[:, a], hot[:, b])).reshape(len(hot), -1)
 
 
 def chain(codes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
@@ -119,7 +119,8 @@ def cell(
     first, last = edges.min(), edges.max()
     ends = np.concatenate([[[-1, first]], edges, [[last, -1]]])
     n, v = len(codes), len(ends)
-    reads = np.broadcast_to((ends[:, None, 1] == ends[None, :, 0]) & (ends[:, None, 1] >= 0), (n, v, v)).copy()
+    whole = np.equal.outer(ends[:, 1], ends[:, 0]) & (ends[:, 1:] >= 0)
+    reads = np.array(np.broadcast_to(whole, (n, v, v)))
     for node in range(1, v - 1):
         reads[codes[:, node - 1] == none, node] = False
         reads[codes[:, node - 1] == none, :, node] = False
@@ -222,7 +223,7 @@ def _of_graph(graph: Graph) -> dict[str, Floats]:
 
 
 def _of_variant(graph: Graph, reference: Graph) -> Floats:
-    """For each operator of the reference with weights: its MACs and width beside the reference's, is it there, in int8."""
+    """Of each operator of the reference with weights: MACs and width beside the reference's, is it there, in int8."""
     found = []
     for r in reference:
         if not r.weights:

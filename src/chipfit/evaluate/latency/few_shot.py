@@ -1,9 +1,9 @@
 """The whole way in one place: learn from tables, say which networks to time, fit to them, foretell with intervals.
 
-    ready = FewShot().prepare(tables, rng)
-    rows = ready.choose(candidates, 20, rng)          # time these on the new device
-    device = ready.fit(Few(candidates.take(rows), values), rng)
-    device.predict(candidates)                         # values, low, high
+ready = FewShot().prepare(tables, rng)
+rows = ready.choose(candidates, 20, rng)          # time these on the new device
+device = ready.fit(Few(candidates.take(rows), values), rng)
+device.predict(candidates)                         # values, low, high
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class FewShot:
         values = np.column_stack([floored(column) for column in tables.values.T]) if tables.devices else tables.values
         tables = Tables(tables.networks, tables.devices, values, tables.metric)
         process = GaussianProcess().prepare(tables, rng)
-        return ReadyFewShot(process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS))
+        return ReadyFewShot(
+            process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
+        )
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from chipfit.evaluate.latency.surrogate import Surrogates, surrogates
 CANDIDATES = 300
 """Mixtures that are averaged."""
 
-FINE = ("one-hot", "live one-hot", "pairs", "operators")
-"""Blocks of what stands where; the others are coarse."""
+COARSE = ("counts", "live counts", "depth", "cost")
+"""Blocks that few samples suffice to bend a surface over."""
 
 LEFT = ("pairs",)
 """Blocks that only tables are rich enough for."""
@@ -125,7 +125,7 @@ class GaussianProcess:
     def prepare(self, tables: Tables, rng: np.random.Generator) -> PreparedProcess:
         blocks = [b for b in tables.networks.blocks if b not in LEFT]
         scaled = tuple(Scaled.to(tables.networks, (b,)) for b in blocks)
-        coarse = Scaled.to(tables.networks, [b for b in blocks if b not in FINE])
+        coarse = Scaled.to(tables.networks, COARSE)
         known = surrogates(tables, rng) if self.sources and tables.devices else None
         y = np.log(tables.values)
         scale = _SCALE * float(np.median(np.nanvar(y, 0))) if tables.devices else 0.01
@@ -214,25 +214,25 @@ class FittedProcess:
         return np.asarray(np.einsum("cnm,cm->n", k, self.weights) + self.constant)
 
     @cached_property
-    def _precision(self) -> tuple[Floats, Floats]:
-        """P of the samples under the mean mixture, and K^-1."""
+    def _covariance(self) -> Floats:
+        """K of the samples under the mean mixture."""
         shares, noise = self.mixture
-        k = np.tensordot(shares, covariances(self.own, self.own), 1) + noise * np.eye(len(self.left_out))
-        return free_mean(k)[0], np.linalg.inv(k)
+        k = np.tensordot(shares, covariances(self.own, self.own), 1)
+        return np.asarray(k + noise * np.eye(len(self.left_out)))
 
     @property
     def left_out_deviation(self) -> Floats:
         """(m,) standard deviation of each sample, up to one scale, as foretold by all others."""
-        return np.asarray(1 / np.sqrt(np.diag(self._precision[0])))
+        return np.asarray(1 / np.sqrt(np.diag(free_mean(self._covariance)[0])))
 
     def deviation(self, networks: Networks) -> Floats:
-        """(n,) standard deviation of what a measurement would say, up to the same scale: it grows away from the samples."""
+        """(n,) standard deviation of what a measurement would say, up to the same scale; it grows away from samples."""
         shares, noise = self.mixture
         encoded = self.prepared.encoded(networks)
-        p, inverse = self._precision
+        inverse = np.linalg.inv(self._covariance)
         cross = np.tensordot(shares, covariances(encoded, self.own), 1)
         # kriging with a free mean: prior variance, less what the samples explain, plus what the constant leaves open
         u = 1 - cross @ inverse.sum(1)
         explained = np.einsum("nm,mk,nk->n", cross, inverse, cross)
         variance = shares @ variances(encoded) + noise - explained + u**2 / inverse.sum()
-        return np.sqrt(np.maximum(variance, noise))
+        return np.asarray(np.sqrt(np.maximum(variance, noise)))

@@ -1,4 +1,4 @@
-"""Values with conformal intervals: how far off the model was on samples it had not seen, scaled by how far away they lie.
+"""Values with conformal intervals: how far off the model was on samples it had not seen, scaled by their distance.
 
 Scores are |y_i - what the fit to all others foretells of y_i| / s_i, s a Gaussian process' standard deviation; the
 interval of a new network is exp(prediction -+ q s(x)), q the k-th smallest score, k = ceil((m + 1) share) (jackknife

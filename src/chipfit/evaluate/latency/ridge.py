@@ -20,7 +20,7 @@ STRENGTHS = np.logspace(-3, 2, 11)
 
 @dataclass(frozen=True)
 class Scaled:
-    """Blocks side by side: columns of one spread over the tables' networks, rows of each block of mean square norm 1."""
+    """Blocks side by side: columns of one spread over the tables' networks, each block of mean square norm 1."""
 
     blocks: tuple[str, ...]
     mean: Floats

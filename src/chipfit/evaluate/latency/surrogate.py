@@ -107,10 +107,7 @@ class _PreparedBestSource:
     sources: Surrogates
 
     def fit(self, few: Few, rng: np.random.Generator) -> Predictor:
-        told = self.values(few.networks)
-        y = np.log(few.values)
-        ranks = [np.corrcoef(y, column)[0, 1] if np.ptp(column) > 0 else -1.0 for column in told.T]
-        best = int(np.argmax(ranks))
+        best = nearest(self.values(few.networks), few)
         return RidgePredictor.to(lambda networks: self.values(networks)[:, [best]], few, strengths=np.array([1e-6]))
 
     def values(self, networks: Networks) -> Floats:
@@ -121,3 +118,40 @@ class _PreparedBestSource:
         rows = np.array([place.get(name, -1) for name in networks.names])
         measured = np.where(rows[:, None] >= 0, known[rows], np.nan)
         return np.where(np.isfinite(measured), measured, self.sources(networks))
+
+
+def nearest(told: Floats, few: Few) -> int:
+    """The source (a column of `told`) that correlates best with the samples' logarithms."""
+    y = np.log(few.values)
+    return int(np.argmax([np.corrcoef(y, c)[0, 1] if np.ptp(c) > 0 else -1.0 for c in told.T]))
+
+
+@dataclass(frozen=True)
+class AdaProxy:
+    """The best-correlating source's surrogate, its scale free and each of its coefficients corrected by a share.
+
+    y = sum_k (a + b_k) w_k x_k + c with a penalty on b alone (OneProxy, SIGMETRICS 2022, with a squared penalty); a
+    coefficient of 0 stays 0.
+    """
+
+    def prepare(self, tables: Tables, rng: np.random.Generator) -> _PreparedAdaProxy:
+        return _PreparedAdaProxy(surrogates(tables, rng))
+
+
+_FREE = 30.0
+"""Makes the penalty on a scale negligible."""
+
+
+@dataclass(frozen=True)
+class _PreparedAdaProxy:
+    sources: Surrogates
+
+    def fit(self, few: Few, rng: np.random.Generator) -> Predictor:
+        best = nearest(self.sources(few.networks), few)
+        weights = self.sources.weights[:, best] / self.sources.spread[best]
+
+        def features(networks: Networks) -> Floats:
+            parts = self.sources.scaled(networks) * weights
+            return np.column_stack([_FREE * parts.sum(1), parts])
+
+        return RidgePredictor.to(features, few)
