@@ -40,11 +40,14 @@ class Inputs:
 
     entries: tuple[Entry, ...]
     dataset: Dataset
+    predictors: tuple[FittedPredictor, ...] = ()
 
     def digests(self) -> dict[str, str]:
-        """Name to hash of the data and of each network."""
-        return {f"data {self.dataset.name}": self.dataset.digest()} | {
-            f"model {e.name}": e.network.digest() for e in self.entries
+        """Name to hash of the data, of each network and of each predictor."""
+        return {
+            f"data {self.dataset.name}": self.dataset.digest(),
+            **{f"model {e.name}": e.network.digest() for e in self.entries},
+            **{f"device {PREFIX}{p.name}": p.digest for p in self.predictors},
         }
 
 
@@ -98,7 +101,8 @@ def load(config: Config, given: Given) -> Inputs:
         raise BadInput(f"data {dataset.name!r} has no labels, so --min {config.min[0]} cannot be checked; drop it")
     entries = load_entries(config, given, dataset)
     check_kept(config.kept, entries)
-    return Inputs(entries, dataset)
+    predicted = [d.removeprefix(PREFIX) for d in config.devices if d.startswith(PREFIX)]
+    return Inputs(entries, dataset, tuple(load_predictor(name) for name in predicted))
 
 
 def _dataset(config: Config, given: Given) -> Dataset:

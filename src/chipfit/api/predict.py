@@ -16,9 +16,10 @@ from chipfit.api.places import predictor_file
 from chipfit.api.result import Model, read_result, written
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Plain, Trial
-from chipfit.evaluate.latency.base import Floats, Prediction
+from chipfit.evaluate.latency.base import Floats, Prediction, Tables
 from chipfit.evaluate.latency.device import PREFIX
-from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen
+from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen, encoded
+from chipfit.evaluate.latency.split import hard_split
 from chipfit.evaluate.latency.tables import (
     Table,
     check_samples,
@@ -273,6 +274,22 @@ def run(name: str, config: Config, tables: Sequence[str]) -> Foretold:
     entries, files = load_all(config, Given())
     graphs = {e.name: e.network.graph for e in entries} | {path: file.graph for path, file in files.items()}
     return Foretold(predictor.metric, tuple(graphs), predictor.predict_graphs(tuple(graphs.values())))
+
+
+def split(tables: Sequence[str], sources: int | None, targets: int | None, seed: int = 0) -> dict[str, tuple[str, ...]]:
+    """Devices of tables that correlate little across: "sources" to learn from and "targets" to test transfer to.
+
+    Without numbers half the devices, rounded up, are sources and the others targets.
+
+    Raises:
+        BadInput: fewer devices than asked for, or two that share too few networks.
+    """
+    table = tables_of(tables)
+    n = len(table.devices)
+    m = n - targets if sources is None and targets is not None else -(-n // 2) if sources is None else sources
+    known = Tables(encoded(table), table.devices, table.values, table.metric)
+    a, b = hard_split(known, m, n - m if targets is None else targets, np.random.default_rng(seed))
+    return {"sources": a, "targets": b}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,13 @@ VERBS: tuple[Callable[..., int], ...] = (
 )  # fmt: skip
 """In the order in which the help lists them."""
 PREDICT = "Predict a device's latency from about 20 timings and tables of other devices."
-PREDICT_VERBS: tuple[Callable[..., int], ...] = (predict.measure, predict.fit, predict.run, predict.check)
+PREDICT_VERBS: tuple[Callable[..., int], ...] = (
+    predict.measure,
+    predict.fit,
+    predict.run,
+    predict.check,
+    predict.split,
+)
 
 
 def _version() -> str:

@@ -100,6 +100,21 @@ def run(
     return 0
 
 
+def split(
+    *,
+    tables: Files,
+    sources: Annotated[int | None, Parameter(help="how many devices to learn from; half of them without it")] = None,
+    targets: Annotated[int | None, Parameter(help="how many to test on; the others without it")] = None,
+    common: Common = COMMON,
+) -> int:
+    """Split the devices of tables into two sides that are little alike, to test how far predictors carry over."""
+    from chipfit.api import predict as at
+
+    found = at.split(tables, sources, targets, common.seed or 0)
+    emit(common, found, [f"{side:9} {', '.join(names)}" for side, names in found.items()])
+    return 0
+
+
 def check(
     run: Path,
     *,

@@ -125,7 +125,12 @@ def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -
 def write_profiles(
     store: Store, timing: Timing, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
 ) -> None:
-    """Time by operator of the first choice and of the model it came from, on the first device."""
+    """Time by operator of the first choice and of the model it came from, on the first device.
+
+    A predicted device knows whole networks only, and is not asked.
+    """
+    if timing.foretold:
+        return
     trial, after = chosen[0]
     before = next(r for r in rows if r.entry.name == trial.labels["model"] and r.trial.error is None)
     device = timing.parts(after)[0][0]
