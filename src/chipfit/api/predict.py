@@ -323,6 +323,7 @@ def check(run: Path, timings: str) -> list[Checked]:
     samples = read_samples(timings)
     if samples.metric != METRIC:
         raise BadInput(f"{timings} holds {samples.metric}; give {METRIC}")
+    Store(run, read_only=True).close()  # which, unlike one to write to, is not made where there is none
     with Store(run) as store:
         finals = [t for t in store.trials(role="final") if any(m.interval is not None for m in t.measurements)]
         if not finals:

@@ -26,6 +26,7 @@ from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Pre
 from chipfit.evaluate.latency.committee import FittedCommittee
 from chipfit.evaluate.latency.few_shot import FewShot, ReadyFewShot
 from chipfit.evaluate.latency.interval import Calibrated
+from chipfit.evaluate.latency.samplers import by_size
 from chipfit.evaluate.latency.tables import (
     Genes,
     Table,
@@ -63,8 +64,16 @@ def ready(table: Table, networks: Networks, rng: np.random.Generator) -> ReadyFe
 
 
 def chosen(table: Table, n: int, rng: np.random.Generator) -> list[int]:
-    """The `n` networks of a table whose timings on a new device would say most of all others."""
+    """The `n` networks of a table to time on a new device: one of each of n buckets from the least MACs to the most.
+
+    A design that leaves the least variance errs a little less, but is so unlike the other networks that intervals from
+    its residuals are too narrow. [measured] 160 variants of four models on ONNX Runtime, OpenVINO and LiteRT, each
+    foretold from the other two and 20 samples, 4 seeds; median error / share within the 90 % interval: by MACs
+    5.8 % / .93, by cluster 5.9 / .91, at random 5.2 / .88, the design 4.7 / .84. It is used where MACs are not known.
+    """
     networks = encoded(table)
+    if "cost" in networks.blocks:
+        return sorted(by_size(networks, n, rng).tolist())
     return sorted(ready(table, networks, rng).choose(networks, n, rng).tolist())
 
 
