@@ -3,9 +3,10 @@
     python benchmarks/predicted_device.py [--quick] [--json] [--full]
 
 ONNX Runtime, OpenVINO and LiteRT of this machine are the sources, timed on variants of four models of the zoo; the
-target, ncnn, is timed on 20 of those, from the least MACs to the most. Then `chipfit.fit` works for `predicted:NAME` under
-seven budgets for each model (those that it cannot hold are left out), post-training only, and never sees the target. Each file that it ends with is measured on
-the target: is that within the stated 90 % interval, and within the budget, which the interval's upper end held?
+target, ncnn, is timed on 20 of those, from the least MACs to the most. Then `chipfit.fit` works for `predicted:NAME`
+under seven budgets for each model (those that it cannot hold are left out), post-training only, and never sees the
+target. Each file that it ends with is measured there: is that within the stated 90 % interval, and within the budget,
+which the interval's upper end held?
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ def finals(target: str, model: str, budgets: tuple[str, ...], count: int) -> dic
     """Budget to the file that a fit for the predicted target ends with; without the tightest where none holds them."""
     if not budgets:
         return {}
+    out = FOLDER / f"{target}-{model}-{count}-{len(budgets)}"
     try:
         result = chipfit.fit(
             f"zoo:fashion-mnist/{model}", data="fashion-mnist", device=f"predicted:{target}", budgets=list(budgets),
-            train=False, baselines=False, bits=(32,), time="3m", out=FOLDER / f"{target}-{model}-{count}-{len(budgets)}", progress=say,
+            train=False, baselines=False, bits=(32,), time="3m", out=out, progress=say,
         )  # fmt: skip
     except Infeasible as e:
         print(f"  {model}: {e}")
