@@ -17,7 +17,7 @@ from chipfit.core.errors import BadInput
 from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Tables
 from chipfit.evaluate.latency.committee import PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
-from chipfit.evaluate.latency.interval import Calibrated, strain
+from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import optimal
 
 LEAST = 5
@@ -45,7 +45,7 @@ class FewShot:
         tables = Tables(tables.networks, tables.devices, values, tables.metric)
         process = GaussianProcess().prepare(tables, rng)
         return ReadyFewShot(
-            tables, process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
+            process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
         )
 
 
@@ -53,7 +53,6 @@ class FewShot:
 class ReadyFewShot:
     """Ready for new devices."""
 
-    tables: Tables
     process: PreparedProcess
     committee: PreparedCommittee
 
@@ -74,8 +73,7 @@ class ReadyFewShot:
         if np.ptp(few.values) <= 0:
             raise BadInput(f"all samples have the value {few.values[0]:g}; time networks that differ")
         few = Few(few.networks, floored(few.values))
-        factor = strain(self.process, self.tables, few.networks, rng)
-        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng), factor)
+        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
 
 
 def floored(values: Floats) -> Floats:
