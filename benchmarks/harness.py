@@ -98,6 +98,8 @@ _QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms")
 
 
 def _short(v: Any) -> str:
+    if isinstance(v, list) and v and isinstance(v[0], float):
+        return f"{np.mean(v):.4g} (mean of {len(v)})"
     return f"{v:.4g}" if isinstance(v, float) else str(v)
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/tune_latency_predictor.py [--quick] [--json] [--full]
 
-Each source in turn plays the new device; sources that rank networks as it does (Spearman above .85) are withheld, as the
-targets of the hard sets have no near relatives either (this leaves N2, whose sources are all alike, without a case).
+Each source in turn plays the new device; sources that rank networks as it does (Spearman above .85) are withheld, as
+the targets of the hard sets have no near relatives either (N2, whose sources are all alike, is left without a case).
 No target of a set is read for that set. A device may be a target of one set and a source of another: the choice is one
 for all sets, so it has seen most devices as sources somewhere, as that of any published predictor has.
 """

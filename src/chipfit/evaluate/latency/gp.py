@@ -14,13 +14,13 @@ sources. As p_g(y without i) has a closed form, what is left out (`left_out`) is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
 import numpy as np
 
-from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Tables
+from chipfit.evaluate.latency.base import Few, Floats, Networks, Tables
 from chipfit.evaluate.latency.ridge import Scaled, free_mean, left_out
 from chipfit.evaluate.latency.surrogate import Surrogates, surrogates
 
@@ -54,9 +54,6 @@ class Encoded:
     linear: tuple[Floats, ...]
     coarse: Floats
     hot: Floats
-
-    def take(self, rows: Ints) -> Encoded:
-        return Encoded(tuple(x[rows] for x in self.linear), self.coarse[rows], self.hot[rows])
 
 
 def covariances(a: Encoded, b: Encoded) -> Floats:
@@ -160,24 +157,24 @@ class PreparedProcess:
         hot = networks.blocks.get("one-hot", np.zeros((len(networks), 1)))
         return Encoded(tuple(linear), coarse, hot / np.sqrt(np.maximum(hot.sum(1, keepdims=True), 1.0)))
 
+    def without(self, device: int) -> PreparedProcess:
+        """As if this source were the new device: its surrogate is left out."""
+        return replace(self, sources=self.sources and self.sources.without(device), _last={})
+
     def taught(self, networks: Networks, y: Floats, rng: np.random.Generator) -> PreparedProcess:
         """With the prior that the sources (their logarithms: y) teach."""
         posteriors = []
-        *linear, told = (known := self.encoded(networks)).linear
         for device, column in enumerate(y.T):
-            others = np.delete(told, device, 1) * np.sqrt(len(y.T) / (len(y.T) - 1))
-            encoded = Encoded((*linear, others), known.coarse, known.hot)
-            rows = np.flatnonzero(np.isfinite(column))
+            others, rows = self.without(device), np.flatnonzero(np.isfinite(column))
             for _ in range(DRAWS if len(rows) > SAMPLES else 0):
                 few = rng.choice(rows, SAMPLES, replace=False)
-                own = encoded.take(few)
+                own = others.encode(networks.take(few))
                 p, determinant = free_mean(self.mixtures.covariance(covariances(own, own)))
                 posteriors.append(softmax(evidence(p, determinant, column[few], self.scale)[0]))
         even = np.full(CANDIDATES, 1 / CANDIDATES)
         learnt = np.mean(posteriors, 0) if posteriors else even
         prior = np.log(_EVEN * even + (1 - _EVEN) * learnt)
-        mixtures = Mixtures(self.mixtures.shares, self.mixtures.noise, prior)
-        return PreparedProcess(self.scaled, self.coarse, self.sources, mixtures, self.scale, self._last)
+        return replace(self, mixtures=replace(self.mixtures, prior=prior))
 
     @cached_property
     def before(self) -> tuple[Floats, float]:
@@ -233,6 +230,6 @@ class FittedProcess:
         cross = np.tensordot(shares, covariances(encoded, self.own), 1)
         # kriging with a free mean: prior variance, less what the samples explain, plus what the constant leaves open
         u = 1 - cross @ inverse.sum(1)
-        explained = np.einsum("nm,mk,nk->n", cross, inverse, cross)
+        explained = ((cross @ inverse) * cross).sum(1)
         variance = shares @ variances(encoded) + noise - explained + u**2 / inverse.sum()
         return np.asarray(np.sqrt(np.maximum(variance, noise)))

@@ -39,6 +39,11 @@ class Surrogates:
         """(n, m)."""
         return np.asarray((self.scaled(networks) @ self.weights - self.mean) / self.spread)
 
+    def without(self, device: int) -> Surrogates:
+        """All but one."""
+        drop = lambda a: np.delete(a, device, -1)  # noqa: E731
+        return Surrogates(self.scaled, drop(self.weights), drop(self.mean), drop(self.spread))
+
 
 def surrogates(tables: Tables, rng: np.random.Generator) -> Surrogates:
     """Fits one for each device of the tables; missing values are left out."""
