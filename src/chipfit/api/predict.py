@@ -124,15 +124,7 @@ def _chosen(config: Config, n: int, tables: Sequence[str], bits: Sequence[int]) 
     known = recipe.computable(tables_of(tables), bits)
     if n > len(known):
         raise BadInput(f"--n {n}: the tables hold {len(known)} networks that this device computes; give at most that")
-    return known.take(chosen(known, n, rng) if n <= DESIGNED else _drawn(len(known), n, rng)).without(known.devices)
-
-
-DESIGNED = 64
-"""Networks up to which a choice is worth designing; more are drawn at random."""
-
-
-def _drawn(of: int, n: int, rng: np.random.Generator) -> list[int]:
-    return sorted(rng.permutation(of)[:n].tolist())
+    return known.take(chosen(known, n, rng)).without(known.devices)
 
 
 def _known(out: Path, networks: Table, devices: Sequence[str]) -> Floats:

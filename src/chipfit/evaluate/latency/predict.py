@@ -24,7 +24,7 @@ from chipfit.core.graph import Graph
 from chipfit.evaluate.latency import encode
 from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor, Tables
 from chipfit.evaluate.latency.committee import FittedCommittee
-from chipfit.evaluate.latency.few_shot import FewShot, ReadyFewShot
+from chipfit.evaluate.latency.few_shot import FewShot
 from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import by_size
 from chipfit.evaluate.latency.tables import (
@@ -58,23 +58,15 @@ def encoded(table: Table) -> Networks:
     return encode.graphs(table.names, table.networks)
 
 
-def ready(table: Table, networks: Networks, rng: np.random.Generator) -> ReadyFewShot:
-    """The default predictor, with what the table's devices teach."""
-    return FewShot().prepare(Tables(networks, table.devices, table.values, table.metric), rng)
-
-
 def chosen(table: Table, n: int, rng: np.random.Generator) -> list[int]:
-    """The `n` networks of a table to time on a new device: one of each of n buckets from the least MACs to the most.
+    """The `n` networks of a table of graphs to time on a new device: one of each of n buckets from few MACs to many.
 
     A design that leaves the least variance errs a little less, but is so unlike the other networks that intervals from
     its residuals are too narrow. [measured] 160 variants of four models on ONNX Runtime, OpenVINO and LiteRT, each
     foretold from the other two and 20 samples, 4 seeds; median error / share within the 90 % interval: by MACs
-    5.8 % / .93, by cluster 5.9 / .91, at random 5.2 / .88, the design 4.7 / .84. It is used where MACs are not known.
+    5.8 % / .92, by cluster 5.9 / .90, at random 5.2 / .89, the design 4.7 / .85.
     """
-    networks = encoded(table)
-    if "cost" in networks.blocks:
-        return sorted(by_size(networks, n, rng).tolist())
-    return sorted(ready(table, networks, rng).choose(networks, n, rng).tolist())
+    return sorted(by_size(encoded(table), n, rng).tolist())
 
 
 @dataclass(frozen=True)
@@ -98,8 +90,8 @@ class FittedPredictor:
     @cached_property
     def _fitted(self) -> Calibrated:
         rng = np.random.default_rng(self.seed)
-        few = Few(self._networks.take(self.rows), self.values)
-        return ready(self.table, self._networks, rng).fit(few, rng)
+        tables = Tables(self._networks, self.table.devices, self.table.values, self.table.metric)
+        return FewShot().prepare(tables, rng).fit(Few(self._networks.take(self.rows), self.values), rng)
 
     @property
     def metric(self) -> str:
