@@ -199,3 +199,15 @@ def test_samples_in_another_unit_are_asked_about() -> None:
     Path("few.csv").write_text("\n".join(["name,latency_ms", *micro]) + "\n")
     assert "times above those of every device of the tables" in wrong(*FIT)
     assert told(*FIT, "--as-written")["samples"] == FEW
+
+
+def test_devices_are_split_into_two_sides() -> None:
+    whole = read_table("t.npz")
+    a, b = whole.values.T
+    four = np.column_stack([a, 1.1 * a + 0.001 * b, 1 / a, 1.2 / a + 0.001 * b])
+    write_table(Path("four.npz"), replace(whole, devices=("a", "b", "c", "d"), values=four))
+    found = told("predict", "split", "--tables", "four.npz")
+    assert sorted(map(sorted, found.values())) == [["a", "b"], ["c", "d"]]
+    one = told("predict", "split", "--tables", "four.npz", "--targets", "1")
+    assert [len(one["sources"]), len(one["targets"])] == [3, 1]
+    assert "cannot be had of 4 devices" in wrong("predict", "split", "--tables", "four.npz", "--sources", "9")

@@ -280,7 +280,7 @@ def split(tables: Sequence[str], sources: int | None, targets: int | None, seed:
     n = len(table.devices)
     m = n - targets if sources is None and targets is not None else -(-n // 2) if sources is None else sources
     known = Tables(encoded(table), table.devices, table.values, table.metric)
-    a, b = hard_split(known, m, n - m if targets is None else targets, np.random.default_rng(seed))
+    a, b = hard_split(known, m, max(1, n - m) if targets is None else targets, np.random.default_rng(seed))
     return {"sources": a, "targets": b}
 
 
