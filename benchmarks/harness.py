@@ -94,7 +94,7 @@ def _arm(key: str) -> str:
     return key.rpartition("/")[0].partition(" (")[0]
 
 
-_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms")
+_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms", "devices")
 
 
 def _short(v: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from chipfit.core.errors import BadInput
 from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Tables
-from chipfit.evaluate.latency.committee import PreparedCommittee
+from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
 from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import optimal
@@ -25,8 +25,6 @@ LEAST = 5
 
 FLOOR = 1 / 50
 """Values below this share of a device's median are set to it: a network of nothing ruins logarithms."""
-
-SHARPNESS = 4.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,13 @@ class ReadyFewShot:
     committee: PreparedCommittee
 
     def choose(self, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
-        """Rows of the n networks whose values would say most of all others."""
+        """Rows of n networks to time: half at random, half those whose values would say most of all others.
+
+        Raises:
+            BadInput: more than there are.
+        """
+        if n > len(networks):
+            raise BadInput(f"{n} networks cannot be chosen of {len(networks)}; ask for fewer, or give more")
         return optimal(self.process, networks, n, rng)
 
     def fit(self, few: Few, rng: np.random.Generator) -> Calibrated:
