@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -11,13 +10,16 @@ from pathlib import Path
 from torch import nn
 
 from chipfit.api.config import Config
+from chipfit.api.places import cache_folder, predictor_file, predictors
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
-from chipfit.device.registry import open_device
+from chipfit.device.registry import DEVICES, open_device
+from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
+from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
 from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, load_models
@@ -38,11 +40,14 @@ class Inputs:
 
     entries: tuple[Entry, ...]
     dataset: Dataset
+    predictors: tuple[FittedPredictor, ...] = ()
 
     def digests(self) -> dict[str, str]:
-        """Name to hash of the data and of each network."""
-        return {f"data {self.dataset.name}": self.dataset.digest()} | {
-            f"model {e.name}": e.network.digest() for e in self.entries
+        """Name to hash of the data, of each network and of each predictor."""
+        return {
+            f"data {self.dataset.name}": self.dataset.digest(),
+            **{f"model {e.name}": e.network.digest() for e in self.entries},
+            **{f"device {PREFIX}{p.name}": p.digest for p in self.predictors},
         }
 
 
@@ -96,7 +101,8 @@ def load(config: Config, given: Given) -> Inputs:
         raise BadInput(f"data {dataset.name!r} has no labels, so --min {config.min[0]} cannot be checked; drop it")
     entries = load_entries(config, given, dataset)
     check_kept(config.kept, entries)
-    return Inputs(entries, dataset)
+    predicted = [d.removeprefix(PREFIX) for d in config.devices if d.startswith(PREFIX)]
+    return Inputs(entries, dataset, tuple(load_predictor(name) for name in predicted))
 
 
 def _dataset(config: Config, given: Given) -> Dataset:
@@ -182,8 +188,31 @@ def opened(name: str) -> Iterator[Device]:
     Raises:
         BadInput: an unknown name; proposes the closest.
     """
-    with closing(open_device(name, timing_bytes)) as device:
+    with closing(_predicted(name) if name.startswith(PREFIX) else open_device(name, timing_bytes)) as device:
         yield device
+
+
+def _predicted(name: str) -> Device:
+    """The device that a predictor stands for; its files run on the first device of their format that is here."""
+    predictor = load_predictor(name.removeprefix(PREFIX))
+    here = [n for n, kind in DEVICES.items() if kind.format == predictor.format and n != "null" and not kind.missing]
+    if not here:
+        raise BadInput(f"device {name!r} takes {predictor.format}, which nothing here runs; see chipfit devices")
+    return PredictedDevice(predictor, lambda: open_device(here[0], timing_bytes))
+
+
+def load_predictor(name: str) -> FittedPredictor:
+    """The predictor of a name or in a file.
+
+    Raises:
+        BadInput: there is none; proposes the closest.
+    """
+    place = predictor_file(name)
+    if not place.is_file():
+        known = predictors()
+        what = f"{', '.join(known) or 'none'}; make it with chipfit predict fit --name {name}"
+        raise BadInput(f"no predictor {name!r} is kept here{did_you_mean(name, known)}; there are: {what}")
+    return read_predictor(place)
 
 
 @contextmanager
@@ -195,11 +224,6 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
     """
     with ExitStack() as stack:
         yield [stack.enter_context(opened(name)) for name in names]
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
 
 
 def user_profiles() -> ArrayFolder:

@@ -31,6 +31,8 @@ class Model:
     `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
     were chosen, `test_accuracy` that on the test part. `edits` counts what was changed of the model `base`, and
     `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
+    `provenance` says where `latency_ms` comes from; `interval_ms` holds the ends of a predicted one, and `foretold` the
+    prediction itself, also where the latency was measured since.
     `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error.
     """
 
@@ -53,6 +55,9 @@ class Model:
     blob: str | None = None
     format: str = "onnx"
     details: Mapping[str, float] = field(default_factory=dict, repr=False)
+    provenance: str | None = None
+    interval_ms: tuple[float, float] | None = None
+    foretold: Measurement | None = field(default=None, repr=False)
     ratio: float | None = None
     ratio_error: float | None = None
     run: Path = field(default=Path(), repr=False)
@@ -107,7 +112,7 @@ class Model:
 
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
-        names = [f.name for f in fields(self) if f.name not in ("run", "choices", "details")]
+        names = [f.name for f in fields(self) if f.name not in ("run", "choices", "details", "foretold")]
         return {n: getattr(self, n) for n in names} | {
             "choices": dict(self.choices),
             "on": dict(self.on),
@@ -310,6 +315,9 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         blob=labels.get("blob"),
         format=labels.get("format", "onnx"),
         details={} if r.latency is None else r.latency.details,
+        provenance=None if r.latency is None else r.latency.provenance,
+        foretold=next((m for m in r.measurements if m.metric == "latency_ms" and m.interval is not None), None),
+        interval_ms=None if r.latency is None else r.latency.interval,
         ratio=None if ratio is None else ratio.value,
         ratio_error=None if ratio is None else ratio.spread,
         run=run.path,

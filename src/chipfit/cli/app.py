@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from chipfit.cli import machine, verbs
+from chipfit.cli import machine, predict, verbs
 from chipfit.cli.output import document, say
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 
@@ -25,6 +25,14 @@ VERBS: tuple[Callable[..., int], ...] = (
     verbs.report, verbs.compare, verbs.export, verbs.init, verbs.schema,
 )  # fmt: skip
 """In the order in which the help lists them."""
+PREDICT = "Predict a device's latency from about 20 timings and tables of other devices."
+PREDICT_VERBS: tuple[Callable[..., int], ...] = (
+    predict.measure,
+    predict.fit,
+    predict.run,
+    predict.check,
+    predict.split,
+)
 
 
 def _version() -> str:
@@ -54,6 +62,10 @@ def build() -> App:
     zoo.default(machine.zoo)
     zoo.command(machine.train_zoo, name="train")
     app.command(zoo)
+    foretell = App(name="predict", help=PREDICT, sort_key=VERBS.index(verbs.report))
+    for place, verb in enumerate(PREDICT_VERBS):
+        foretell.command(verb, sort_key=place)
+    app.command(foretell)
     return app
 
 

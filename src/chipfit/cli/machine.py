@@ -46,6 +46,7 @@ def doctor(*, device: str = "local", common: Common = COMMON) -> int:
 
 def devices(*, common: Common = COMMON) -> int:
     """List what can be targeted, and the file format that each takes."""
+    from chipfit.api.places import predictor_file, predictors
     from chipfit.device.registry import ALIASES, DEVICES
 
     plain: list[Plain] = []
@@ -55,6 +56,14 @@ def devices(*, common: Common = COMMON) -> int:
         state = f"pip install {kind.missing}" if kind.missing else "ready"
         plain.append({"name": name, "format": kind.format, "about": kind.about, "state": state})
         rows.append([names, kind.format, state, kind.about])
+    for name in predictors():
+        told = {
+            "name": f"predicted:{name}",
+            "about": f"predicted from a few timings: {predictor_file(name)}",
+            "state": "ready",
+        }
+        plain.append(told)
+        rows.append([told["name"], "", told["state"], told["about"]])
     emit(common, plain, [show.table("", ("device", "format", "state", "what it is"), rows, left=4)])
     return 0
 

@@ -14,12 +14,14 @@ from chipfit.report.choose import best_under
 from chipfit.report.view import Budget, Row
 
 if TYPE_CHECKING:
+    from chipfit.api.predict import Checked, Fit, Foretold, Measured
     from chipfit.api.result import Model, Result
     from chipfit.recipes.check import Feasibility
     from chipfit.recipes.onnx_file import FileFeasibility
     from chipfit.recipes.profile import Profile
 
 NONE = "–"
+FORETOLD = "predicted, with 90 % intervals, whose upper ends budgets are held against"
 LONGEST = 15
 """Operators that a profile shows unless all are asked for."""
 
@@ -39,6 +41,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Renderable
 def number(value: float | None, digits: str = ".4g", scale: float = 1.0) -> str:
     """A number, or a dash where there is none."""
     return NONE if value is None else f"{value * scale:{digits}}"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """The ends of a predicted interval behind its value, nothing where there is none."""
+    return "" if interval is None else f" ({interval[0]:.3g} to {interval[1]:.3g})"
 
 
 def summary(result: Result) -> list[RenderableType]:
@@ -82,7 +89,7 @@ def _numbers(m: Model | None, base: float | None) -> list[str]:
     return [
         number(m.test_accuracy, ".2f", 100),
         number(m.accuracy, ".2f", 100),
-        number(m.latency_ms),
+        number(m.latency_ms) + between(m.interval_ms),
         number(m.predicted_ms),
         NONE if error is None else f"{100 * error:+.1f} %",
         NONE if not base or m.latency_ms is None else f"{100 * m.latency_ms / base:.0f} %",
@@ -116,6 +123,8 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     if run.latency is not None and run.latency.mape is not None:
         mape = 100 * run.latency.mape
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
+    if any(m.provenance == "predicted" for m in result.models):
+        yield Text(f"latency   {FORETOLD}; no file was measured there")
     for m in result.finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
@@ -149,9 +158,8 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
     """Where the time of each model goes."""
     parts: list[RenderableType] = []
     for name, p in found.items():
-        head = (
-            f"{name}: {p.ms:.4g} ms, {p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
-        )
+        sizes = f"{p.size_mb:.3g} MB, {p.macs / 1e6:.4g} M MACs, {p.params / 1e3:.4g} k parameters"
+        head = f"{name}: {p.ms:.4g} ms{between(p.interval_ms)}, {sizes}"
         shown = p.rows if whole else p.rows[:LONGEST]
         rows: list[list[RenderableType]] = [
             [
@@ -168,6 +176,10 @@ def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
             Text(head, style="bold"),
             table("", ("operator", "kind", "ms", "%", "M MACs", "bound by"), rows, left=2),
         ]
+        if p.interval_ms is not None:
+            parts.append(
+                Text("predicted as a whole, with a 90 % interval; operators by their share of the work", style="dim")
+            )
         if len(p.rows) > len(shown):
             parts.append(Text(f"and {len(p.rows) - len(shown)} faster ones; --all shows them", style="dim"))
         parts.append("")
@@ -198,6 +210,8 @@ def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
     parts: list[RenderableType] = [
         table("", ("model", "feasible", "as it is", "least reachable", "suggested", "seconds"), rows, left=5)
     ]
+    if any(f.foretold for f in found.values()):
+        parts.append(Text(f"latencies are {FORETOLD}", style="dim"))
     for name, f in found.items():
         if f.suggestion:
             chosen = ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
@@ -231,3 +245,48 @@ def _yes(holds: bool) -> Text:
 
 def _pairs(values: dict[str, float]) -> str:
     return ", ".join(f"{m} {v:.4g}" for m, v in values.items()) or NONE
+
+
+def timings(found: Measured) -> list[RenderableType]:
+    """How many networks were timed, and where that stands."""
+    said = ", ".join(f"{n} of {len(found.names)} networks timed: {device}" for device, n in found.done.items())
+    return [f"{found.path}  {said}"]
+
+
+LIKE = 5
+"""Devices that a new one is compared with, the most alike first."""
+
+
+def predictor(found: Fit) -> list[RenderableType]:
+    """How good a predictor is by its own samples, and what the device is like."""
+    like = ", ".join(f"{s.device} ({s.spearman:.2f} ± {s.error:.2f})" for s in found.sources[:LIKE])
+    weights = (
+        ", ".join(f"{name} {100 * w:.0f} %" for name, w in found.weights.items()) if len(found.weights) > 1 else ""
+    )
+    return [
+        f"error     {100 * found.left_out_error:.1f} % (median, each of {found.samples} samples from all the others)",
+        f"interval  ±{100 * found.half_width:.0f} % (90 %, median over the networks that are known)",
+        *([f"like      {like}: rank correlation with its standard error"] if like else []),
+        *([f"weights   {weights}"] if weights else []),
+        f"file      {found.path}: --device predicted:{found.name if found.path.stem == found.name else found.path}",
+    ]
+
+
+def foretold(found: Foretold) -> list[RenderableType]:
+    """Values with their intervals."""
+    told = found.values
+    rows = [
+        [name, f"{value:.4g}", f"{low:.4g}", f"{high:.4g}"]
+        for name, value, low, high in zip(found.names, told.values, told.low, told.high, strict=True)
+    ]
+    return [table("", ("network", found.metric, "from", "to (90 %)"), rows)]
+
+
+def checked(found: Sequence[Checked]) -> list[RenderableType]:
+    """Files of a predicted device, measured there at last."""
+    rows: list[list[RenderableType]] = [
+        [c.key[:8], c.budget, f"{c.predicted_ms:.4g}{between((c.low_ms, c.high_ms))}", f"{c.measured_ms:.4g}",
+         f"{100 * (c.measured_ms / c.predicted_ms - 1):+.1f} %", _yes(c.inside), _yes(c.holds)]
+        for c in found
+    ]  # fmt: skip
+    return [table("", ("file", "budget", "predicted ms", "measured", "off by", "within", "holds"), rows, left=2)]

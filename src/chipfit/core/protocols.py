@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.graph import Graph
 from chipfit.core.types import Artifact, Candidate, DeviceFacts, Fidelity, Measurement, OpTime, Trial
 
 
@@ -54,6 +55,18 @@ class Comparing(Protocol):
 
     def compare(self, a: Artifact, b: Artifact) -> Measurement:
         """`latency_ratio`: time of `a` over time of `b`, with its standard error."""
+        ...
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A device that is not here: its latencies are foretold, of whole networks like those that were timed on it only.
+
+    Chains of a few operators, from which other devices' menus are priced, are nothing that it could tell about.
+    """
+
+    def foretell(self, graphs: Sequence[Graph]) -> list[Measurement]:
+        """Predicted `latency_ms` of each network, with the ends of its interval in the details."""
         ...
 
 

@@ -29,6 +29,9 @@ METRICS: Mapping[str, tuple[str, bool]] = {
 }
 """Metric name to (meaning, larger is better)."""
 
+LOW, HIGH = "low", "high"
+"""Details of a prediction: the ends of its interval, in the metric's unit."""
+
 
 def metric(name: str) -> str:
     """The name itself.
@@ -57,6 +60,16 @@ class Measurement:
     spread: float = 0.0
     n: int = 1
     details: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> float:
+        """What an upper limit is held against: the value, of a prediction with an interval its upper end."""
+        return self.details.get(HIGH, self.value)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of a prediction's interval, None of what has none."""
+        return (self.details[LOW], self.details[HIGH]) if HIGH in self.details else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +100,17 @@ class Trial:
         Raises:
             KeyError: the trial does not have it; names those it has.
         """
+        return self.measured(name).value
+
+    def measured(self, name: str) -> Measurement:
+        """The measurement of a metric, the first of several.
+
+        Raises:
+            KeyError: the trial does not have it; names those it has.
+        """
         for m in self.measurements:
             if m.metric == name:
-                return m.value
+                return m
         have = ", ".join(m.metric for m in self.measurements) or "none"
         raise KeyError(f"trial {self.candidate.key} has no {name!r}; it has {have}")
 

@@ -37,7 +37,10 @@ Solve = Callable[[Sequence[Limit]], Assignment]
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """An assignment with its latency in ms, as predicted by the tables and as measured."""
+    """An assignment with its latency in ms, as predicted by the tables and as measured.
+
+    On a device whose latencies are foretold both are the upper ends of intervals.
+    """
 
     assignment: Assignment
     predicted_ms: float
@@ -105,7 +108,7 @@ def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: flo
 def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, fidelity: Fidelity = "quick") -> Design:
     """One assignment, predicted and measured."""
     (m,) = timing.graphs([on_graph.apply(graph, menu.edits(a))], fidelity)
-    return Design(a, menu.total("latency_ms", a), m.value)
+    return Design(a, menu.total("latency_ms", a), m.bound)
 
 
 def thrifty(menu: Menu) -> Menu:

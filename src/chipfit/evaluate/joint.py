@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network
-from chipfit.core.protocols import Device
+from chipfit.core.protocols import Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, Provenance
 from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.export.formats import bundle, unbundled
@@ -32,6 +32,10 @@ class JointTiming(Timing):
         names = [d.name for d in devices]
         if len(set(names)) < len(names):
             raise BadInput(f"devices {', '.join(names)} are not different ones; name each once")
+        if foretold := next((d.name for d in devices if isinstance(d, Foretelling)), None):
+            raise BadInput(
+                f"device {foretold!r} is predicted, which one model for several devices cannot rest on; fit each"
+            )
         self.timings = [Timing(d, memory) for d in devices]
         self.factors = [1.0] * len(self.timings)
         self.device = self.timings[0].device

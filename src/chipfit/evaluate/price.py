@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from scipy.optimize import lsq_linear
 from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.evaluate.chains import Recipe, recipe
+from chipfit.evaluate.counts import macs
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.units import Site, Unit, UnitMap, term
 from chipfit.space import edits as on_graph
@@ -73,18 +75,66 @@ def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, 
     """The offer's menu with `latency_ms` terms.
 
     `calibrate` random assignments are timed as whole networks; they correct a constant and one scale for each
-    resolution and precision (Bayesian least squares around "as measured in chains").
+    resolution and precision (Bayesian least squares around "as measured in chains"). On a device whose latencies are
+    foretold no chain can be timed: there `FORETOLD` whole networks, which cost nothing, scale the work of each kernel,
+    and the menu prices the upper ends of the intervals, which is what budgets are held against.
     """
-    parts = parts_of(UnitMap(graph, offer), timing)
+    units = UnitMap(graph, offer)
+    if timing.foretold:
+        (whole,) = timing.graphs([graph], "quick")
+        parts, calibrate = shares_of(units, whole.bound), max(calibrate, FORETOLD)
+    else:
+        parts = parts_of(units, timing)
     raw = Pricing(offer.menu, (), (), tuple(parts))
     return _corrected(raw, graph, _spread(offer.menu, calibrate, rng), timing)
+
+
+FORETOLD = 400
+"""Whole networks that the menu is fitted to where latencies are foretold."""
+
+WORK, TRAFFIC, LAUNCH = 0.6, 0.25, 0.15
+"""First guess of the shares of a latency that go with MACs, with values read and written, and with kernels."""
+
+
+def shares_of(units: UnitMap, whole_ms: float) -> list[Part]:
+    """Latency terms of each kernel in each precision for its MACs, its values and its being there at all.
+
+    Each is a part of its own, so that whole networks tell its scale; the first guess shares `whole_ms` out.
+    """
+    counts: list[tuple[str, float, Term]] = []
+    for site in units.sites:
+        on, cells = units.table(site)
+        for bits in (32, 8):
+            mine = {c: u for c, u in cells.items() if u and u.bits == bits}
+            for name, share, count in (("work", WORK, _macs), ("traffic", TRAFFIC, _values), ("launch", LAUNCH, _one)):
+                values = {c: count(u) for c, u in mine.items()}
+                if any(values.values()):
+                    label = f"{site.op.name} {name} {bits}"
+                    counts.append((name, share, term(units.menu, "latency_ms", on, values, label)))
+    wholes: dict[str, float] = defaultdict(float)
+    for name, _, t in counts:
+        wholes[name] += float(t.table.max())
+    scaled = [replace(t, table=t.table * (share * whole_ms / wholes[name])) for name, share, t in counts]
+    return [Part(t.label, (t,), 1.0) for t in [Term("latency_ms", (), np.array(CALL_MS), "call"), *scaled]]
+
+
+def _macs(unit: Unit) -> float:
+    return float(macs(unit)) if unit.kind in ("conv", "linear") else 0.0
+
+
+def _values(unit: Unit) -> float:
+    return float(unit.cin * prod(unit.size) + unit.cout * prod(unit.out_size)) * unit.bits / 32
+
+
+def _one(unit: Unit) -> float:
+    return 1.0
 
 
 def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
     """What is known, with these networks measured and every scale fitted to all of them."""
     graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
     found = list(zip(assignments, timing.graphs(graphs, "quick"), strict=True))
-    good = [(a, m.value) for a, m in found if np.isfinite(m.value)]
+    good = [(a, m.bound) for a, m in found if np.isfinite(m.value)]
     if not good and not known.measured:
         raise ChipfitError(f"no version of this network can be timed on the device: {found[0][1].protocol}")
     everyone = (*known.assignments, *(a for a, _ in good))

@@ -38,7 +38,7 @@ class Screened:
     @property
     def latency(self) -> Measurement:
         """The measured latency."""
-        return next(m for m in self.trial.measurements if m.metric == "latency_ms")
+        return self.trial.measured("latency_ms")
 
     def timed(self, latency: Measurement) -> Screened:
         """The same with another latency."""
@@ -52,7 +52,9 @@ class Screened:
 
     def met(self, limits: Sequence[Limit]) -> bool:
         """True when it holds every limit on metrics that it has."""
-        return all(limit.met(self.trial.get(limit.metric)) for limit in limits if self.trial.has(limit.metric))
+        return all(
+            limit.met(self.trial.measured(limit.metric).bound) for limit in limits if self.trial.has(limit.metric)
+        )
 
 
 def all_int8(network: Network) -> Network:

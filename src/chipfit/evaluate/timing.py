@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from chipfit.core.graph import Graph, Network
-from chipfit.core.protocols import Comparing, Device
+from chipfit.core.protocols import Comparing, Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
 from chipfit.export.formats import timing_artifact, writer
@@ -37,6 +37,8 @@ class Timing:
 
     def graphs(self, graphs: Sequence[Graph], fidelity: Fidelity) -> list[Measurement]:
         """Latency of each graph; equal ones are timed once. Failures have the value nan."""
+        if isinstance(self.device, Foretelling):
+            return self.device.foretell(graphs)
         wanted = {g.key: g for g in graphs}
         known = {k: m for k in wanted if (m := self._memory.get(self._key(k, fidelity))) is not None}
         missing = {k: timing_artifact(g, self.device.format) for k, g in wanted.items() if k not in known}
@@ -50,6 +52,11 @@ class Timing:
         if all(m is not None for m in known):
             return [m for m in known if m is not None]
         return self._measure(artifacts, names, fidelity)
+
+    @property
+    def foretold(self) -> bool:
+        """True where latencies are predictions, of whole networks only."""
+        return isinstance(self.device, Foretelling)
 
     @property
     def each(self) -> tuple[tuple[Timing, float], ...]:

@@ -23,17 +23,18 @@ from chipfit.export.lower import Range
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: the end of its files' names, the module with its `write`, and the package that needs."""
+    """One format: the end of its files' names, the module with its `write`, the package that needs, its precisions."""
 
     suffix: str
     module: str
     requires: str
+    bits: tuple[int, ...] = (32, 8)
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
-    "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors"),
-    "ncnn": Format(".param", "chipfit.export.ncnn", "numpy"),
+    "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors", (32,)),
+    "ncnn": Format(".param", "chipfit.export.ncnn", "numpy", (32,)),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
     "openvino": Format(".xml", "chipfit.export.openvino", "openvino"),
 }

@@ -164,7 +164,7 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
             starts.append(_opened(run, entry))
-    report_facts.write_menus(run.store, starts)
+    report_facts.write_menus(run.store, starts, run.timing)
     return starts
 
 
@@ -288,7 +288,7 @@ def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, .
     for t, artifact, first in zip(tuned, artifacts, latencies, strict=True):
         latency = _steady(run, artifact, first, budgets[t.budget])
         measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact, latency)]
-        if t.predicted_ms is not None:
+        if t.predicted_ms is not None and not run.timing.foretold:
             measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
         if run.dataset.validation.targets is not None:
             measurements.append(run.deployer.accuracy(artifact, run.dataset.validation, "validation"))
@@ -303,7 +303,7 @@ def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, .
 def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
     """The file's latency; where it misses the budget, the median of `SITTINGS`, for what disturbs only lengthens."""
     limit = next((x for x in limits if x.metric == "latency_ms"), None)
-    if limit is None or limit.met(first.value, MEASURED_TO):
+    if limit is None or limit.met(first.bound, MEASURED_TO):
         return first
     more = [run.deployer.latency([artifact], "final", sitting=n)[0] for n in range(2, SITTINGS + 1)]
     return sorted([first, *more], key=lambda m: m.value)[SITTINGS // 2]
@@ -321,4 +321,9 @@ def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tu
 
 
 def _true(trial: Trial, metric: str) -> float:
-    return next((m.value for m in trial.measurements if m.metric == metric and m.provenance != "predicted"), np.nan)
+    """What a limit on the metric is held against; what the cost tables foretold of a file does not count."""
+    return next((m.bound for m in trial.measurements if m.metric == metric and _told_by_device(m)), np.nan)
+
+
+def _told_by_device(m: Measurement) -> bool:
+    return m.provenance != "predicted" or m.interval is not None

@@ -57,7 +57,8 @@ def profile(name: str, file: Artifact, device: Device, memory: MeasurementMemory
     if math.isnan(latency.value):
         raise ChipfitError(f"{name} cannot be timed on {device.name}: {reason(latency)}")
     graph, rows = file.graph, tuple(device.profile(file))
-    return Profile(latency.value, file.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph), rows)
+    counts = (file.size_mb, graph.total_macs, graph.total_params, peak_memory_mb(graph))
+    return Profile(latency.value, *counts, rows, latency.interval)
 
 
 def check(
@@ -77,7 +78,7 @@ def check(
     reasons |= {b: f"not timed: {reason(m)}" for b, m in taken.items() if math.isnan(m.value)}
     absolute = [limit.against(values[32][limit.metric]) for limit in limits]
     versions = tuple(
-        Version(b, all(x.met(values[b][x.metric]) for x in absolute), values[b], reasons.get(b, ""))
+        Version(b, all(x.met(_held(x, values[b], taken[b])) for x in absolute), values[b], reasons.get(b, ""))
         if b in values
         else Version(b, reason=reasons[b])
         for b in sorted({*values, *reasons}, reverse=True)
@@ -89,6 +90,11 @@ def check(
     ratio = float32.value / int8.value
     error = ratio * math.hypot(float32.spread / float32.value, int8.spread / int8.value)
     return FileFeasibility(feasible, versions, ratio, error, ratio - 2 * error > 1, seconds)
+
+
+def _held(limit: Limit, values: dict[str, float], latency: Measurement) -> float:
+    """What a limit is held against."""
+    return latency.bound if limit.metric == "latency_ms" else values[limit.metric]
 
 
 def _values(file: Artifact, latency: Measurement) -> dict[str, float]:

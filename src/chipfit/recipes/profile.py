@@ -16,7 +16,10 @@ from chipfit.store.memory import MeasurementMemory
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A network's measured latency, its counted sizes, and its operators, slowest first."""
+    """A network's latency, its counted sizes, and its operators, slowest first.
+
+    `interval_ms` are the ends of a latency that is predicted; the operators' times are then its shares of their work.
+    """
 
     ms: float
     size_mb: float
@@ -24,6 +27,7 @@ class Profile:
     params: int
     peak_memory_mb: float
     rows: tuple[OpTime, ...]
+    interval_ms: tuple[float, float] | None = None
 
 
 def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
@@ -36,4 +40,5 @@ def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     (latency,) = timing.artifacts([artifact], "final")
     memory_mb = latency.details.get(MEMORY, peak_memory_mb(artifact.graph))
     rows = tuple(device.profile(artifact))
-    return Profile(latency.value, artifact.size_mb, graph.total_macs, graph.total_params, memory_mb, rows)
+    counts = (artifact.size_mb, graph.total_macs, graph.total_params, memory_mb)
+    return Profile(latency.value, *counts, rows, latency.interval)

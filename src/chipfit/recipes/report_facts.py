@@ -40,13 +40,15 @@ def write_screen(store: Store, rows: Sequence[Screened], base: Screened, budgets
     store.set_fact("budgets", [budget_text(b) for b in budgets])
 
 
-def write_menus(store: Store, starts: Sequence[Start]) -> None:
+def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
     """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
     store.set_fact("decisions", {
         s.entry.name: [[d.name, d.kind, [[o.label, o.value] for o in d.options]] for d in s.menu.decisions]
         for s in starts
     })  # fmt: skip
     store.set_fact("untouched", [[s.entry.name, layer, why] for s in starts for layer, why in s.offer.untouched])
+    if timing.foretold:
+        return  # what the tables foretell are predictions themselves: nothing that was measured tells how good they are
     predicted = [p for s in starts for q in s.pricings for p in q.predicted]
     measured = [m for s in starts for q in s.pricings for m in q.measured]
     if len(measured) > 2:
@@ -125,7 +127,12 @@ def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -
 def write_profiles(
     store: Store, timing: Timing, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
 ) -> None:
-    """Time by operator of the first choice and of the model it came from, on the first device."""
+    """Time by operator of the first choice and of the model it came from, on the first device.
+
+    A predicted device knows whole networks only, and is not asked.
+    """
+    if timing.foretold:
+        return
     trial, after = chosen[0]
     before = next(r for r in rows if r.entry.name == trial.labels["model"] and r.trial.error is None)
     device = timing.parts(after)[0][0]

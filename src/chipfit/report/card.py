@@ -10,7 +10,7 @@ from string import Template
 from chipfit.core.types import Measurement
 from chipfit.report.choose import headline, reference_row
 from chipfit.report.method import doubts
-from chipfit.report.tables import rounded
+from chipfit.report.tables import between, rounded
 from chipfit.report.view import Row, RunView, find
 
 Getter = Callable[[Row], Measurement | None]
@@ -71,6 +71,8 @@ def _cell(text: str) -> str:
 def _number(m: Measurement | None, scale: float, digits: str) -> str:
     if m is None:
         return "–"
+    if m.interval is not None:
+        return f"{m.value * scale:{digits}} ({m.provenance}, {between(m, scale, digits).strip('()')})"
     value, error = rounded(m, scale, digits)
     return f"{value}{f' ± {error}' if error else ''} ({m.provenance})"
 
@@ -110,9 +112,13 @@ def _device(run: RunView, final: Row) -> list[str]:
     d, m = run.device, final.latency
     return [
         f"{d.name}, fingerprint `{d.fingerprint}`, runtime {d.runtime or 'unknown'}, {', '.join(d.isa)}" if d else "",
-        f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}, {m.n} blocks" if m else "",
+        f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}{_blocks(m)}" if m else "",
         f"95 % of single runs within {m.details['p95_ms']:.4g} ms" if m and "p95_ms" in m.details else "",
     ]
+
+
+def _blocks(m: Measurement) -> str:
+    return "" if m.provenance == "predicted" else f", {m.n} blocks"
 
 
 def _made_with(run: RunView) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Provenance
-from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView
+from chipfit.report.view import TRUST, Budget, Row, RunView
 
 
 def accuracy_of(row: Row) -> Measurement:
@@ -29,7 +29,7 @@ def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Rows with validation accuracy and a latency of one provenance: the most trusted that any row has."""
     scored = [r for r in rows if r.error is None and r.accuracy is not None and r.latency is not None]
     present: set[Provenance] = {latency_of(r).provenance for r in scored}
-    best = next((p for p in TRUE_LATENCY if p in present), None)
+    best = next((p for p in TRUST if p in present), None)
     return tuple(r for r in scored if latency_of(r).provenance == best)
 
 

@@ -121,7 +121,7 @@ def _value(m: Measurement | None, change: Change) -> str:
     if m is None:
         return "–"
     value, error = rounded(m, change.scale, change.digits)
-    usual = m.provenance == "measured" or change.alike
+    usual = m.provenance == "measured" or (change.alike and m.provenance != "predicted")
     return value + (f" ±{error}" if error else "") + ("" if usual else f" ({m.provenance})")
 
 

@@ -51,7 +51,7 @@ def _latencies(run: RunView) -> Iterable[Measurement]:
 
 def _latency(run: RunView) -> dict[str, str]:
     seen = list(_latencies(run))
-    blocks = sorted({m.n for m in seen})
+    blocks = sorted({m.n for m in seen if m.provenance != "predicted"})
     counts = {p: sum(m.provenance == p for m in seen) for p in dict.fromkeys(m.provenance for m in seen)}
     return {
         "numbers": escape(", ".join(f"{n} {p}" for p, n in counts.items())),
@@ -92,6 +92,11 @@ def doubts(run: RunView) -> list[str]:
     found = list(run.warnings)
     if len(kinds := dict.fromkeys(m.provenance for m in seen)) > 1:
         found.append(f"Latencies of different provenance stand in this run ({', '.join(kinds)}); each is marked.")
+    if foretold := [m for m in seen if m.provenance == "predicted"]:
+        found.append(
+            f"{len(foretold)} latencies are predictions ({foretold[0].protocol}): those files were not measured on the "
+            "device, and budgets are held against the upper ends of the intervals."
+        )
     if len(places := dict.fromkeys(m.where for m in seen if m.provenance == "measured")) > 1:
         found.append(f"Latencies were measured on different devices ({', '.join(places)}); compare within one only.")
     if len(run.test_reads) > 1:

@@ -18,8 +18,12 @@ def cell(m: Measurement | None, scale: float = 1.0, digits: str = ".3g", *, usua
     """A number with its standard error, and its provenance where that is not the usual one of its column."""
     if m is None:
         return NONE
-    value, error = rounded(m, scale, digits)
-    error = f'<span class="se"> ±{error}</span>' if error else ""
+    if m.interval is not None:
+        value, error = minus(f"{m.value * scale:{digits}}"), between(m, scale, digits)
+    else:
+        value, error = rounded(m, scale, digits)
+        error = f"±{error}" if error else ""
+    error = f'<span class="se"> {error}</span>' if error else ""
     tag = "" if m.provenance == usual else f' <span class="tag">{m.provenance}</span>'
     return f'<td data-value="{m.value!r}" data-metric="{escape(m.metric)}">{value}{error}{tag}</td>'
 
@@ -31,6 +35,11 @@ def rounded(m: Measurement, scale: float, digits: str) -> tuple[str, str]:
         return minus(f"{m.value * scale:{digits}}"), ""
     places = max(0, 1 - math.floor(math.log10(error)))
     return minus(f"{m.value * scale:.{places}f}"), f"{error:.{places}f}"
+
+
+def between(m: Measurement, scale: float, digits: str) -> str:
+    """The interval of a prediction in brackets; nothing where there is none."""
+    return "" if m.interval is None else f"({' to '.join(minus(f'{v * scale:{digits}}') for v in m.interval)})"
 
 
 def minus(number: str) -> str:

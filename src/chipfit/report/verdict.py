@@ -20,7 +20,9 @@ def verdict(run: RunView) -> str:
     if base is None:
         return f"<b>{escape(final.title)}</b> was made; there is no untouched model to compare it with."
     ratio = speed_up(final, base)
-    speed = "" if ratio is None else f" runs <b>{_times(ratio)}</b> as {escape(base.name)}"
+    told = final.latency is not None and final.latency.provenance == "predicted"
+    runs = "is predicted, not measured, to run" if told else "runs"
+    speed = "" if ratio is None else f" {runs} <b>{_times(ratio)}</b> as {escape(base.name)}"
     change = _change(final, base)
     joined = " and ".join(part for part in (speed.strip(), change) if part)
     return f"<b>{escape(final.title)}</b> {joined or 'was measured; it cannot be compared with ' + escape(base.name)}."

@@ -14,8 +14,9 @@ given its test accuracy, is appended anew.
 
 **Values of candidates**: `choices` {decision: label}; `edits` as `core.edits.to_plain` writes them. Both may be absent.
 
-**Measurements**: `accuracy` with `where` "validation" or "test"; `latency_ms` measured (or simulated, or counted) and a
-second one `predicted`; `size_mb`, `macs`, `params`, `peak_memory_mb`, `damage`. Predicted accuracy is
+**Measurements**: `accuracy` with `where` "validation" or "test"; `latency_ms` measured (or simulated, or counted, or
+predicted with an interval in its details by a device known from a few timings) and a second one `predicted` from the
+cost tables; `size_mb`, `macs`, `params`, `peak_memory_mb`, `damage`. Predicted accuracy is
 not read.
 
 **Facts**, each of which may be absent (a run that is not finished has few):
@@ -57,6 +58,9 @@ T = TypeVar("T")
 ROLES = ("zoo", "baseline", "stitched", "candidate", "final")
 TRUE_LATENCY: tuple[Provenance, ...] = ("measured", "simulated", "counted")
 """Provenances of a latency that is not a prediction, the most trusted first."""
+
+TRUST: tuple[Provenance, ...] = (*TRUE_LATENCY, "predicted")
+"""Provenances of a latency that a file may stand with."""
 
 
 def find(
@@ -121,13 +125,18 @@ class Row:
 
     @property
     def latency(self) -> Measurement | None:
-        """Latency of the exported file, of the best provenance there is; never a prediction."""
-        return find(self.measurements, "latency_ms", provenance=TRUE_LATENCY)
+        """Latency of the exported file, of the best provenance there is.
+
+        A prediction only where the whole device is one, and then with its interval.
+        """
+        told = [m for m in self.measurements if m.provenance != "predicted" or m.interval is not None]
+        return find(told, "latency_ms", provenance=TRUST)
 
     @property
     def predicted(self) -> Measurement | None:
-        """Latency as it was predicted before the file was measured."""
-        return find(self.measurements, "latency_ms", provenance=("predicted",))
+        """Latency as it was predicted before the file was measured, if it was."""
+        found = find(self.measurements, "latency_ms", provenance=("predicted",))
+        return None if found is self.latency else found
 
     def metric(self, name: str) -> Measurement | None:
         """What a limit on this metric is held against: validation accuracy, true latency, anything else as it is."""
@@ -168,12 +177,15 @@ class Budget:
         return ", ".join(_words(limit) for limit in self.limits)
 
     def excess(self, row: Row) -> float | None:
-        """Largest share by which a row misses a limit: 0.07 is 7 % over, up to 0 is met; None if not measured."""
+        """Largest share by which a row misses a limit: 0.07 is 7 % over, up to 0 is met; None if not measured.
+
+        Of a predicted latency the upper end of its interval counts.
+        """
         shares = []
         for limit in self.limits:
             if (m := row.metric(limit.metric)) is None:
                 return None
-            shares.append((limit.value - m.value if limit.at_least else m.value - limit.value) / limit.value)
+            shares.append((limit.value - m.value if limit.at_least else m.bound - limit.value) / limit.value)
         return max(shares)
 
     def met(self, row: Row) -> bool:

@@ -1,0 +1,92 @@
+"""The whole way in one place: learn from tables, say which networks to time, fit to them, foretell with intervals.
+
+ready = FewShot().prepare(tables, rng)
+rows = ready.choose(candidates, 20, rng)          # time these on the new device
+device = ready.fit(Few(candidates.take(rows), values), rng)
+device.predict(candidates)                         # values, low, high
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipfit.core.errors import BadInput
+from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Tables
+from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
+from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
+from chipfit.evaluate.latency.interval import Calibrated
+from chipfit.evaluate.latency.samplers import optimal
+
+LEAST = 5
+"""Samples of a new device at least."""
+
+FLOOR = 1 / 50
+"""Values below this share of a device's median are set to it: a network of nothing ruins logarithms."""
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """A Gaussian process, which also chooses samples and scales intervals, in a committee with other models."""
+
+    others: Sequence[Model] = ()
+
+    def prepare(self, tables: Tables, rng: np.random.Generator) -> ReadyFewShot:
+        """Learns what the source devices teach.
+
+        Raises:
+            BadInput: a value that is not above zero, or an endless one.
+        """
+        values = np.column_stack([floored(column) for column in tables.values.T]) if tables.devices else tables.values
+        tables = Tables(tables.networks, tables.devices, values, tables.metric)
+        process = GaussianProcess().prepare(tables, rng)
+        return ReadyFewShot(
+            process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
+        )
+
+
+@dataclass(frozen=True)
+class ReadyFewShot:
+    """Ready for new devices."""
+
+    process: PreparedProcess
+    committee: PreparedCommittee
+
+    def choose(self, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
+        """Rows of n networks to time: half at random, half those whose values would say most of all others.
+
+        Raises:
+            BadInput: more than there are.
+        """
+        if n > len(networks):
+            raise BadInput(f"{n} networks cannot be chosen of {len(networks)}; ask for fewer, or give more")
+        return optimal(self.process, networks, n, rng)
+
+    def fit(self, few: Few, rng: np.random.Generator) -> Calibrated:
+        """A predictor with intervals.
+
+        Raises:
+            BadInput: fewer than five samples, missing or constant values.
+        """
+        if len(few.values) < LEAST:
+            raise BadInput(f"{len(few.values)} samples are too few; at least {LEAST} are needed, 20 are better")
+        if not np.all(np.isfinite(few.values)):
+            raise BadInput("a sample has no value; leave it out")
+        if np.ptp(few.values) <= 0:
+            raise BadInput(f"all samples have the value {few.values[0]:g}; time networks that differ")
+        few = Few(few.networks, floored(few.values))
+        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
+
+
+def floored(values: Floats) -> Floats:
+    """Values not below `FLOOR` of their median; NaN stays.
+
+    Raises:
+        BadInput: a value that is not above zero, or an endless one.
+    """
+    bad = values[(values <= 0) | np.isinf(values)]
+    if len(bad):
+        raise BadInput(f"a value of {bad[0]:g} cannot be; values are above zero, NaN where nothing was measured")
+    return np.asarray(np.maximum(values, FLOOR * np.nanmedian(values)))

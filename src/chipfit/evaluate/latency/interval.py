@@ -1,0 +1,52 @@
+"""Values with conformal intervals: how far off the model was on samples it had not seen, scaled by their distance.
+
+Scores are |y_i - what the fit to all others foretells of y_i| / s_i, s a Gaussian process' standard deviation; the
+interval of a new network is exp(prediction -+ q s(x)), so no end is ever negative. Conformal prediction takes for q the
+k-th smallest score, k = ceil((m + 1) share) (jackknife; Lei et al. 2018, Barber et al. 2021), which assumes nothing and
+rests on one or two of 20 samples; the t quantile of the scores' mean square rests on all. q is their geometric mean.
+Below nine samples there is no k-th score for 90 %: q is the t quantile, or the largest score if that is more.
+
+Correcting q by what the source devices would have needed on the same samples was tried: it scattered coverage more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t
+
+from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor
+from chipfit.evaluate.latency.gp import FittedProcess
+
+SHARE = 0.9
+"""Of measurements that an interval is to hold."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A predictor whose values come with intervals; `scale` says where it knows more and where less."""
+
+    predictor: Predictor
+    scale: FittedProcess
+    quantile: float
+
+    @classmethod
+    def on(cls, few: Few, predictor: Predictor, scale: FittedProcess) -> Calibrated:
+        """Calibrates on the samples that both were fitted to."""
+        scores = np.abs(np.log(few.values) - predictor.left_out) / scale.left_out_deviation
+        return cls(predictor, scale, quantile(scores, SHARE))
+
+    def predict(self, networks: Networks) -> Prediction:
+        """Values and intervals, (n,) each."""
+        log, half = self.predictor.predict(networks), self.quantile * self.scale.deviation(networks)
+        return Prediction(np.exp(log), np.exp(log - half), np.exp(log + half))
+
+
+def quantile(scores: Floats, share: float) -> float:
+    """What a new score stays below with a probability of `share`."""
+    m = len(scores)
+    k = math.ceil((m + 1) * share - 1e-9)
+    assumed = float(t.ppf((1 + share) / 2, m - 1) * np.sqrt((scores**2).mean()))
+    return math.sqrt(assumed * float(np.sort(scores)[k - 1])) if k <= m else max(assumed, float(scores.max()))
