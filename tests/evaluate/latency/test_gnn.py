@@ -14,7 +14,7 @@ from chipfit.evaluate.latency.cells import chain, nb201
 from chipfit.evaluate.latency.gnn import Network, Shape
 from chipfit.evaluate.latency.gnn_training import Graphs, Nasflat, Pretrained, Schedule, hinge
 
-TINY = Nasflat(pretraining=Schedule(2, 8, 1e-3), transfer=Schedule(2, 8, 1e-3), folds=5, repeats=1)
+TINY = Nasflat(pretraining=Schedule(2, 8, 1e-3), transfer=Schedule(2, 8, 1e-3))
 
 
 def cells(n: int, seed: int = 0) -> Networks:

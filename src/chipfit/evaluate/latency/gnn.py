@@ -6,7 +6,9 @@ the mean of a dense graph flow and a graph attention; a first pass over the grap
 
 What differs unless `Shape.published`: attention sees only what a node reads (and itself), not every node; the first
 pass ends in the mean over the nodes, not in the output node, which a deep network's two layers do not reach; no
-embedding is overwritten; where all networks have the same nodes, a node also carries its position.
+embedding is overwritten. `Shape.nodes` is for spaces of one graph, such as chains, where only the position says what an
+operator costs: nodes carry their position, and beside the score stands a sum of costs by position and operator, linear
+in the device's embedding.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from torch import Tensor, nn
 class Shape:
     """Widths of the network; the defaults are the published ones.
 
-    `operators` and `devices` are the numbers of embeddings, `nodes` that of positions (0: none are told apart).
+    `operators` and `devices` are the numbers of embeddings, `nodes` that of positions (0: the graph alone tells
+    nodes apart).
     """
 
     operators: int = 128
