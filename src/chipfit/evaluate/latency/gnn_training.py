@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -158,7 +159,7 @@ class Nasflat:
         n = len(tables.networks)
         rows = rng.permutation(n)[: self.networks]
         graphs = Graphs.of(tables.networks.take(rows), faithful=self.faithful)
-        values = torch.tensor(_scaled(tables.values[rows], faithful=self.faithful), dtype=torch.float32)
+        values = torch.tensor(_unit(tables.values[rows], faithful=self.faithful)[0], dtype=torch.float32)
         tokens = tables.networks.tokens
         nodes = tokens.shape[1] if _are_alike(tables.networks.edges) else 0
         with _seeded(rng):
@@ -176,15 +177,18 @@ class Nasflat:
         return Network(replace(SMALL if nodes else Shape(), operators=operators, devices=devices, nodes=nodes))
 
 
-def _scaled(values: Floats, *, faithful: bool) -> Floats:
-    """(n, devices) standardised logarithms, or values from 0 to 1."""
+def _unit(values: Floats, *, faithful: bool) -> tuple[Floats, Floats]:
+    """(n, devices) standardised logarithms, or values from 0 to 1, and the (2, devices) location and scale of each."""
     if faithful:
         low = np.nanmin(values, 0)
-        return np.asarray((values - low) / np.maximum(np.nanmax(values, 0) - low, 1e-12))
-    logs = np.log(values)
-    median = np.nanmedian(logs, 0)
-    width = np.nanquantile(logs, 0.84, 0) - np.nanquantile(logs, 0.16, 0)
-    return np.asarray(np.clip(2 * (logs - median) / np.maximum(width, 1e-6), -CLIP, CLIP))
+        location, scale = low, np.nanmax(values, 0) - low
+    else:
+        values = np.log(values)
+        location = np.nanmedian(values, 0)
+        middle = np.nanquantile(values, 0.84, 0) - np.nanquantile(values, 0.16, 0)
+        scale = np.maximum(middle / 2, np.nanstd(values, 0) / 10)  # whole ms: most may be equal
+    scale = np.maximum(scale, 1e-6)
+    return np.clip((values - location) / scale, -CLIP, CLIP), np.stack([location, scale])
 
 
 def _pooled(network: Network, graphs: Graphs, values: Tensor) -> Callable[[Tensor], Tensor]:
@@ -230,7 +234,7 @@ class Pretrained:
         n, folds, faithful = len(few.values), self.model.folds, self.model.faithful
         if n < folds:
             raise BadInput(f"{n} samples are too few for {folds} folds; give at least {folds}")
-        graphs, logs = Graphs.of(few.networks, faithful=faithful), np.log(few.values)
+        graphs = Graphs.of(few.networks, faithful=faithful)
         foretold = self.foretold(few.networks)
         fits, told = [], np.zeros((self.model.repeats, n))
         with _seeded(rng):
@@ -238,11 +242,11 @@ class Pretrained:
                 fold = rng.permutation(n) % folds
                 for k in range(folds):
                     kept, out = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-                    fit = self._transfer(graphs, logs, foretold, kept)
+                    fit = self._transfer(graphs, few, foretold, kept)
                     told[repeat, out] = fit(graphs[torch.tensor(out)])
                     fits.append(fit)
             if faithful:
-                fits = [self._transfer(graphs, logs, foretold, np.arange(n))]
+                fits = [self._transfer(graphs, few, foretold, np.arange(n))]
         return Transferred(fits, faithful, told.mean(0))
 
     def foretold(self, networks: Networks) -> Floats:
@@ -251,33 +255,29 @@ class Pretrained:
         each = self.network.device.weight[: len(self.devices)].detach()
         return np.column_stack([_scores(self.network, graphs, device) for device in each])
 
-    def _transfer(self, graphs: Graphs, logs: Floats, foretold: Floats, kept: Ints) -> _Fit:
+    def _transfer(self, graphs: Graphs, few: Few, foretold: Floats, kept: Ints) -> _Fit:
         """The network fitted to the samples `kept`."""
-        part, y = graphs[torch.tensor(kept)], logs[kept]
-        location, scale = float(y.mean()), float(max(y.std(), 1e-6))
-        network = Network(self.network.shape)
-        network.load_state_dict(self.network.state_dict())
+        part, y = graphs[torch.tensor(kept)], np.log(few.values[kept])
+        scaled, (location, scale) = _unit(few.values[kept], faithful=self.model.faithful)
+        network = deepcopy(self.network).train()
         alike = np.array([_rank_correlation(source, y) for source in foretold[kept].T])
         weight = np.eye(len(alike))[alike.argmax()] if self.model.faithful else _softmax(alike / TEMPERATURE)
         start = torch.tensor(weight, dtype=torch.float32) @ network.device.weight[: len(alike)].detach()
         device = torch.nn.Parameter(start)
-        scaled = _scaled(np.exp(y)[:, None], faithful=True)[:, 0] if self.model.faithful else (y - location) / scale
         values, lose = torch.tensor(scaled, dtype=torch.float32), hinge if self.model.faithful else graded
 
         def loss(rows: Tensor) -> Tensor:
             some = part[rows]
             return lose(network(some.tokens, some.reads, device.expand(len(rows), -1)), values[rows])
 
-        network.train()
         _train([*network.parameters(), device], self.model.transfer, len(kept), loss)
         network.eval()
         if self.model.faithful:
             scores = _scores(network, part, device.detach())
-            scale = max(
-                float(np.cov(scores, y)[0, 1] / max(scores.var(ddof=1), 1e-12)), 1e-6
-            )  # never against the score
-            location -= scale * float(scores.mean())
-        return _Fit(network, device.detach(), location, scale)
+            slope = np.cov(scores, y)[0, 1] / max(scores.var(ddof=1), 1e-12)
+            scale = max(slope, 1e-6)  # never against the score
+            location = y.mean() - scale * scores.mean()
+        return _Fit(network, device.detach(), float(location), float(scale))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that `Pretrained.of` needs beside the model and the devices' names: arrays by name."""
