@@ -115,6 +115,7 @@ def test_a_sample_has_no_say_in_what_is_foretold_of_it() -> None:
 def test_unknown_values_and_constant_devices_train() -> None:
     t = tables(devices=3)
     t.values[::3, 0] = np.nan
+    t.values[5] = np.nan
     t.values[:, 1] = 5.0
     told = TINY.prepare(t, np.random.default_rng(0)).fit(few(), np.random.default_rng(0)).predict(cells(4))
     assert np.isfinite(told).all()
@@ -133,3 +134,10 @@ def test_too_few_samples_and_no_device_are_said() -> None:
         pretrained.fit(few(4), np.random.default_rng(0))
     with pytest.raises(BadInput, match="at least one other device"):
         TINY.prepare(replace(tables(), devices=()), np.random.default_rng(0))
+
+
+def test_an_operator_that_no_table_has_is_named() -> None:
+    strange = few()
+    strange.networks.tokens[3, 1] = 9
+    with pytest.raises(BadInput, match="network '3' has operator 9; the tables' networks have 0 to 6"):
+        TINY.prepare(tables(), np.random.default_rng(0)).fit(strange, np.random.default_rng(0))

@@ -156,8 +156,7 @@ class Nasflat:
         """
         if not tables.devices:
             raise BadInput("a pretrained network needs the table of at least one other device")
-        n = len(tables.networks)
-        rows = rng.permutation(n)[: self.networks]
+        rows = rng.permutation(np.flatnonzero(~np.isnan(tables.values).all(1)))[: self.networks]
         graphs = Graphs.of(tables.networks.take(rows), faithful=self.faithful)
         values = torch.tensor(_unit(tables.values[rows], faithful=self.faithful)[0], dtype=torch.float32)
         tokens = tables.networks.tokens
@@ -229,11 +228,12 @@ class Pretrained:
         """Transfers to a device: see the head of this file.
 
         Raises:
-            BadInput: fewer samples than folds.
+            BadInput: fewer samples than folds; an operator that the tables' networks do not have.
         """
         n, folds, faithful = len(few.values), self.model.folds, self.model.faithful
         if n < folds:
             raise BadInput(f"{n} samples are too few for {folds} folds; give at least {folds}")
+        _known(few.networks, self.network)
         graphs = Graphs.of(few.networks, faithful=faithful)
         foretold = self.foretold(few.networks)
         fits, told = [], np.zeros((self.model.repeats, n))
@@ -319,9 +319,20 @@ class Transferred:
     left_out: Floats
 
     def predict(self, networks: Networks) -> Floats:
-        """(n,) logarithms."""
+        """(n,) logarithms.
+
+        Raises:
+            BadInput: an operator that the tables' networks do not have.
+        """
+        _known(networks, self.fits[0].network)
         graphs = Graphs.of(networks, faithful=self.faithful)
         return np.asarray(np.mean([fit(graphs) for fit in self.fits], 0))
+
+
+def _known(networks: Networks, network: Network) -> None:
+    for i, node in np.argwhere(networks.tokens >= network.shape.operators)[:1]:
+        kind, limit = networks.tokens[i, node], network.shape.operators - 1
+        raise BadInput(f"network {networks.names[i]!r} has operator {kind}; the tables' networks have 0 to {limit}")
 
 
 @torch.no_grad()
