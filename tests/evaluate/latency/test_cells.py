@@ -5,8 +5,17 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chipfit.evaluate.latency.cells import chain, nb201
+from chipfit.evaluate.latency.base import Ints
+from chipfit.evaluate.latency.encode import cell, chain
+
+EDGES = np.array([(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)])
+
+
+def nb201(codes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Tokens and edges of cells of none, skip and three operators."""
+    return cell(codes, EDGES, 0, np.array([False, True, False, False, False]))[:2]
 
 
 def test_a_cell_without_operators_has_no_edges_and_one_of_skips_joins_input_and_output() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from chipfit.core.errors import BadInput
 from chipfit.evaluate.latency.base import Few, Networks, Tables
-from chipfit.evaluate.latency.cells import chain, nb201
+from chipfit.evaluate.latency.encode import chain, genes
 from chipfit.evaluate.latency.gnn import Network, Shape
 from chipfit.evaluate.latency.gnn_training import Graphs, Nasflat, Pretrained, Schedule, hinge
 
@@ -19,8 +19,9 @@ TINY = Nasflat(pretraining=Schedule(2, 8, 1e-3), transfer=Schedule(2, 8, 1e-3))
 
 def cells(n: int, seed: int = 0) -> Networks:
     """Random cells."""
-    tokens, edges = nb201(np.random.default_rng(seed).integers(0, 5, (n, 6)))
-    return Networks(tuple(map(str, range(n))), {}, tokens, edges)
+    codes = np.random.default_rng(seed).integers(0, 5, (n, 6))
+    edges = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+    return genes(list(map(str, range(n))), codes, ["none", "skip", "1x1", "3x3", "pool"], edges=edges)
 
 
 def tables(n: int = 24, devices: int = 2) -> Tables:
