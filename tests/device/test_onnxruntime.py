@@ -46,7 +46,7 @@ def test_a_measurement_says_all_of_itself(device: OnnxRuntime, small: Small) -> 
     assert m.metric == "latency_ms"
     assert m.value > 0
     assert m.provenance == "measured"
-    assert m.protocol == "canary-v3 quick"
+    assert m.protocol == "canary-v4 quick"
     assert 2 <= m.n <= 4
     assert m.where == device.facts().fingerprint
     assert m.spread >= 0.01 * m.value

@@ -75,7 +75,7 @@ def test_latency_says_how_it_was_taken() -> None:
     blocks = [_block(ms) for ms in (1.0, 1.02, 0.98, 1.0, 1.01)]
     m = latency(blocks, "final", "a cpu", 2.5)
     assert (m.metric, m.value, m.provenance, m.where, m.n) == ("latency_ms", 1.0, "measured", "a cpu", 5)
-    assert m.protocol == "canary-v3 final"
+    assert m.protocol == "canary-v4 final"
     assert m.spread == pytest.approx(math.hypot(spread([1.0, 1.02, 0.98, 1.0, 1.01]), SESSION_ERROR))
     assert m.details["canary"] == 4
     assert m.details["canary_ms"] == 1.0

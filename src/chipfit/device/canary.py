@@ -18,7 +18,7 @@ import numpy as np
 
 from chipfit.core.graph import Attr, Graph, op
 
-VERSION = "canary-v3"
+VERSION = "canary-v4"
 """Changes whenever a rung does: times of different versions are not of one scale."""
 
 Write = Callable[[Graph, str], bytes]
