@@ -94,10 +94,12 @@ def _arm(key: str) -> str:
     return key.rpartition("/")[0].partition(" (")[0]
 
 
-_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms")
+_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms", "devices")
 
 
 def _short(v: Any) -> str:
+    if isinstance(v, list) and v and isinstance(v[0], float):
+        return f"{np.mean(v):.4g} (mean of {len(v)})"
     return f"{v:.4g}" if isinstance(v, float) else str(v)
 
 

@@ -32,8 +32,9 @@ from chipfit.evaluate.latency.ridge import Ridge, RidgePredictor
 from chipfit.evaluate.latency.samplers import at_random, by_angle, by_cluster, by_size
 from chipfit.evaluate.latency.surrogate import AdaProxy, BestSource, SurrogateRidge
 
-FROZEN = "not yet"
-"""The commit that froze the default predictor."""
+FROZEN = "488e0d4"
+"""The commit that froze the default predictor. A first one (4f78648: a quarter of each design at random) was scored
+before and held up to .965 at 90 %; the share that is random was then chosen anew, by the coverage on source devices."""
 
 PUBLISHED: Mapping[str, Sequence[float]] = {
     "HELP": (0.948, 0.410, 0.604, 0.509, 0.729, 0.746, 0.910, 0.370, 0.793, 0.543, 0.413, 0.799),
@@ -136,15 +137,25 @@ def row(
 
 
 def take(rows: Rows, sets: Sequence[str], seeds: int, *, curves: bool) -> None:
-    """Measures what is missing."""
+    """Measures what is missing: ours, then all others, then the curves."""
+    plans = [
+        [(m, s, SAMPLES, i) for m in models for s in samplers for i in range(seeds)]
+        for models, samplers in (((OURS,), (OPTIMAL, RANDOM)), (SET_MODELS, (RANDOM,)))
+    ]
+    for plan in plans:
+        take_sets(rows, sets, plan)
+    if curves:
+        by_samples = [(OURS, s, n, i) for s in (OPTIMAL, RANDOM) for n in CURVE_SAMPLES for i in range(CURVE_SEEDS)]
+        by_sampler = [(OURS, s, SAMPLES, i) for s in SAMPLERS for i in range(CURVE_SEEDS)]
+        take_sets(rows, CURVE_SETS, [*by_samples, *by_sampler])
+
+
+def take_sets(rows: Rows, sets: Sequence[str], plan: Sequence[tuple[str, str, int, int]]) -> None:
+    """The rows (model, sampler, samples, seed) of each set that are missing."""
     for name in sets:
         task = tasks()[name]
         ready = Ready(task.space.tables(task.sources), {})
-        wanted = [(m, s, SAMPLES, i) for m in (OURS, *SET_MODELS) for s in (OPTIMAL, RANDOM) for i in range(seeds)]
-        if curves and name in CURVE_SETS:
-            wanted += [(OURS, s, n, i) for s in (OPTIMAL, RANDOM) for n in CURVE_SAMPLES for i in range(CURVE_SEEDS)]
-            wanted += [(OURS, s, SAMPLES, i) for s in SAMPLERS for i in range(CURVE_SEEDS)]
-        for m, s, n, i in wanted:
+        for m, s, n, i in plan:
             make = partial(row, ready, task.space, task.targets, m, s, n, i)
             rows.get(f"{name}/{m}/{s}/{n}/{i}", make)
 
@@ -188,9 +199,8 @@ def show(rows: Rows, sets: Sequence[str]) -> None:
         (f"{m} (published; fitted networks scored too)", *(f"{p[SETS.index(s)]:.3f}" for s in sets))
         for m, p in PUBLISHED.items()
     ]
-    for sampler in (RANDOM, OPTIMAL):
-        for m in (*SET_MODELS, OURS):
-            lines.append((f"{m}, {sampler} samples", *(f"{mean(rows, s, m, sampler):.3f}" for s in sets)))
+    for m, sampler in (*((m, RANDOM) for m in (*SET_MODELS, OURS)), (OURS, OPTIMAL)):
+        lines.append((f"{m}, {sampler} samples", *(f"{mean(rows, s, m, sampler):.3f}" for s in sets)))
     table(["", *sets], lines)
     print("\nOurs with the optimal design; errors and half-widths in % of the value:\n")
     detail = []

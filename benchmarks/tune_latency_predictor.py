@@ -35,7 +35,7 @@ VARIANTS: Mapping[str, tuple[Callable[[], FewShot], Sampler | None, Sequence[Cha
     "samples at random": (FewShot, samplers.at_random, ()),
     "samples by size": (FewShot, samplers.by_size, ()),
     "samples by k-means": (FewShot, samplers.by_cluster, ()),
-    "half of the design at random": (FewShot, None, [(samplers, "AT_RANDOM", 0.5)]),
+    "a quarter of the design at random": (FewShot, None, [(samplers, "AT_RANDOM", 0.25)]),
     "prior of the sources 0.95": (FewShot, None, [(gp, "_EVEN", 0.05)]),
     "prior of the sources 0": (FewShot, None, [(gp, "_EVEN", 1.0)]),
     "coarse: stages too": (FewShot, None, [(gp, "COARSE", (*gp.COARSE, "stage counts", "stage cost"))]),

@@ -160,10 +160,17 @@ def test_samplers_return_different_networks(made_tables):
     assert len(set(rows[0])) == 20
 
 
-def test_quantile():
-    assert quantile(np.arange(1.0, 21.0), 0.9) == 19
-    assert quantile(np.arange(1.0, 10.0), 0.9) == 9
-    assert quantile(np.ones(5), 0.9) == pytest.approx(2.1318 * np.sqrt(1.2), abs=1e-3)
+def test_more_networks_than_there_are(made_tables):
+    ready = FewShot().prepare(made_tables, np.random.default_rng(0))
+    with pytest.raises(BadInput, match="20 networks cannot be chosen of 5"):
+        ready.choose(made_tables.networks.take(range(5)), 20, np.random.default_rng(0))
+
+
+def test_quantile_is_between_that_of_order_and_that_of_t():
+    scores = np.arange(1.0, 21.0)
+    assert quantile(scores, 0.9) == pytest.approx(np.sqrt(19 * 1.7291 * np.sqrt((scores**2).mean())), rel=1e-4)
+    assert quantile(np.ones(5), 0.9) == pytest.approx(2.1318, rel=1e-4)
+    assert quantile(np.array([0.0, 0, 0, 0, 1]), 0.9) == 1
 
 
 def test_floor():

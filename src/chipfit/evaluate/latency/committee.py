@@ -15,16 +15,19 @@ import numpy as np
 
 from chipfit.evaluate.latency.base import Few, Floats, Model, Networks, Predictor, Prepared, Tables
 
+SHARPNESS = 4.0
+"""The larger, the nearer a committee comes to a selection; 1 weighs by inverse variance."""
+
 REFITS = 100
 """Bootstraps that weights are averaged over."""
 
 
 @dataclass(frozen=True)
 class Committee:
-    """A weighted mean of its members' logarithms; a member with a large `sharpness` beside it is selected."""
+    """A weighted mean of its members' logarithms."""
 
     members: Sequence[Model]
-    sharpness: float = 4.0
+    sharpness: float = SHARPNESS
 
     def prepare(self, tables: Tables, rng: np.random.Generator) -> PreparedCommittee:
         return PreparedCommittee([m.prepare(tables, rng) for m in self.members], self.sharpness)

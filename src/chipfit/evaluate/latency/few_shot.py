@@ -15,9 +15,9 @@ import numpy as np
 
 from chipfit.core.errors import BadInput
 from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Tables
-from chipfit.evaluate.latency.committee import PreparedCommittee
+from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
-from chipfit.evaluate.latency.interval import Calibrated, strain
+from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import optimal
 
 LEAST = 5
@@ -25,8 +25,6 @@ LEAST = 5
 
 FLOOR = 1 / 50
 """Values below this share of a device's median are set to it: a network of nothing ruins logarithms."""
-
-SHARPNESS = 4.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class FewShot:
         tables = Tables(tables.networks, tables.devices, values, tables.metric)
         process = GaussianProcess().prepare(tables, rng)
         return ReadyFewShot(
-            tables, process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
+            process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
         )
 
 
@@ -53,12 +51,17 @@ class FewShot:
 class ReadyFewShot:
     """Ready for new devices."""
 
-    tables: Tables
     process: PreparedProcess
     committee: PreparedCommittee
 
     def choose(self, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
-        """Rows of the n networks whose values would say most of all others."""
+        """Rows of n networks to time: half at random, half those whose values would say most of all others.
+
+        Raises:
+            BadInput: more than there are.
+        """
+        if n > len(networks):
+            raise BadInput(f"{n} networks cannot be chosen of {len(networks)}; ask for fewer, or give more")
         return optimal(self.process, networks, n, rng)
 
     def fit(self, few: Few, rng: np.random.Generator) -> Calibrated:
@@ -74,8 +77,7 @@ class ReadyFewShot:
         if np.ptp(few.values) <= 0:
             raise BadInput(f"all samples have the value {few.values[0]:g}; time networks that differ")
         few = Few(few.networks, floored(few.values))
-        factor = strain(self.process, self.tables, few.networks, rng)
-        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng), factor)
+        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
 
 
 def floored(values: Floats) -> Floats:

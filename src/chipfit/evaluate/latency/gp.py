@@ -230,6 +230,6 @@ class FittedProcess:
         cross = np.tensordot(shares, covariances(encoded, self.own), 1)
         # kriging with a free mean: prior variance, less what the samples explain, plus what the constant leaves open
         u = 1 - cross @ inverse.sum(1)
-        explained = np.einsum("nm,mk,nk->n", cross, inverse, cross)
+        explained = ((cross @ inverse) * cross).sum(1)
         variance = shares @ variances(encoded) + noise - explained + u**2 / inverse.sum()
         return np.asarray(np.sqrt(np.maximum(variance, noise)))

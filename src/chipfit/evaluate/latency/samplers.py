@@ -18,8 +18,9 @@ from chipfit.evaluate.latency.ridge import Scaled
 POOL = 800
 """Networks that a design chooses from at most."""
 
-AT_RANDOM = 0.25
-"""Share of a design that is random: residuals at the extremes alone would say little of the rest."""
+AT_RANDOM = 0.5
+"""Share of a design that is random. A quarter ranks slightly better, but residuals at extremes say little of the rest:
+intervals of source devices then held 78 to 98 % instead of 87 to 97 %."""
 
 _ENCODINGS = ("one-hot", "counts", "stage counts", "cost", "stage cost")
 
@@ -49,7 +50,7 @@ def by_cluster(networks: Networks, n: int, rng: np.random.Generator) -> Ints:
 
 
 def optimal(prepared: PreparedProcess, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
-    """A quarter at random, then the network that would leave the least variance, one after another."""
+    """Half at random, then the network that would leave the least variance, one after another."""
     pool = _pool(networks, rng)
     shares, noise = prepared.before
     encoded = prepared.encode(networks.take(pool))
