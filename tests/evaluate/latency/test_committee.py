@@ -26,13 +26,13 @@ class Told:
 
 def test_a_sample_does_not_choose_who_foretells_it(made_tables):
     truth = np.zeros(10)
-    wrong_once, always_off = np.eye(10)[0] * 9, np.full(10, 2.0)
+    wrong_once, always_off = np.eye(10)[0] * 9, np.full(10, 1.0)
     few = Few(made_tables.networks.take(range(10)), np.exp(truth))
     fitted = PreparedCommittee([Told(wrong_once), Told(always_off)], 4.0).fit(few, np.random.default_rng(0))
     # without the first sample the first member is perfect, with it the second is better
     assert fitted.left_out[0] == pytest.approx(9, abs=1e-6)
-    assert fitted.weights[1] > 0.9
-    assert np.all(fitted.left_out[1:] > 1.7)
+    assert fitted.weights[1] > 0.8
+    assert np.all(fitted.left_out[1:] > 0.8)
 
 
 def test_equal_members_share_and_a_better_one_is_heard(made_tables):

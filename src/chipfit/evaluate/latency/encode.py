@@ -147,7 +147,7 @@ def _depth(canonical: Floats, edges: Ints, working: Ints) -> Floats:
     weights = np.column_stack([np.eye(canonical.shape[2])[:, working], np.isin(np.arange(canonical.shape[2]), working)])
     longest = np.full((edges.max() + 1, len(canonical), weights.shape[1]), -np.inf)
     longest[edges.min()] = 0.0
-    alive = canonical.any(2)
+    alive: NDArray[np.bool_] = np.any(canonical, axis=2)
     for at in np.lexsort((edges[:, 0], edges[:, 1])):  # all that ends at a node before what leaves it
         a, b = edges[at]
         through = longest[a] + canonical[:, at] @ weights

@@ -41,8 +41,8 @@ class Surrogates:
 
     def without(self, device: int) -> Surrogates:
         """All but one."""
-        drop = lambda a: np.delete(a, device, -1)  # noqa: E731
-        return Surrogates(self.scaled, drop(self.weights), drop(self.mean), drop(self.spread))
+        kept = np.arange(len(self.mean)) != device
+        return Surrogates(self.scaled, self.weights[:, kept], self.mean[kept], self.spread[kept])
 
 
 def surrogates(tables: Tables, rng: np.random.Generator) -> Surrogates:
