@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import profile as profiling
@@ -123,20 +126,36 @@ def open_start(
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
-    pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
-    profile = (
-        Profile.from_arrays(known)
-        if known
-        else profiling.profile(entry.network, inputs[:HESSIAN_INPUTS], np.random.default_rng(seed))
-    )
-    scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
-    menu, profile = damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
+
+    def damaged() -> tuple[Menu, Profile]:
+        profile = Profile.from_arrays(known) if known else profiling.profile(
+            entry.network, inputs[:HESSIAN_INPUTS], np.random.default_rng(seed)
+        )  # fmt: skip
+        scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
+        return damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
+
+    # a device is timed by a process on a core of its own, for which this one mostly waits
+    with _core_to_spare(), ThreadPoolExecutor(1) as beside:
+        harm = beside.submit(damaged)
+        pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
+        menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
     for _ in range(FRONT_LOOKS):
         optima = front(menu)
         pricings = [p.refined(graph, optima, one) for p, (one, _) in zip(pricings, timing.each, strict=True)]
         menu = menu.priced(_latency(pricings, timing))
     return Start(entry, offered, profile, tuple(pricings), menu, inputs)
+
+
+@contextmanager
+def _core_to_spare() -> Iterator[None]:
+    """One thread less for torch, so that it does not disturb what is timed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:
