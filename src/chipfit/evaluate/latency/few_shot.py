@@ -18,7 +18,7 @@ from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Ta
 from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
 from chipfit.evaluate.latency.interval import Calibrated
-from chipfit.evaluate.latency.samplers import optimal
+from chipfit.evaluate.latency.samplers import at_random
 
 LEAST = 5
 """Samples of a new device at least."""
@@ -29,7 +29,7 @@ FLOOR = 1 / 50
 
 @dataclass(frozen=True)
 class FewShot:
-    """A Gaussian process, which also chooses samples and scales intervals, in a committee with other models."""
+    """A Gaussian process, which also scales the intervals, in a committee with other models."""
 
     others: Sequence[Model] = ()
 
@@ -55,14 +55,17 @@ class ReadyFewShot:
     committee: PreparedCommittee
 
     def choose(self, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
-        """Rows of n networks to time: half at random, half those whose values would say most of all others.
+        """Rows of n networks to time, at random: samples like all other networks, which is what intervals rest on.
+
+        On source devices that were held out no other sampler ranks better (mean Spearman: at random .938, a design
+        .937, by clusters .934, by size .932), and those whose samples are further apart make intervals scatter more.
 
         Raises:
-            BadInput: more than there are.
+            BadInput: there are fewer.
         """
         if n > len(networks):
-            raise BadInput(f"{n} networks cannot be chosen of {len(networks)}; ask for fewer, or give more")
-        return optimal(self.process, networks, n, rng)
+            raise BadInput(f"{n} networks cannot be chosen from {len(networks)}; ask for fewer")
+        return at_random(networks, n, rng)
 
     def fit(self, few: Few, rng: np.random.Generator) -> Calibrated:
         """A predictor with intervals.

@@ -3,8 +3,9 @@
 Scores are |y_i - what the fit to all others foretells of y_i| / s_i, s a Gaussian process' standard deviation; the
 interval of a new network is exp(prediction -+ q s(x)), so no end is ever negative. Conformal prediction takes for q the
 k-th smallest score, k = ceil((m + 1) share) (jackknife; Lei et al. 2018, Barber et al. 2021), which assumes nothing and
-rests on one or two of 20 samples; the t quantile of the scores' mean square rests on all. q is their geometric mean.
-Below nine samples there is no k-th score for 90 %: q is the t quantile, or the largest score if that is more.
+rests on one or two of 20 samples; the t quantile of the scores' mean square rests on all. q is their geometric mean,
+widened by `STRAIN`. Below nine samples there is no k-th score for 90 %: q is the t quantile, or the largest score if
+that is more.
 
 Correcting q by what the source devices would have needed on the same samples was tried: it scattered coverage more.
 """
@@ -24,6 +25,14 @@ SHARE = 0.9
 """Of measurements that an interval is to hold."""
 
 
+STRAIN = 1.1
+"""How much too small the scores of samples are, which had a say in how the model is mixed.
+
+On source devices that were held out (89, three draws of 20 samples at random) intervals held 88 % of the other networks
+without it, 90 % with it.
+"""
+
+
 @dataclass(frozen=True)
 class Calibrated:
     """A predictor whose values come with intervals; `scale` says where it knows more and where less."""
@@ -36,7 +45,7 @@ class Calibrated:
     def on(cls, few: Few, predictor: Predictor, scale: FittedProcess) -> Calibrated:
         """Calibrates on the samples that both were fitted to."""
         scores = np.abs(np.log(few.values) - predictor.left_out) / scale.left_out_deviation
-        return cls(predictor, scale, quantile(scores, SHARE))
+        return cls(predictor, scale, STRAIN * quantile(scores, SHARE))
 
     def predict(self, networks: Networks) -> Prediction:
         """Values and intervals, (n,) each."""

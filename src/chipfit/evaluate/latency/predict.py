@@ -26,7 +26,7 @@ from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Pre
 from chipfit.evaluate.latency.committee import FittedCommittee
 from chipfit.evaluate.latency.few_shot import FewShot
 from chipfit.evaluate.latency.interval import Calibrated
-from chipfit.evaluate.latency.samplers import by_size
+from chipfit.evaluate.latency.samplers import at_random
 from chipfit.evaluate.latency.tables import (
     Genes,
     Table,
@@ -59,14 +59,9 @@ def encoded(table: Table) -> Networks:
 
 
 def chosen(table: Table, n: int, rng: np.random.Generator) -> list[int]:
-    """The `n` networks of a table of graphs to time on a new device: one of each of n buckets from few MACs to many.
-
-    A design that leaves the least variance errs a little less, but is so unlike the other networks that intervals from
-    its residuals are too narrow. [measured] 160 variants of four models on ONNX Runtime, OpenVINO and LiteRT, each
-    foretold from the other two and 20 samples, 4 seeds; median error / share within the 90 % interval: by MACs
-    5.8 % / .92, by cluster 5.9 / .90, at random 5.2 / .89, the design 4.7 / .85.
-    """
-    return sorted(by_size(encoded(table), n, rng).tolist())
+    """Rows of the `n` networks of a table to time on a new device."""
+    networks = encoded(table)
+    return sorted(at_random(networks, n, rng).tolist())
 
 
 @dataclass(frozen=True)
