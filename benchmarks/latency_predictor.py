@@ -34,9 +34,11 @@ from chipfit.evaluate.latency.samplers import at_random, by_angle, by_cluster, b
 from chipfit.evaluate.latency.surrogate import AdaProxy, BestSource, SurrogateRidge
 
 FROZEN = "49261e3"
-"""The commit that froze the default predictor. Two others were scored before: 4f78648 (a quarter of the samples at random,
-the rest a design) whose 90 % intervals held 90 to 97 % and 488e0d4 (half of them) whose held 83 to 96 %. What was changed
-after that, which samples are taken and how wide intervals are, was chosen anew on source devices; the predictor is the same.
+"""The commit that froze the default predictor.
+
+Two others were scored before, of the same predictor with other samples and narrower intervals: 4f78648 (a quarter at
+random, the rest a design; 90 % intervals held 90 to 97 %) and 488e0d4 (half at random; 83 to 96 %). Which samples and
+how wide was then chosen anew on source devices.
 """
 
 PUBLISHED: Mapping[str, Sequence[float]] = {
