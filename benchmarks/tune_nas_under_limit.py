@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from harness import Rows, arguments, finish, table
@@ -21,39 +20,30 @@ from nas_under_limit import CANDIDATES, NOTHING, WHOLE, accuracy, latency, optim
 
 from chipfit.evaluate.latency.few_shot import FewShot
 from chipfit.evaluate.latency.under_limit import best_under_limit
-from chipfit.search import under_limit
 
 QUANTILES = (0.05, 0.2, 0.5)
 """Limits; HELP's hold for 4 to 92 % of the candidates."""
 
-VARIANTS: Mapping[str, tuple[int, int]] = {
-    "6 first": (6, 25), "10 first": (10, 25), "15 first": (15, 25), "20 first": (20, 25),
-    "10 first, one step ahead": (10, 1), "20 first, one step ahead": (20, 1),
-}  # fmt: skip
-"""Measurements before the limit plays a part, and how many the plan looks ahead at most."""
+VARIANTS: Mapping[str, int] = {"6 first": 6, "10 first": 10, "15 first": 15, "20 first": 20}
+"""Measurements before the limit plays a part."""
 
 BUDGETS = (15, 25)
-
-_boldest = under_limit._boldest
 
 
 def row(variant: str, budget: int, candidates: str) -> dict[str, Any]:
     """Gaps over sources and limits, to the best of the same candidates."""
-    first, ahead = VARIANTS[variant]
     rows, gaps, timings = pool(candidates), [], []
-    short = lambda q, c, v, limit, checks, worth: _boldest(q, c, v, limit, min(checks, ahead), worth)  # noqa: E731
-    with patch.object(under_limit, "_boldest", short):
-        for task in held_out(tasks()["ND"]):
-            ready = FewShot().prepare(task.space.tables(task.sources), np.random.default_rng(0))
-            networks, quality = task.space.networks.take(rows), accuracy()[rows]
-            values = latency(task.space, task.targets[0])
-            for share in QUANTILES:
-                limit, rng = float(np.quantile(values[pool(CANDIDATES)], share)), np.random.default_rng(0)
-                measure = lambda i, values=values: float(values[rows[i]])  # noqa: E731
-                found = best_under_limit(ready, networks, quality, measure, limit, budget, rng, first=first)
-                reached = NOTHING if found.row is None else quality[found.row]
-                gaps.append(float(accuracy()[optimum(values, limit, rows)] - reached))
-                timings.append(len(found.rows))
+    for task in held_out(tasks()["ND"]):
+        ready = FewShot().prepare(task.space.tables(task.sources), np.random.default_rng(0))
+        networks, quality = task.space.networks.take(rows), accuracy()[rows]
+        values = latency(task.space, task.targets[0])
+        for share in QUANTILES:
+            limit, rng = float(np.quantile(values[pool(CANDIDATES)], share)), np.random.default_rng(0)
+            measure = lambda i, values=values: float(values[rows[i]])  # noqa: E731
+            found = best_under_limit(ready, networks, quality, measure, limit, budget, rng, first=VARIANTS[variant])
+            reached = NOTHING if found.row is None else quality[found.row]
+            gaps.append(float(accuracy()[optimum(values, limit, rows)] - reached))
+            timings.append(len(found.rows))
     return {"gap": float(np.mean(gaps)), "largest": max(gaps), "timings": float(np.mean(timings))}
 
 
@@ -65,7 +55,7 @@ def main() -> None:
     rows = Rows("tune_nas_under_limit" + "_quick" * options.quick, full=options.full or options.quick)
     lines = []
     for v in variants:
-        for budget in (b for b in budgets if VARIANTS[v][0] < b):
+        for budget in (b for b in budgets if VARIANTS[v] < b):
             found = [rows.get(f"{p}/{v}/{budget}", partial(row, v, budget, p)) for p in pools]
             each = [f"{r['gap']:.3f} (at most {r['largest']:.2f})" for r in found]
             lines.append((v, budget, *each, f"{np.mean([r['timings'] for r in found]):.1f}"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipfit.core.errors import BadInput
-from chipfit.search.under_limit import _boldest, under_limit
+from chipfit.search.under_limit import under_limit
 
 
 def knows(values, limit):
@@ -83,11 +83,10 @@ def test_equal_qualities_are_one_prize_and_the_likelier_is_tried():
     assert found.rows == (0, 2)
 
 
-def test_a_pick_is_bold_while_safe_ones_can_follow():
+def test_the_product_of_chance_and_gain_decides():
     quality, chances = np.array([0.0, 1.0, 1.5]), np.array([1.0, 0.9, 0.3])
-    # one check: .9 x 1 against .3 x 1.5; two: the larger prize first, the safe one after it
-    assert _boldest(quality, chances, {0: 1.0}, 4.0, 1, 0.0) == 1
-    assert _boldest(quality, chances, {0: 1.0}, 4.0, 2, 0.0) == 2
+    found = under_limit(quality, lambda i: 1.0, 4.0, lambda rows, seen: chances, first=(0,), budget=2)
+    assert found.rows == (0, 1)
 
 
 def test_what_promises_less_than_it_is_worth_is_not_measured():

@@ -1,16 +1,13 @@
 """The best candidate under a limit, every pick checked: quality is known, whether the limit holds must be measured.
 
 A measurement of x is worth max(q_x - best, 0) with the probability p_x that x holds the limit (expected improvement
-under a constraint; Schonlau, Welch and Jones 1998, Gardner et al. 2014, with the objective known). With k measurements
-left a bolder pick pays, as a safe one can follow. So k candidates S are planned that together promise most,
-
-    E max(best, max of q_x over those in S that hold),
-
-greedily (the expectation is submodular in S: at least 1 - 1/e of the optimum), each held to be independent of the
-others. The one of highest quality is measured; what it says refits the predictor, and the rest is planned anew.
+under a constraint; Schonlau, Welch and Jones 1998, Gardner et al. 2014, with the objective known). The candidate that
+promises most is measured; what it says refits the predictor, and so on.
 
 Published searches with a latency predictor (HELP, Lee et al. 2021; NASFLAT, Akhauri and Abdelfattah 2024) never
 measure what they pick, and break the limit where the predictor errs. Here nothing is returned that was not measured.
+Looking further ahead (the k candidates that together promise most, the boldest first) was tried on source devices: with
+25 measurements it lost .01 to .08 points of accuracy there, one step none.
 """
 
 from __future__ import annotations
@@ -77,39 +74,21 @@ def under_limit(
     while len(values) < budget:
         known = [row for row, value in values.items() if math.isfinite(value)]
         holds = chance(np.array(known, np.int64), np.array([values[row] for row in known]))
-        row = _boldest(quality, holds, values, limit, budget - len(values), worth)
+        row = _likeliest(quality, holds, values, limit, worth)
         if row is None:
             break
         values[row] = measure(row)
     return _found(quality, values, limit)
 
 
-def _boldest(
-    quality: Floats, chance: Floats, values: dict[int, float], limit: float, checks: int, worth: float
-) -> int | None:
-    """The candidate of highest quality in the plan, or None where none is worth a measurement."""
+def _likeliest(quality: Floats, chance: Floats, values: dict[int, float], limit: float, worth: float) -> int | None:
+    """The candidate that promises most, or None where none is worth a measurement."""
     held = [quality[row] for row, value in values.items() if value <= limit]
-    open_rows = np.array(chance, np.float64)
-    open_rows[list(values)] = 0.0
-    # The best that will be known: its possible values and their probabilities. Before anything holds, any is a gain.
-    outcomes, shares = [max(held, default=quality.min() - 1.0)], [1.0]
-    plan: list[int] = []
-    for _ in range(checks):
-        gain = open_rows * sum(s * np.maximum(quality - v, 0.0) for v, s in zip(outcomes, shares, strict=True))
-        pick = int(np.argmax(gain))
-        if gain[pick] <= (0.0 if plan else worth):
-            break
-        plan.append(pick)
-        outcomes, shares = _with(outcomes, shares, float(quality[pick]), float(open_rows[pick]))
-        open_rows[pick] = 0.0
-    return max(plan, key=lambda row: quality[row], default=None)
-
-
-def _with(outcomes: list[float], shares: list[float], quality: float, chance: float) -> tuple[list[float], list[float]]:
-    """The distribution of the best once another candidate is measured that holds with this probability."""
-    below = sum(s for v, s in zip(outcomes, shares, strict=True) if v < quality)
-    kept = [s * (1 - chance) if v < quality else s for v, s in zip(outcomes, shares, strict=True)]
-    return [*outcomes, quality], [*kept, below * chance]
+    best = max(held, default=quality.min() - 1.0)  # before anything holds, any is a gain
+    gain = chance * np.maximum(quality - best, 0.0)
+    gain[list(values)] = 0.0
+    row = int(np.argmax(gain))
+    return row if gain[row] > worth else None
 
 
 def _found(quality: Floats, values: dict[int, float], limit: float) -> Found:
