@@ -3,7 +3,7 @@
     python benchmarks/predicted_device.py [--quick] [--json] [--full]
 
 ONNX Runtime, OpenVINO and LiteRT of this machine are the sources, timed on variants of four models of the zoo; the
-target, ncnn, is timed on 20 of those, from the least MACs to the most. Then `chipfit.fit` works for `predicted:NAME`
+target, ncnn, is timed on 20 of those, drawn at random. Then `chipfit.fit` works for `predicted:NAME`
 under seven budgets for each model (those that it cannot hold are left out), post-training only, and never sees the
 target. Each file that it ends with is measured there: is that within the stated 90 % interval, and within the budget,
 which the interval's upper end held?
