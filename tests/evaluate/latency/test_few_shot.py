@@ -162,7 +162,7 @@ def test_samplers_return_different_networks(made_tables):
 
 def test_more_networks_than_there_are(made_tables):
     ready = FewShot().prepare(made_tables, np.random.default_rng(0))
-    with pytest.raises(BadInput, match="20 networks cannot be chosen of 5"):
+    with pytest.raises(BadInput, match="20 networks cannot be chosen from 5"):
         ready.choose(made_tables.networks.take(range(5)), 20, np.random.default_rng(0))
 
 

@@ -70,9 +70,20 @@ def test_twenty_samples_foretell_the_others(predictor: FittedPredictor) -> None:
     graphs = variants(network(), (32, 8), BLOCK, 40, np.random.default_rng(7))
     told, true = predictor.predict_graphs(graphs), null_ms(graphs)
     assert np.median(np.abs(told.values / true - 1)) < 0.15
-    assert np.mean((told.low <= true) & (true <= told.high)) > 0.7
     assert np.all((told.low > 0) & (told.low < told.values) & (told.values < told.high))
     assert predictor.left_out_error < 0.2
+
+
+def test_intervals_hold_what_they_say_over_draws_of_samples() -> None:
+    """Any one draw of 20 may hold much more or less: the coverage of one has a standard deviation of .06."""
+    whole = table()
+    assert not isinstance(whole.networks, Genes)
+    true, held = null_ms(list(whole.networks)), []
+    for seed in range(8):
+        rows = chosen(whole, 20, np.random.default_rng(seed))
+        told = FittedPredictor("null", whole, tuple(rows), true[rows]).predict_table(whole)
+        held.append(np.delete((told.low <= true) & (true <= told.high), rows).mean())
+    assert 0.85 < np.mean(held) < 0.98
 
 
 def test_likeness_has_a_band_and_an_order(predictor: FittedPredictor) -> None:

@@ -37,7 +37,7 @@ from chipfit.store.atomic import write_atomically
 LEAST = 5
 """Samples of a new device at least."""
 
-OFF_SCALE = 300.0
+OFF_SCALE = 100.0
 """Values so many times above or below those of every other device are in another unit, most likely."""
 
 SAME = 1e-6
