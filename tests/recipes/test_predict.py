@@ -58,7 +58,7 @@ def models() -> list[small.Entry]:
 
 def test_shares_of_models_and_their_names(models: list[small.Entry]) -> None:
     found = predict.candidates(models, (32,), 13, np.random.default_rng(0))
-    assert [sum(n.startswith(m.name) for n in found.names) for m in models] == [6, 7]
+    assert [sum(n.startswith(m.name) for n in found.names) for m in models] == [7, 6]
     assert found.devices == ()
     with pytest.raises(BadInput, match=r"can be changed into \d+ networks, not 5000"):
         predict.candidates(models[:1], (32,), 5000, np.random.default_rng(0))

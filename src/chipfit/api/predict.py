@@ -103,6 +103,8 @@ def export(config: Config, n: int, tables: Sequence[str], folder: Path, format: 
     """
     format = known_format(format)
     bits = [b for b in config.bits if b in FORMATS[format].bits]
+    if not bits:
+        raise BadInput(f"--format {format} takes no network in {config.bits[0]} bits; give other --bits or --format")
     networks = _chosen(config, n, tables, bits)
     folder.mkdir(parents=True, exist_ok=True)
     for k, (name, graph) in enumerate(zip(networks.names, recipe.graphs_of(networks), strict=True)):
@@ -133,11 +135,14 @@ def _known(out: Path, networks: Table, devices: Sequence[str]) -> Floats:
     if not out.is_file():
         return values
     if out.suffix == ".csv":
-        found = read_samples(out).values
+        samples = read_samples(out)
+        metric, found = samples.metric, samples.values
         names, columns = tuple(found), {devices[0]: np.array([found[name] for name in found], np.float64)}
     else:
         table = read_table(out)
-        names, columns = table.names, dict(zip(table.devices, table.values.T, strict=True))
+        metric, names, columns = table.metric, table.names, dict(zip(table.devices, table.values.T, strict=True))
+    if metric != METRIC:
+        raise BadInput(f"{out} holds {metric}, this command writes {METRIC}; give another --out")
     if not set(names) <= set(networks.names) or not set(columns) <= set(devices):
         raise BadInput(
             f"{out} holds other networks or devices than this command chooses; give the same options to go on, or "
@@ -175,6 +180,11 @@ class Fit:
     half_width: float
     sources: tuple[Source, ...]
     weights: dict[str, float]
+
+    @property
+    def device(self) -> str:
+        """What follows "predicted:" in the device's name."""
+        return self.name if self.path == predictor_file(self.name) else str(self.path)
 
     def plain(self) -> dict[str, Plain]:
         """The same as JSON-ready values."""
@@ -321,24 +331,26 @@ def check(run: Path, timings: str) -> list[Checked]:
         if not finals:
             raise BadInput(f"run {run} has no final file with a predicted latency")
         for name, ms in samples.values.items():
-            trial = _final(finals, name, timings)
-            given = Measurement(METRIC, ms, "measured", str(_device_of(trial)), f"given in {Path(timings).name}")
-            told = tuple(m for m in trial.measurements if m.metric != METRIC or m.provenance == "predicted")
-            store.append(replace(trial, measurements=(*told, given)))
+            for trial in _called(finals, name, timings):
+                given = Measurement(METRIC, ms, "measured", str(_device_of(trial)), f"given in {Path(timings).name}")
+                told = tuple(m for m in trial.measurements if m.metric != METRIC or m.provenance == "predicted")
+                store.append(replace(trial, measurements=(*told, given)))
         result = read_result(store)
         page(store)
     return [c for m in result.finals if (c := _compared(m)) is not None]
 
 
-def _final(finals: Sequence[Trial], name: str, where: str) -> Trial:
-    """The last of the finals that are called so."""
+def _called(finals: Sequence[Trial], name: str, where: str) -> list[Trial]:
+    """The last final of each budget that is called so: one file may serve several."""
     found = [
         t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.candidate.key.startswith(name))
     ]
     if not found:
         known = ", ".join(dict.fromkeys(f"{t.candidate.key[:8]} ({t.labels.get('budget')})" for t in finals))
         raise BadInput(f"{where}: the run has no final file {name!r}; it has {known}")
-    return found[-1]
+    if name not in {t.labels.get("budget") for t in found} and len({t.candidate.key for t in found}) > 1:
+        raise BadInput(f"{where}: {name!r} is the beginning of several keys; give more of it")
+    return list({t.labels.get("budget"): t for t in found}.values())
 
 
 def _device_of(trial: Trial) -> str:

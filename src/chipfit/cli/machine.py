@@ -15,7 +15,7 @@ from chipfit.cli.options import Common
 from chipfit.cli.output import emit, following
 from chipfit.cli.verbs import COMMON, show_result, stopped
 from chipfit.core.deadline import parse_duration
-from chipfit.core.errors import ChipfitError
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.types import Plain
 
 
@@ -48,6 +48,7 @@ def devices(*, common: Common = COMMON) -> int:
     """List what can be targeted, and the file format that each takes."""
     from chipfit.api.places import predictor_file, predictors
     from chipfit.device.registry import ALIASES, DEVICES
+    from chipfit.evaluate.latency.predict import read_predictor
 
     plain: list[Plain] = []
     rows = []
@@ -57,13 +58,14 @@ def devices(*, common: Common = COMMON) -> int:
         plain.append({"name": name, "format": kind.format, "about": kind.about, "state": state})
         rows.append([names, kind.format, state, kind.about])
     for name in predictors():
-        told = {
-            "name": f"predicted:{name}",
-            "about": f"predicted from a few timings: {predictor_file(name)}",
-            "state": "ready",
-        }
-        plain.append(told)
-        rows.append([told["name"], "", told["state"], told["about"]])
+        place = predictor_file(name)
+        about, format, state = f"predicted from a few timings: {place}", "", "ready"
+        try:
+            format = read_predictor(place).format
+        except BadInput as e:
+            state = str(e)
+        plain.append({"name": f"predicted:{name}", "format": format, "about": about, "state": state})
+        rows.append([f"predicted:{name}", format, state, about])
     emit(common, plain, [show.table("", ("device", "format", "state", "what it is"), rows, left=4)])
     return 0
 

@@ -118,7 +118,7 @@ def split(
 def check(
     run: Path,
     *,
-    timings: Annotated[str, Parameter(help="KEY or BUDGET,latency_ms of final files (.csv)")],
+    timings: Annotated[str, Parameter(help="name,latency_ms of final files (.csv), a name being a key or a budget")],
     common: Common = COMMON,
 ) -> int:
     """Take real latencies of a run's files into it, and compare them with what was predicted.

@@ -124,7 +124,8 @@ def _ending(result: Result) -> Iterator[RenderableType]:
         mape = 100 * run.latency.mape
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with a mean error of {mape:.1f} %")
     if any(m.provenance == "predicted" for m in result.models):
-        yield Text(f"latency   {FORETOLD}; no file was measured there")
+        none = all(m.provenance == "predicted" for m in result.finals)
+        yield Text(f"latency   {FORETOLD}{'; no file was measured there' if none else ''}")
     for m in result.finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
@@ -268,7 +269,7 @@ def predictor(found: Fit) -> list[RenderableType]:
         f"interval  ±{100 * found.half_width:.0f} % (90 %, median over the networks that are known)",
         *([f"like      {like}: rank correlation with its standard error"] if like else []),
         *([f"weights   {weights}"] if weights else []),
-        f"file      {found.path}: --device predicted:{found.name if found.path.stem == found.name else found.path}",
+        f"file      {found.path}: --device predicted:{found.device}",
     ]
 
 

@@ -6,6 +6,7 @@ is taken up again, so that a run killed at any moment ends in the same choice.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 import time
@@ -189,12 +190,14 @@ def _profile_name(run: Run, entry: Entry) -> str:
 
 
 def _add_up(run: Run, starts: Sequence[Start]) -> None:
-    """Whether damages of the first start add up, which is the same on every device: looked for in `profiles` first."""
+    """Whether damages of the first start add up: what another device with such a menu told stands here too."""
     if not starts or run.store.fact("additive") is not None:
         return
-    name = f"additivity of {_profile_name(run, starts[0].entry)}"
+    start = starts[0]
+    menu = hashlib.sha256(repr([(d.name, d.options) for d in start.menu.decisions]).encode()).hexdigest()[:12]
+    name = f"additivity of {_profile_name(run, start.entry)} menu {menu}"
     known = run.profiles.get(name) if run.profiles is not None else None
-    made = report_facts.write_additivity(run.store, starts[0], run.settings.seed, known)
+    made = report_facts.write_additivity(run.store, start, run.settings.seed, known)
     if known is None and run.profiles is not None:
         run.profiles.put(name, made)
 

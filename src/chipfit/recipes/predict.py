@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from chipfit.core.graph import Graph
 from chipfit.evaluate.latency.base import Floats
 from chipfit.evaluate.latency.tables import Genes, Table
 from chipfit.evaluate.latency.variants import variants
+from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress
+from chipfit.space.groups import precisions
 
 SITTING = 4
 """Networks timed together: what a kill can lose."""
@@ -23,16 +26,19 @@ STEP = {32: 8, 8: 8}
 
 
 def candidates(entries: Sequence[Entry], bits: Sequence[int], n: int, rng: np.random.Generator) -> Table:
-    """`n` networks made of the models, an equal share of each; a table without devices.
+    """`n` networks made of the models, an equal share of each as far as menus reach; a table without devices.
 
     Raises:
         BadInput: the models' menus do not have so many.
     """
-    named: dict[str, Graph] = {}
-    for k, entry in enumerate(entries):
-        share = (k + 1) * n // len(entries) - k * n // len(entries)
-        for graph in variants(entry.network.graph, bits, STEP, share, rng):
-            named[f"{entry.name.replace('/', '-')}-{graph.key[:8]}"] = graph
+    made = []
+    for entry in entries:
+        network = all_int8(entry.network) if max(bits) == 8 else entry.network
+        first, *others = variants(network.graph, bits, STEP, n, rng)
+        shuffled = [others[i] for i in rng.permutation(len(others))]
+        made.append([(f"{entry.name.replace('/', '-')}-{g.key[:8]}", g) for g in (first, *shuffled)])
+    turns = [pair for turn in zip_longest(*made) for pair in turn if pair is not None]
+    named = dict(turns[:n])
     if len(named) < n:
         raise BadInput(f"these models can be changed into {len(named)} networks, not {n}; give --n {len(named)}")
     graphs = tuple(named.values())
@@ -46,7 +52,7 @@ def computable(table: Table, bits: Sequence[int]) -> Table:
         BadInput: the table does not hold graphs, or none is left.
     """
     graphs = graphs_of(table)
-    kept = [n for n, g in enumerate(graphs) if {o.bits for o in g} <= set(bits)]
+    kept = [n for n, g in enumerate(graphs) if precisions(g) <= set(bits)]
     if not kept:
         raise BadInput(f"no network of the tables is in {' or '.join(map(str, bits))} bits throughout; name models")
     return table.take(kept)

@@ -22,7 +22,7 @@ from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
-from chipfit.train.distill import from_arrays, teach, to_arrays, views_for
+from chipfit.train.distill import from_arrays, teach, to_arrays, view_list, views_for
 from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
 from chipfit.train.loop import Schedule, Views, accuracy
 
@@ -78,7 +78,7 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
 
 def _taught(run: Run, teacher: Entry, n_views: int) -> Views:
     """The teacher's answers, which are the same whatever the device: looked for in `profiles` first."""
-    name = f"answers of {teacher.network.digest()} on {run.dataset.digest()} in {n_views} views"
+    name = f"answers of {teacher.network.digest()} on {run.dataset.digest()}, {view_list(run.dataset, n_views)}"
     known = run.profiles.get(name) if run.profiles is not None else None
     if known is not None:
         return from_arrays(known)

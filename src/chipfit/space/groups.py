@@ -322,3 +322,8 @@ def sites(graph: Graph) -> tuple[Site, ...]:
         runs[-1][1].append(o.name)
     named = [Site(names[0], tuple(names)) for _, names in runs]
     return tuple(s for s in named if any(graph[n].kind in ("conv", "linear") for n in s.ops))
+
+
+def precisions(graph: Graph) -> frozenset[int]:
+    """Bits of what multiplies: convolutions and dense layers."""
+    return frozenset(o.bits for o in graph if o.kind in ("conv", "linear"))

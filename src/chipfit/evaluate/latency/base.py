@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LEAST = 5
+"""Samples of a new device at least."""
+
 
 @dataclass(frozen=True)
 class Networks:

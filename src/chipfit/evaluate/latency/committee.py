@@ -1,4 +1,4 @@
-"""The default: several models, weighed for each new device by what they foretell of the samples they did not see.
+"""Several models, weighed for each new device by what they foretell of the samples they did not see.
 
 Each member k has leave-one-out residuals r_ik. Its weight is proportional to (mean square residual)^-sharpness, and is
 averaged over `REFITS` Bayesian bootstraps of the samples (Rubin 1981), so that one sample does not decide. For what the

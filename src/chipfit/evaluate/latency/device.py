@@ -14,6 +14,7 @@ from chipfit.core.graph import Graph, Op
 from chipfit.core.protocols import Device
 from chipfit.core.types import HIGH, LOW, Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.evaluate.latency.predict import FittedPredictor
+from chipfit.space.groups import precisions
 
 PREFIX = "predicted:"
 """How a device's name begins that is one of these."""
@@ -52,7 +53,7 @@ class PredictedDevice:
 
     @cached_property
     def _facts(self) -> DeviceFacts:
-        seen = {o.bits for g in self._predictor.graphs for o in g}
+        seen = {b for g in self._predictor.graphs for b in precisions(g)}
         here = self._local.facts()
         bits = tuple(b for b in (32, 8) if b in seen and b in here.bits)
         if not bits:

@@ -14,14 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from chipfit.core.errors import BadInput
-from chipfit.evaluate.latency.base import Few, Floats, Ints, Model, Networks, Tables
+from chipfit.evaluate.latency.base import LEAST, Few, Floats, Ints, Model, Networks, Tables
 from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
 from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import at_random
-
-LEAST = 5
-"""Samples of a new device at least."""
 
 FLOOR = 1 / 50
 """Values below this share of a device's median are set to it: a network of nothing ruins logarithms."""

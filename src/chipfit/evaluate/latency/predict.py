@@ -26,7 +26,6 @@ from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Pre
 from chipfit.evaluate.latency.committee import FittedCommittee
 from chipfit.evaluate.latency.few_shot import FewShot
 from chipfit.evaluate.latency.interval import Calibrated
-from chipfit.evaluate.latency.samplers import at_random
 from chipfit.evaluate.latency.tables import (
     Genes,
     Table,
@@ -60,8 +59,7 @@ def encoded(table: Table) -> Networks:
 
 def chosen(table: Table, n: int, rng: np.random.Generator) -> list[int]:
     """Rows of the `n` networks of a table to time on a new device."""
-    networks = encoded(table)
-    return sorted(at_random(networks, n, rng).tolist())
+    return sorted(rng.choice(len(table), n, replace=False).tolist())
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +32,8 @@ from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import KINDS, Graph
-from chipfit.evaluate.latency.base import Floats, Ints
+from chipfit.evaluate.latency.base import LEAST, Floats, Ints
 from chipfit.store.atomic import write_atomically
-
-LEAST = 5
-"""Samples of a new device at least."""
 
 OFF_SCALE = 100.0
 """Values so many times above or below those of every other device are in another unit, most likely."""
@@ -150,7 +148,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
             return {name: data[name] for name in data.files}
     except FileNotFoundError as e:
         raise BadInput(f"table {str(path)!r} does not exist; give a .npz file") from e
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as e:
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as e:
         raise BadInput(f"table {str(path)!r} is no numpy archive of plain arrays; write it with numpy.savez") from e
 
 
@@ -243,7 +241,7 @@ def _twins(values: Floats) -> list[tuple[int, int]]:
     for a in range(values.shape[1]):
         for b in range(a + 1, values.shape[1]):
             both = ~np.isnan(values[:, a]) & ~np.isnan(values[:, b])
-            if both.sum() > 1 and np.allclose(values[both, a], values[both, b], rtol=SAME, atol=0.0):
+            if both.sum() >= LEAST and np.allclose(values[both, a], values[both, b], rtol=SAME, atol=0.0):
                 found.append((a, b))
     return found
 
@@ -252,7 +250,7 @@ def merged(tables: Sequence[Table], where: Sequence[str]) -> Table:
     """One table of all networks and devices; those of one name are the same.
 
     Raises:
-        BadInput: different metrics or kinds of networks, a name that stands for two networks, a device twice.
+        BadInput: different metrics or kinds of networks, a name that stands for two networks or for two devices.
     """
     first = tables[0]
     for table, file in zip(tables[1:], where[1:], strict=True):
@@ -278,6 +276,11 @@ def _with(a: Table, b: Table, where: str) -> Table:
     rows = [place[name] for name in b.names]
     for n, device in enumerate(b.devices):
         column = values[rows, devices.index(device)]
+        both = ~np.isnan(column) & ~np.isnan(b.values[:, n])
+        if not np.allclose(column[both], b.values[both, n], rtol=SAME, atol=0.0):
+            raise BadInput(
+                f"{where} has other values of device {device!r} than the table before it; rename one of them"
+            )
         values[rows, devices.index(device)] = np.where(np.isnan(column), b.values[:, n], column)
     return Table(names, devices, values, a.metric, _joined(a.networks, b.networks, new))
 

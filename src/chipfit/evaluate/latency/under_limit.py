@@ -1,7 +1,7 @@
 """The best network under a limit on a device of which nothing is measured yet: few timings, each of them used twice.
 
-Some networks are timed because they say most of all others, the rest because they may be the answer; both teach the
-predictor, and both may be returned.
+Some networks are timed at random, the rest because they may be the answer; both teach the predictor, and both may be
+returned.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import norm
 
-from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Prediction
+from chipfit.evaluate.latency.base import LEAST, Few, Floats, Ints, Networks, Prediction
 from chipfit.evaluate.latency.few_shot import ReadyFewShot
 from chipfit.evaluate.latency.interval import SHARE
 from chipfit.search.under_limit import Found, under_limit
 
 FIRST = 10
-"""Timings of a design, before any that the limit asks for."""
+"""Timings at random, before any that the limit asks for; 6 are as good, 20 worse (tune_nas_under_limit.py)."""
 
 
 def best_under_limit(
@@ -40,14 +40,16 @@ def best_under_limit(
         measure: the value of a network (by its row) on the new device; NaN where it cannot be had.
         limit: in the unit of the values.
         budget: measurements in all.
-        rng: chooses a part of the first ones.
-        first: how many are measured before the limit plays a part; at least five.
+        rng: chooses the first ones.
+        first: how many are measured before the limit plays a part.
 
     Raises:
-        BadInput: a quality that is no number, fewer than five first samples, more than the budget, or all alike.
+        BadInput: a quality that is no number, or more first samples than the budget.
     """
 
     def chance(rows: Ints, values: Floats) -> Floats:
+        if len(values) < LEAST or np.ptp(values) <= 0:  # nothing to fit to yet
+            return np.full(len(networks), 0.5)
         fitted = ready.fit(Few(networks.take(rows), values), rng)
         return chance_of(fitted.predict(networks), limit)
 
