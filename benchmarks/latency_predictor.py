@@ -86,7 +86,7 @@ MODELS: Mapping[str, Callable[[], Model]] = {
 SET_MODELS = ("ridge", "best source", "AdaProxy", "surrogate ridge", "committee D")
 GRAPH, FAITHFUL = "graph network", "NASFLAT, our run"
 FAITHFUL_SETS = ("N1", "N3", "F2")
-GRAPH_SEEDS = 3
+GRAPH_SEEDS, FAITHFUL_SEEDS = 1, 3
 """Of the models that train for minutes; their weights are pretrained once for each set."""
 
 FAMILY_MODELS = ("ours", "MACs", "best source")
@@ -170,7 +170,7 @@ def take(rows: Rows, sets: Sequence[str], seeds: int, *, curves: bool) -> None:
         by_samples = [(OURS, s, n, i) for s in (RANDOM, OPTIMAL) for n in CURVE_SAMPLES for i in range(CURVE_SEEDS)]
         by_sampler = [(OURS, s, SAMPLES, i) for s in (*SAMPLERS, OPTIMAL) for i in range(CURVE_SEEDS)]
         take_sets(rows, CURVE_SETS, [*by_samples, *by_sampler])
-        take_sets(rows, FAITHFUL_SETS, [(FAITHFUL, RANDOM, SAMPLES, i) for i in range(GRAPH_SEEDS)])
+        take_sets(rows, FAITHFUL_SETS, [(FAITHFUL, RANDOM, SAMPLES, i) for i in range(FAITHFUL_SEEDS)])
         take_sets(rows, sets, [(GRAPH, RANDOM, SAMPLES, i) for i in range(GRAPH_SEEDS)])
 
 
@@ -325,7 +325,7 @@ def main() -> None:
     sets, seeds = (("N2", "F3"), 1) if options.quick else (SETS, SEEDS)
     rows = Rows("latency_predictor_quick" if options.quick else "latency_predictor", full=options.full or options.quick)
     take(rows, sets, seeds, curves=not options.quick)
-    take_families(rows, seeds)
+    take_families(rows, seeds if options.quick else OUR_SEEDS)
     show(rows, sets)
     if not options.quick:
         show_curves(rows, sets)
