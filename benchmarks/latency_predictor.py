@@ -224,7 +224,8 @@ def show(rows: Rows, sets: Sequence[str]) -> None:
         for m, p in PUBLISHED.items()
     ]
     for m in (*SET_MODELS, FAITHFUL, GRAPH, OURS):
-        lines.append((m, *(f"{mean(rows, s, m, RANDOM):.3f}" for s in sets)))
+        told = [mean(rows, s, m, RANDOM) for s in sets]
+        lines.append((m, *(f"{v:.3f}" if np.isfinite(v) else "–" for v in told)))
     table(["", *sets], lines)
     print("\nOurs; errors and half-widths in % of the value:\n")
     detail = []

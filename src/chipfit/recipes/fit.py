@@ -81,10 +81,10 @@ def fit(
         for limits in budgets:
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
             plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, deadline))
-        _add_up(run, starts)
     with run.phase("fine-tune"):
         tuned = refine(run, plans, base.entry)
     with run.phase("measure"):
+        _add_up(run, starts)
         finals = _deploy(run, rows, plans, tuned, base)
         report_facts.write_kept(store, starts, finals)
     store.finish()
