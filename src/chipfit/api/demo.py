@@ -18,7 +18,7 @@ from chipfit.nets.load import Entry
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS, INPUT_SHAPE
 from chipfit.recipes.settings import Progress
-from chipfit.train.loop import Schedule, train
+from chipfit.train.loop import Schedule, on_threads, train
 
 INSTEAD = ("lenet5", "dscnn")
 """Networks that are trained here where Fashion-MNIST, for which the zoo was trained, is not at hand."""
@@ -51,8 +51,6 @@ def _trained(name: str, dataset: Dataset, seed: int, tell: Progress) -> Entry:
     torch.manual_seed(seed)
     net = BUILDERS[name](dataset.input_shape[0], len(dataset.classes))
     steps = EPOCHS * (len(dataset.train) // BATCH)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # batches this small only wait for each other on more
-    train(net, dataset, Schedule(steps=steps, peak=PEAK, batch=BATCH), np.random.default_rng(seed))
-    torch.set_num_threads(threads)
+    with on_threads(1):  # batches this small only wait for each other on more
+        train(net, dataset, Schedule(steps=steps, peak=PEAK, batch=BATCH), np.random.default_rng(seed))
     return Entry(name, trace(net.cpu().eval(), dataset.input_shape), "Apache-2.0", f"{name}, trained on {dataset.name}")

@@ -10,13 +10,14 @@ from pathlib import Path
 from torch import nn
 
 from chipfit.api.config import Config
-from chipfit.api.places import cache_folder, predictor_file, predictors
+from chipfit.api.places import predictor_file, predictors
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.device.cache import default_folder
 from chipfit.device.registry import DEVICES, open_device
 from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
 from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
@@ -228,11 +229,11 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
 
 def user_profiles() -> ArrayFolder:
     """The user's own profiles of networks."""
-    return ArrayFolder(cache_folder() / "profiles", most_bytes=1e9)
+    return ArrayFolder(default_folder() / "profiles", most_bytes=1e9)
 
 
 @contextmanager
 def user_memory() -> Iterator[MeasurementTable]:
     """The user's own table of measurements."""
-    with closing(MeasurementTable.open(cache_folder() / "measurements.db")) as table:
+    with closing(MeasurementTable.open(default_folder() / "measurements.db")) as table:
         yield table

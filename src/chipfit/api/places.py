@@ -6,11 +6,6 @@ import os
 from pathlib import Path
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/chipfit`, or `~/.cache/chipfit`: what is known of this machine from one run to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipfit"
-
-
 def data_folder() -> Path:
     """`$XDG_DATA_HOME/chipfit`, or `~/.local/share/chipfit`: what the user made and would not want to lose."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "chipfit"

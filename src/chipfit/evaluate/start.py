@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from chipfit.search.assign import assign
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer, offer
 from chipfit.store.store import Store
+from chipfit.train.loop import on_threads
 
 FRONT = (0.1, 0.15, 0.22, 0.33, 0.45, 0.6, 0.8)
 """Shares of the untouched latency whose optima are timed: errors of the tables gather where they are exploited."""
@@ -135,7 +135,7 @@ def open_start(
         return damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
 
     # a device is timed by a process on a core of its own, for which this one mostly waits
-    with _core_to_spare(), ThreadPoolExecutor(1) as beside:
+    with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
         pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
         menu, profile = harm.result()
@@ -145,17 +145,6 @@ def open_start(
         pricings = [p.refined(graph, optima, one) for p, (one, _) in zip(pricings, timing.each, strict=True)]
         menu = menu.priced(_latency(pricings, timing))
     return Start(entry, offered, profile, tuple(pricings), menu, inputs)
-
-
-@contextmanager
-def _core_to_spare() -> Iterator[None]:
-    """One thread less for torch, so that it does not disturb what is timed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:

@@ -33,7 +33,7 @@ from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import TRAINED, Tuned, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
-from chipfit.store.arrays import ArrayFolder
+from chipfit.store.arrays import ArrayFolder, Arrays
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 
@@ -196,10 +196,12 @@ def _add_up(run: Run, starts: Sequence[Start]) -> None:
     start = starts[0]
     menu = hashlib.sha256(repr([(d.name, d.options) for d in start.menu.decisions]).encode()).hexdigest()[:12]
     name = f"additivity of {_profile_name(run, start.entry)} menu {menu}"
-    known = run.profiles.get(name) if run.profiles is not None else None
-    made = report_facts.write_additivity(run.store, start, run.settings.seed, known)
-    if known is None and run.profiles is not None:
-        run.profiles.put(name, made)
+
+    def found() -> Arrays:
+        predicted, true = start.additivity(np.random.default_rng(run.settings.seed), 40)
+        return {"predicted": predicted, "true": true}
+
+    report_facts.write_additivity(run.store, run.remembered(name, found))
 
 
 def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:

@@ -82,13 +82,8 @@ def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
 def _taught(run: Run, teacher: Entry, n_views: int) -> Views:
     """The teacher's answers, which are the same whatever the device: looked for in `profiles` first."""
     name = f"answers of {teacher.network.digest()} on {run.dataset.digest()}, {view_list(run.dataset, n_views)}"
-    known = run.profiles.get(name) if run.profiles is not None else None
-    if known is not None:
-        return from_arrays(known)
-    views = teach(build(teacher.network), run.dataset, n_views)
-    if run.profiles is not None:
-        run.profiles.put(name, to_arrays(views))
-    return views
+    made = run.remembered(name, lambda: to_arrays(teach(build(teacher.network), run.dataset, n_views)))
+    return from_arrays(made)
 
 
 @dataclass(frozen=True, slots=True)

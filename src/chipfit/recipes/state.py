@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
-from chipfit.store.arrays import ArrayFolder
+from chipfit.store.arrays import ArrayFolder, Arrays
 from chipfit.store.store import Store
 
 
@@ -34,6 +34,16 @@ class Run:
     progress: Progress
     phases: dict[str, float] = field(default_factory=dict)
     profiles: ArrayFolder | None = None
+
+    def remembered(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """What `profiles` holds under a name, else what is made now, kept there."""
+        known = self.profiles.get(name) if self.profiles is not None else None
+        if known is not None:
+            return known
+        made = make()
+        if self.profiles is not None:
+            self.profiles.put(name, made)
+        return made
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

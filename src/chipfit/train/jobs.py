@@ -25,7 +25,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.train.distill import from_arrays, to_arrays
-from chipfit.train.loop import Schedule, Views, train
+from chipfit.train.loop import Schedule, Views, on_threads, train
 
 RATES = (0.01, 0.03, 0.09)
 """Peak learning rates that a job tries on a short complete schedule before the long one."""
@@ -70,9 +70,7 @@ def run_jobs(
 ) -> list[Done]:
     """Trains every job, up to one a core at once, and returns them in order; `on_done` is called as each ends.
 
-    Each process computes on `threads` threads.
-
-    The data is written to a temporary folder once and read by every process.
+    Each process computes on `threads` threads. The data is written to a temporary folder once and read by all.
     """
     if not jobs:
         return []
@@ -179,20 +177,9 @@ def seconds_per_step(
     network: Network, dataset: Dataset, teacher: Views | None, *, threads: int = 1, batch: int = 128
 ) -> float:
     """Seconds that one training step takes on so many threads (median of 6 after 2)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     marks: list[float] = []
-    try:
-        schedule = Schedule(steps=8, peak=1e-3, batch=min(batch, len(dataset.train)))
-        rng = np.random.default_rng(0)
-        train(
-            build(network),
-            dataset,
-            schedule,
-            rng,
-            teacher=teacher,
-            on_step=lambda *_: marks.append(time.perf_counter()),
-        )
-    finally:
-        torch.set_num_threads(before)
+    schedule = Schedule(steps=8, peak=1e-3, batch=min(batch, len(dataset.train)))
+    rng, mark = np.random.default_rng(0), lambda *_: marks.append(time.perf_counter())
+    with on_threads(threads):
+        train(build(network), dataset, schedule, rng, teacher=teacher, on_step=mark)
     return float(np.median(np.diff(marks)[1:]))

@@ -8,7 +8,8 @@ the processor multiplies in it (AMX or AVX512-BF16); elsewhere it is more than t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,17 @@ def fast_bf16() -> bool:
 def pick_device() -> torch.device:
     """The accelerator where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """So many threads for torch within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def placed(net: nn.Module, device: torch.device) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -71,6 +72,11 @@ class Prediction:
     values: Floats
     low: Floats
     high: Floats
+
+
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's; 0 where one of them is constant."""
+    return float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0
 
 
 class Predictor(Protocol):

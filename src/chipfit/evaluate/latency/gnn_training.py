@@ -27,12 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from chipfit.core.errors import BadInput
-from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Predictor, Tables
+from chipfit.evaluate.latency.base import Few, Floats, Ints, Networks, Predictor, Tables, rank_correlation
 from chipfit.evaluate.latency.gnn import Network, Shape
+from chipfit.evaluate.latency.gp import softmax
 
 MARGIN = 0.1
 """Of the hinge loss, in units of the score."""
@@ -260,8 +260,8 @@ class Pretrained:
         part, y = graphs[torch.tensor(kept)], np.log(few.values[kept])
         scaled, (location, scale) = _unit(few.values[kept], faithful=self.model.faithful)
         network = deepcopy(self.network).train()
-        alike = np.array([_rank_correlation(source, y) for source in foretold[kept].T])
-        weight = np.eye(len(alike))[alike.argmax()] if self.model.faithful else _softmax(alike / TEMPERATURE)
+        alike = np.array([rank_correlation(source, y) for source in foretold[kept].T])
+        weight = np.eye(len(alike))[alike.argmax()] if self.model.faithful else softmax(alike / TEMPERATURE)
         start = torch.tensor(weight, dtype=torch.float32) @ network.device.weight[: len(alike)].detach()
         device = torch.nn.Parameter(start)
         values, lose = torch.tensor(scaled, dtype=torch.float32), hinge if self.model.faithful else graded
@@ -340,13 +340,3 @@ def _scores(network: Network, graphs: Graphs, device: Tensor) -> Floats:
     parts = [graphs[i : i + CHUNK] for i in range(0, len(graphs), CHUNK)]
     scores = [network(p.tokens, p.reads, device.expand(len(p), -1)) for p in parts]
     return np.asarray(torch.cat(scores).numpy(), np.float64)
-
-
-def _rank_correlation(a: Floats, b: Floats) -> float:
-    """Spearman's; 0 where one of them is constant."""
-    return float(spearmanr(a, b)[0]) if np.ptp(a) and np.ptp(b) else 0.0
-
-
-def _softmax(x: Floats) -> Floats:
-    powers = np.exp(x - x.max())
-    return np.asarray(powers / powers.sum())

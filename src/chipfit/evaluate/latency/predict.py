@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph
 from chipfit.evaluate.latency import encode
-from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor, Tables
+from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor, Tables, rank_correlation
 from chipfit.evaluate.latency.committee import FittedCommittee
 from chipfit.evaluate.latency.few_shot import FewShot
 from chipfit.evaluate.latency.interval import Calibrated
@@ -149,7 +148,7 @@ class FittedPredictor:
         for device, column in zip(self.table.devices, self.table.values[list(self.rows)].T, strict=True):
             known = ~np.isnan(column)
             if known.sum() >= 3:
-                rho, error = _rank_correlation(column[known], self.values[known], rng)
+                rho, error = _with_error(column[known], self.values[known], rng)
                 found.append(Source(device, rho, error, int(known.sum())))
         return tuple(sorted(found, key=lambda s: -s.spearman))
 
@@ -201,13 +200,7 @@ def read_predictor(path: Path) -> FittedPredictor:
     return FittedPredictor(told[0], table_of(arrays, str(path)), rows, values, told[1], told[2])
 
 
-def _rank_correlation(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """(Spearman, its bootstrap standard error); 0 where one is constant."""
+def _with_error(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """The rank correlation and its bootstrap standard error."""
     drawn = [rng.integers(0, len(a), len(a)) for _ in range(DRAWS)]
-    return _spearman(a, b), float(np.std([_spearman(a[i], b[i]) for i in drawn]))
-
-
-def _spearman(a: Floats, b: Floats) -> float:
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
+    return rank_correlation(a, b), float(np.std([rank_correlation(a[i], b[i]) for i in drawn]))
