@@ -24,10 +24,12 @@ class Memory:
 
 
 def calibrated(kind: type[Processor], folder: Path) -> Path:
-    """The folder, with a made-up scale, facts and roofline of such a device on this machine."""
+    """The folder, with made-up scales, facts and roofline of such a device on this machine."""
     with kind(timing_bytes, cache_dir=folder) as device:
         mark = device._mark
-    cache.keep(folder, mark, canary.VERSION, {"ladder_ms": [0.01 * 3**n for n in range(8)]})
+    families = [canary.Family(c, settled) for c in ("dense", "separable", "int8") for settled in (False, True)]
+    for key in (canary.VERSION, *(f"{canary.VERSION} {f.name}" for f in families)):
+        cache.keep(folder, mark, key, {"ladder_ms": [0.01 * 3**n for n in range(7)]})
     cache.keep(folder, mark, "facts", {"channel_block": {"32": 16, "8": 4}, "overhead_ms": 0.002})
     roof = {"macs_per_ms": 1e8, "macs8_per_ms": 3e8, "bytes_per_ms": 5e7, "launch_ms": 5e-4}
     cache.keep(folder, mark, "roofline", roof)

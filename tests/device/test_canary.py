@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
@@ -10,9 +12,23 @@ from chipfit.export.formats import timing_bytes
 
 
 def test_canaries_are_the_same_everywhere() -> None:
-    digests = [r.digest for r in canary.ladder(_write)]
-    assert [r.digest for r in canary.ladder(_write)] == digests
-    assert len(set(digests)) == len(digests) == 8
+    of = [canary.Family("dense"), canary.Family("separable"), canary.Family("int8")]
+    digests = [r.digest for f in of for r in canary.ladder(f, _write)]
+    assert [r.digest for f in of for r in canary.ladder(f, _write)] == digests
+    assert len(set(digests)) == len(digests) == 8 + 8 + 7
+    assert canary.ladder(canary.Family("dense", settled=True), _write) == canary.ladder(of[0], _write)
+
+
+def test_families_are_told_by_what_a_network_computes() -> None:
+    wide, point = canary.separable(16, 1, 7), canary.chain(16, 2, 7)
+    half = Graph(tuple(replace(o, bits=8) if o.name in ("conv1", "relu1") else o for o in point), point.output)
+    less = Graph(tuple(replace(o, bits=8) if o.name == "relu1" else o for o in point), point.output)
+    found = {
+        how: [canary.family(g, how).name for g in (point, wide, canary.chain(16, 2, 7, bits=8), half, less)]
+        for how in get_args(canary.Int8)
+    }
+    assert found["settled"] == ["dense", "separable", "dense settled", "dense settled", "dense settled"]
+    assert found["int8 canaries"] == ["dense", "separable", "int8", "int8", "dense"]
 
 
 def _write(graph: Graph) -> bytes:
@@ -32,9 +48,14 @@ def test_calibration_recovers_the_scale_under_a_clock_that_drifts() -> None:
         speed = 1.0 + 0.1 * np.sin(next(clock))  # 10 % up and down: ratios of adjacent runs do not see it
         return true[upper] / true[lower], true[upper] * speed
 
-    found = np.array(canary.calibrate(pair))
+    found = np.array(canary.calibrate(8, pair))
     np.testing.assert_allclose(found[1:] / found[:-1], 3.0)
     np.testing.assert_allclose(found, true, rtol=0.11)
+
+
+def test_another_family_is_held_against_the_scale_at_its_home() -> None:
+    found = canary.calibrate(7, lambda upper, lower: (3.0, 1.0), lambda rung: 10.0 * rung)
+    np.testing.assert_allclose(found, [40.0 * 3.0 ** (n - canary.HOME) for n in range(7)])
 
 
 def test_one_bad_block_does_not_bend_the_scale() -> None:
@@ -45,7 +66,7 @@ def test_one_bad_block_does_not_bend_the_scale() -> None:
         bad = 2.0 if next(calls) % 11 == 0 else 1.0
         return bad * true[upper] / true[lower], bad * true[upper]
 
-    np.testing.assert_allclose(canary.calibrate(pair), true)
+    np.testing.assert_allclose(canary.calibrate(8, pair), true)
 
 
 def test_a_slow_machine_leaves_the_upper_rungs_out() -> None:
@@ -56,5 +77,5 @@ def test_a_slow_machine_leaves_the_upper_rungs_out() -> None:
         asked.append(upper)
         return true[upper] / true[lower], true[upper]
 
-    np.testing.assert_allclose(canary.calibrate(pair), true[:4])
+    np.testing.assert_allclose(canary.calibrate(8, pair), true[:4])
     assert asked.count(3) == 1, "a rung that is too slow is timed once"

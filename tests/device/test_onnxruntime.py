@@ -46,7 +46,7 @@ def test_a_measurement_says_all_of_itself(device: OnnxRuntime, small: Small) -> 
     assert m.metric == "latency_ms"
     assert m.value > 0
     assert m.provenance == "measured"
-    assert m.protocol == "canary-v4 quick"
+    assert m.protocol == "canary-v5 quick"
     assert 2 <= m.n <= 4
     assert m.where == device.facts().fingerprint
     assert m.spread >= 0.01 * m.value
@@ -91,13 +91,13 @@ def test_a_worker_that_is_killed_in_the_middle_costs_one_block(
 ) -> None:
     real, calls = OnnxRuntime._pairs, 0
 
-    def pairs(self: OnnxRuntime, *args: Any) -> Any:
+    def pairs(self: OnnxRuntime, *args: Any, **how: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 4:
             assert self._child.pid is not None
             os.kill(self._child.pid, signal.SIGKILL)
-        return real(self, *args)
+        return real(self, *args, **how)
 
     monkeypatch.setattr(OnnxRuntime, "_pairs", pairs)
     first = device._child.start()["pid"]
@@ -202,7 +202,7 @@ def test_facts_are_probed_once(tmp_path: Path, calibrated: Path, monkeypatch: py
         return Probe({32: 16, 8: 8}, 0.003, {32: {16: 1.0}})
 
     monkeypatch.setattr(module, "probe", probe)
-    monkeypatch.setattr(module.canary, "calibrate", lambda pair: (0.01, 0.03, 0.1))
+    monkeypatch.setattr(module.canary, "calibrate", lambda *_: (0.01, 0.03, 0.1))
     facts = []
     for _ in range(2):
         with OnnxRuntime(timing_bytes, cache_dir=tmp_path) as device:
@@ -225,3 +225,12 @@ def test_a_real_probe(tmp_path: Path) -> None:
     assert set(facts.channel_block.values()) <= {4, 8, 16}
     assert 0 < facts.overhead_ms < ladder[2]
     assert facts.runtime == f"onnxruntime {onnxruntime.__version__}"
+
+
+def test_a_decision_takes_as_many_blocks_as_it_needs(device: OnnxRuntime, small: Small) -> None:
+    a = small(16, 2, 14)
+    (sure,) = device.measure([a], "final")
+    (far,) = device.decide([a], 100 * sure.value)
+    assert far.n < sure.n
+    assert far.protocol == sure.protocol
+    assert far.value == pytest.approx(sure.value, rel=0.2)

@@ -65,7 +65,7 @@ def test_float_outputs_are_close_to_the_reference_kernels(micro: TfliteMicro, sm
 def test_a_measurement_is_a_simulated_class_with_true_memory(micro: TfliteMicro, small: Small) -> None:
     narrow, wide = micro.measure([small(c, 2, 14, 8, "tflite") for c in (8, 32)], "quick")
     assert wide.provenance == "simulated"
-    assert wide.protocol == "canary-v4 quick, reference kernels on this processor"
+    assert wide.protocol == "canary-v5 quick, reference kernels on this processor"
     # in float32 the ends hold 4 times the int8 activations, and the widest moment is at an end
     assert wide.details["peak_memory_mb"] - narrow.details["peak_memory_mb"] == pytest.approx(
         (32 - 8) * 14 * 14 * 5 / 1e6, rel=0.1

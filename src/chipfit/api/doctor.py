@@ -122,7 +122,8 @@ def _timing(name: str) -> Iterable[Finding]:
     except ChipfitError as e:
         yield Finding("timing", f"failed: {e}", False, "install the runtime's package (again)")
         return
-    yield Finding("device", f"{facts.fingerprint}; channels in blocks of {_blocks(facts)}")
+    clock = f"; timed by {facts.clock}" if facts.clock else ""
+    yield Finding("device", f"{facts.fingerprint}; channels in blocks of {_blocks(facts)}{clock}")
     overhead = facts.overhead_ms
     noise = float(np.std(ms, ddof=1) / np.mean(ms))
     yield Finding(

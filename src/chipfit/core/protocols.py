@@ -59,6 +59,15 @@ class Comparing(Protocol):
 
 
 @runtime_checkable
+class Deciding(Protocol):
+    """A device that measures no longer than a decision takes, and as long as it takes."""
+
+    def decide(self, artifacts: Sequence[Artifact], limit_ms: float) -> list[Measurement]:
+        """Final latencies: less sure far from the limit, surer near to it, until the side is clear."""
+        ...
+
+
+@runtime_checkable
 class Foretelling(Protocol):
     """A device that is not here: its latencies are foretold, of whole networks like those that were timed on it only.
 

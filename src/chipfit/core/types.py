@@ -195,7 +195,8 @@ class DeviceFacts:
 
     `channel_block` maps bits to the step at which wider layers begin to cost more: widths off it are not offered.
     `reduce_range` is true where int8 kernels saturate (x86 without VNNI), so that weights use 7 bits. `bits` are the
-    precisions that it computes in.
+    precisions that it computes in. `clock` is what samples are taken with: "cycles", "CPU time" or "wall time", and ""
+    where nothing is timed.
     """
 
     name: str
@@ -206,6 +207,7 @@ class DeviceFacts:
     overhead_ms: float
     runtime: str = ""
     bits: tuple[int, ...] = (32, 8)
+    clock: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 A clock that drifts by 20-30 % between minutes is no unit; the time of a fixed network at the same moment is. A canary
 must be of the target's own size: after a target that fills the cache a small one runs slow, which would make the
 target look fast. So there is a ladder, each rung about three times the one below, and each target takes the nearest.
+It must be of the target's own make, too: what slows a machine down for minutes slows depth-wise convolutions, or
+int8 kernels, by other factors than dense ones. So there is a ladder for each family of networks (`family`).
 
 [measured] Sapphire Rapids, both cores busy with niced training, 10 processes one after another, 8 blocks of 40 ms:
 the median wall time of one network moves by 0.7-2.7 % between processes (sd), its ratio to the canary by 0.1-0.7 %.
@@ -13,12 +15,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from chipfit.core.graph import Attr, Graph, op
 
-VERSION = "canary-v4"
+VERSION = "canary-v5"
 """Changes whenever a rung does: times of different versions are not of one scale."""
 
 Write = Callable[[Graph, str], bytes]
@@ -27,11 +30,22 @@ Write = Callable[[Graph, str], bytes]
 
 def chain(channels: int, depth: int, size: int, bits: int = 32, kernel: int = 3) -> Graph:
     """`depth` convolutions channels -> channels with ReLU on (channels, size, size), in `bits`."""
+    return _convolutions(channels, size, [(kernel, 1)] * depth, bits)
+
+
+def separable(channels: int, depth: int, size: int) -> Graph:
+    """`depth` times a depth-wise 3x3 and a 1x1 convolution, each with ReLU, on (channels, size, size), in float."""
+    return _convolutions(channels, size, [(3, channels), (1, 1)] * depth, 32)
+
+
+def _convolutions(channels: int, size: int, layers: Sequence[tuple[int, int]], bits: int) -> Graph:
+    """A chain of convolutions with ReLU, each as (kernel, groups)."""
     shape, one = (channels, size, size), (1, 1)
-    window: dict[str, Attr] = {"kernel": (kernel,) * 2, "padding": (kernel // 2,) * 2, "stride": one, "dilation": one}
     ops = [op("x", "input", (), shape)]
-    for n in range(depth):
-        ops.append(op(f"conv{n}", "conv", (ops[-1].name,), shape, f"conv{n}", bits, **window, groups=1, bias=1))
+    for n, (kernel, groups) in enumerate(layers):
+        window: dict[str, Attr] = {"kernel": (kernel,) * 2, "padding": (kernel // 2,) * 2, "stride": one}
+        window |= {"dilation": one, "groups": groups, "bias": 1}
+        ops.append(op(f"conv{n}", "conv", (ops[-1].name,), shape, f"conv{n}", bits, **window))
         ops.append(op(f"relu{n}", "relu", (ops[-1].name,), shape, bits=bits))
     return Graph(tuple(ops), ops[-1].name)
 
@@ -57,16 +71,63 @@ class Rung:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Networks that are timed against the same `canaries` in the same way: run by run, or settled (`worker`)."""
+
+    canaries: Literal["dense", "separable", "int8"]
+    settled: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the cache knows it."""
+        return f"{self.canaries} settled" if self.settled else self.canaries
+
+
+BASE = Family("dense")
+"""The family whose canary at `HOME` sets the scale of all."""
+
+Int8 = Literal["settled", "int8 canaries"]
+"""How a device's int8 networks are timed: settled against float canaries, or run by run against int8 ones."""
+
+
+def family(graph: Graph, int8: Int8) -> Family:
+    """The family of a network on a device that times int8 like that.
+
+    With canaries of int8 those with most of their multiply-accumulates in it count as int8, the others as float.
+    """
+    convs = [o for o in graph if o.kind == "conv"]
+    canaries: Literal["dense", "separable"] = "separable" if any(o["groups"] > 1 for o in convs) else "dense"
+    low = [o for o in graph if o.bits == 8]
+    if not low:
+        return Family(canaries)
+    if int8 == "settled":
+        return Family(canaries, settled=True)
+    return Family("int8" if 2 * sum(map(graph.macs, low)) >= graph.total_macs else canaries)
+
+
 # Times on the machine above: 7 us, 18 us, 54 us, 170 us, .5 ms, 1.7 ms, 5.5 ms, 18 ms.
-_RUNGS = ((16, 1, 7), (16, 2, 14), (16, 2, 28), (32, 2, 28), (32, 6, 28), (64, 6, 28), (64, 20, 28), (64, 16, 56))
+_DENSE = ((16, 1, 7), (16, 2, 14), (16, 2, 28), (32, 2, 28), (32, 6, 28), (64, 6, 28), (64, 20, 28), (64, 16, 56))
+# 8 us, 14 us, 38 us, 90 us, .3 ms, 1 ms, 3 ms, 12 ms.
+_SEPARABLE = (
+    (32, 2, 7), (64, 4, 5), (64, 8, 7), (64, 12, 10), (64, 12, 20), (128, 12, 20), (128, 20, 28), (128, 20, 56),
+)  # fmt: skip
+# On LiteRT 3 us, 16 us, 58 us, 170 us, .5 ms, 2 ms, 10 ms.
+_INT8 = ((16, 1, 7), (16, 2, 14), (16, 2, 28), (32, 6, 28), (64, 16, 28), (128, 16, 28), (128, 20, 56))
 
 HOME = 4
-"""The rung whose own time sets the scale."""
+"""The rung of `BASE` whose own time sets the scale, and that of any other family which is held against it."""
 
 
-def ladder(write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
-    """All rungs, lightest first, written by `write`."""
-    data = [write(chain(*r)) for r in _RUNGS]
+def ladder(of: Family, write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
+    """All rungs of a family, lightest first, written by `write`."""
+    if of.canaries == "separable":
+        graphs = [separable(*r) for r in _SEPARABLE]
+    elif of.canaries == "int8":
+        graphs = [chain(*r, bits=8) for r in _INT8]
+    else:
+        graphs = [chain(*r) for r in _DENSE]
+    data = [write(g) for g in graphs]
     return tuple(Rung(d, hashlib.sha256(d).hexdigest()[:16]) for d in data)
 
 
@@ -86,14 +147,15 @@ TOO_SLOW_MS = 60.0
 """Rungs above this are left out: calibrating them would take too long on a slow machine."""
 
 
-def calibrate(pair: Pair, rounds: int = 8) -> tuple[float, ...]:
-    """Milliseconds of each rung, lightest first: one scale, made of ratios between neighbours.
+def calibrate(
+    count: int, pair: Pair, home_ms: Callable[[int], float] | None = None, rounds: int = 8
+) -> tuple[float, ...]:
+    """Milliseconds of `count` rungs, lightest first: one scale, made of ratios between neighbours.
 
     Absolute times of different rungs would be of different moments; so only the `HOME` rung's own time counts (the
-    median over all its blocks), and every other is reached by ratios of adjacent runs. Rounds go over all
-    neighbours, so that each pair has seen the whole sitting.
+    median over all its blocks, or `home_ms(rung)` where another scale tells it), and every other is reached by ratios
+    of adjacent runs. Rounds go over all neighbours, so that each pair has seen the whole sitting.
     """
-    count = len(_RUNGS)
     ratios: list[list[float]] = [[] for _ in range(count)]
     times: list[list[float]] = [[] for _ in range(count)]
     for _ in range(rounds):
@@ -106,5 +168,5 @@ def calibrate(pair: Pair, rounds: int = 8) -> tuple[float, ...]:
                 break
     up = np.concatenate([[0.0], np.cumsum([np.log(np.median(r)) for r in ratios[1:] if r])])
     home = min(HOME, len(up) - 1)
-    scale = np.exp(up - up[home]) * float(np.median(times[home]))
+    scale = np.exp(up - up[home]) * (float(np.median(times[home])) if home_ms is None else home_ms(home))
     return tuple(float(s) for s in scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chipfit.device.canary import Int8
 from chipfit.device.processor import Processor
 
 
@@ -11,6 +12,7 @@ class LiteRt(Processor):
     name = "litert"
     format = "tflite"
     saturates = False
+    int8: Int8 = "int8 canaries"
 
 
 class LiteRtBuiltin(Processor):
@@ -19,3 +21,4 @@ class LiteRtBuiltin(Processor):
     name = "litert-builtin"
     format = "tflite"
     saturates = False
+    int8: Int8 = "int8 canaries"

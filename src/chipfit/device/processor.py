@@ -6,7 +6,8 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from chipfit.core.graph import Graph
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device import cache, canary, roofline
-from chipfit.device.canary import Rung, Write
+from chipfit.device.canary import BASE, Family, Int8, Rung, Write
 from chipfit.device.child import Child, DeviceFailed
 from chipfit.device.facts import cpu, probe
 from chipfit.device.protocol import (
@@ -25,6 +26,7 @@ from chipfit.device.protocol import (
     PAIRS,
     ROUND_S,
     Block,
+    decided,
     error,
     failed,
     latency,
@@ -40,8 +42,15 @@ PROFILE_RUNS, PROFILE_S = 200, 10.0
 QUICK_BATCH = 32
 """Files that are timed quickly by turns: fewer than the worker keeps loaded."""
 
+ROUNDS, LINKS = 4, 8
+"""Of the calibration of a family other than the base, and blocks that hold its scale against that one's."""
+
 SLOW_NS = 1e9
 """A network slower than this gets three pairs a block, or a block would outlast its time."""
+
+
+Done = Callable[[Sequence[Block]], bool]
+"""Whether a measurement needs no further block."""
 
 
 class Processor:
@@ -67,6 +76,12 @@ class Processor:
     """Precisions that the runtime computes in."""
     saturates: bool = True
     """True where int8 kernels add products in 16 bits on x86 without VNNI."""
+    int8: Int8 = "settled"
+    """How int8 networks are timed.
+
+    [measured] Spread of an int8 ResNet8 over processes, settled against float canaries and run by run against int8
+    ones: ONNX Runtime .43 and .35 %, OpenVINO 1.05 and 2.1 %, LiteRT 2.9 and .24 % (two speeds, for minutes each).
+    """
 
     def __init__(
         self,
@@ -83,11 +98,11 @@ class Processor:
         self._folder = cache_dir or cache.default_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
-        self._scale: tuple[float, ...] = ()
-        self._canaries: tuple[Rung, ...] = ()
+        self._scales: dict[Family, tuple[float, ...]] = {}
+        self._canaries: dict[Family, tuple[Rung, ...]] = {}
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
-        self._settling: set[str] = set()
+        self._families: dict[str, Family] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +149,7 @@ class Processor:
             overhead_ms=float(data["overhead_ms"]),
             runtime=self.runtime,
             bits=self.bits,
+            clock=str(self._child.start()["clock"]),
         )
 
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
@@ -144,11 +160,18 @@ class Processor:
         that is refused, crashes, hangs or gives an output that is not finite has value nan and the protocol
         "failed: <reason>".
         """
+        return self._latencies(artifacts, fidelity, partial(settled, fidelity=fidelity))
+
+    def decide(self, artifacts: Sequence[Artifact], limit_ms: float) -> list[Measurement]:
+        """Final latencies, each measured until it is clear on which side of the limit it lies."""
+        return self._latencies(artifacts, "final", partial(decided, limit_ms=limit_ms))
+
+    def _latencies(self, artifacts: Sequence[Artifact], fidelity: Fidelity, done: Done) -> list[Measurement]:
         if not artifacts:
             return []
         where, load = self.fingerprint, _demand()
         self._note((a.digest, a.graph) for a in artifacts)
-        taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity)
+        taken, reasons = self._sitting({a.digest: a.data for a in artifacts}, fidelity, done)
         found = {digest: latency(blocks, fidelity, where, load) for digest, blocks in taken.items()}
         found |= {digest: failed(reason, where) for digest, reason in reasons.items()}
         return [found[a.digest] for a in artifacts]
@@ -163,11 +186,13 @@ class Processor:
         """
         blocks: list[Block] = []
         self._note((x.digest, x.graph) for x in (a, b))
+        settle = any(self._family(x.digest).settled for x in (a, b))
         while not settled(blocks, "final"):
             start = time.monotonic()
             for x in (a, b):
                 self._load(x.digest, x.data)
-            blocks.append(self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0))
+            block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=settle)
+            blocks.append(block)
             _wait(start)
         value = float(np.median([x.ratio for x in blocks]))
         where = self._mark
@@ -218,7 +243,9 @@ class Processor:
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
         return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
 
-    def _sitting(self, files: Mapping[str, bytes], fidelity: Fidelity) -> tuple[dict[str, list[Block]], dict[str, str]]:
+    def _sitting(
+        self, files: Mapping[str, bytes], fidelity: Fidelity, done: Done
+    ) -> tuple[dict[str, list[Block]], dict[str, str]]:
         """Blocks by digest, and the reasons of those that failed; every round takes one block of each in turn."""
         blocks: dict[str, list[Block]] = {}
         reasons: dict[str, str] = {}
@@ -234,7 +261,7 @@ class Processor:
                         blocks.setdefault(digest, []).append(self._insist(digest, files[digest], fidelity))
                     except DeviceFailed as e:
                         reasons[digest] = str(e)
-                left = [d for d in left if d not in reasons and not settled(blocks[d], fidelity)]
+                left = [d for d in left if d not in reasons and not done(blocks[d])]
                 if left and fidelity == "final":
                     _wait(start)
         return {d: b for d, b in blocks.items() if d not in reasons}, reasons
@@ -249,8 +276,8 @@ class Processor:
             return self._block(digest, data, fidelity)
 
     def _block(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
-        """One block of a target against the canary of its size."""
-        scale = self._ladder()
+        """One block of a target against the canary of its family and size."""
+        scale = self._ladder(self._family(digest))
         self._load(digest, data)
         if digest not in self._rungs:
             # One run's own time drifts with the clock; three pairs tell the size well enough for the same rung to be
@@ -261,24 +288,30 @@ class Processor:
         return self._against(digest, self._rungs[digest], BLOCK_S[fidelity], PAIRS[fidelity])
 
     def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
-        """One block against a given rung."""
-        r = self._rung_files()[rung]
+        """One block against a given rung of the target's family."""
+        family = self._family(digest)
+        r = self._rung_files(family)[rung]
         self._load(r.digest, r.data, pinned=True)
-        return self._pairs(digest, r.digest, seconds, pairs, rung, self._ladder()[rung])
+        reference_ms = self._ladder(family)[rung]
+        return self._pairs(digest, r.digest, seconds, pairs, rung, reference_ms, settle=family.settled)
 
-    def _pairs(self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float) -> Block:
+    def _pairs(
+        self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float, *, settle: bool
+    ) -> Block:
         least = pairs if self._ns[target] < SLOW_NS else min(pairs, 3)
-        settle = not self._settling.isdisjoint((target, against))
         head = {
             "verb": "time", "target": target, "canary": against, "seconds": seconds, "pairs": least, "settle": settle,
         }  # fmt: skip
         _, blobs = self._child.ask(head, timeout_s=self.timeout_s)
-        first, second = (np.frombuffer(b, np.float64) for b in blobs)
-        return Block(second, first, rung, reference_ms)
+        first, second, singles = (np.frombuffer(b, np.float64) for b in blobs)
+        return Block(second, first, singles, rung, reference_ms)
 
     def _note(self, files: Iterable[tuple[str, Graph]]) -> None:
-        """Remembers which files compute in int8: their kernels feel what ran before them, and must settle."""
-        self._settling |= {digest for digest, graph in files if any(o.bits == 8 for o in graph)}
+        """Remembers the families of files."""
+        self._families |= {digest: canary.family(graph, self.int8) for digest, graph in files}
+
+    def _family(self, digest: str) -> Family:
+        return self._families.get(digest, BASE)
 
     def _load(self, digest: str, data: bytes, pinned: bool = False) -> None:
         """Has the worker load a file, unless it holds it already."""
@@ -289,35 +322,47 @@ class Processor:
             self._child.loaded.add(digest)
             self._ns[digest] = float(reply["ns"])
 
-    def _ladder(self) -> tuple[float, ...]:
-        """Milliseconds of the canaries: from the cache, else calibrated now (a few seconds, once)."""
-        if not self._scale:
-            data: Any = cache.recall(self._folder, self._mark, canary.VERSION)
+    def _ladder(self, of: Family = BASE) -> tuple[float, ...]:
+        """Milliseconds of a family's canaries: from the cache, else calibrated now (a few seconds, once)."""
+        if of not in self._scales:
+            key = canary.VERSION if of == BASE else f"{canary.VERSION} {of.name}"
+            data: Any = cache.recall(self._folder, self._mark, key)
             if data is None:
-                made = canary.calibrate(self._rung_pair)
-                data = cache.keep(self._folder, self._mark, canary.VERSION, {"ladder_ms": made})
-            self._scale = tuple(float(ms) for ms in data["ladder_ms"])
-        return self._scale
+                data = cache.keep(self._folder, self._mark, key, {"ladder_ms": self._calibrated(of)})
+            self._scales[of] = tuple(float(ms) for ms in data["ladder_ms"])
+        return self._scales[of]
 
-    def _rung_files(self) -> tuple[Rung, ...]:
-        """The canaries in this device's format, written when they are first needed."""
-        if not self._canaries:
-            self._canaries = canary.ladder(lambda graph: self._write(graph, self.format))
-        return self._canaries
+    def _calibrated(self, of: Family) -> tuple[float, ...]:
+        rungs = self._rung_files(of)
 
-    def _rung_pair(self, upper: int, lower: int) -> tuple[float, float]:
-        """(ratio, ms of the upper) of two rungs in one block, for calibration."""
-        a, b = self._rung_files()[upper], self._rung_files()[lower]
-        for rung in (a, b):
-            self._load(rung.digest, rung.data, pinned=True)
-        block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], lower, 1.0)
-        return block.ratio, float(np.median(block.target)) / 1e6
+        def against(a: Rung, b: Rung) -> Block:
+            for rung in (a, b):
+                self._load(rung.digest, rung.data, pinned=True)
+            return self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=of.settled)
+
+        def pair(upper: int, lower: int) -> tuple[float, float]:
+            block = against(rungs[upper], rungs[lower])
+            return block.ratio, float(np.median(block.target)) / 1e6
+
+        def home_ms(rung: int) -> float:
+            scale = self._ladder()
+            base = min(canary.HOME, len(scale) - 1)
+            block = [against(rungs[rung], self._rung_files(BASE)[base]).ratio for _ in range(LINKS)]
+            return float(np.median(block)) * scale[base]
+
+        return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
+
+    def _rung_files(self, of: Family) -> tuple[Rung, ...]:
+        """The canaries of a family in this device's format, written when they are first needed."""
+        if of not in self._canaries:
+            self._canaries[of] = canary.ladder(of, lambda graph: self._write(graph, self.format))
+        return self._canaries[of]
 
     def _quick_ms(self, graphs: Sequence[Graph]) -> list[float]:
         """Ms of each graph; equal ones are timed once."""
         files = {g.key: self._write(g, self.format) for g in graphs}
         self._note((g.key, g) for g in graphs)
-        taken, reasons = self._sitting(files, "quick")
+        taken, reasons = self._sitting(files, "quick", partial(settled, fidelity="quick"))
         if reasons:
             raise DeviceFailed(f"a probe could not be timed: {next(iter(reasons.values()))}")
         return [float(np.median([b.ms for b in taken[g.key]])) for g in graphs]

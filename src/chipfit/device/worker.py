@@ -16,13 +16,15 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
+from chipfit.device.cycles import CounterLost, counter
 from chipfit.device.engines.engine import Engine, Estimator, Session
 from chipfit.device.wire import Blob, Header, receive, send
 
@@ -35,12 +37,13 @@ WARM_UP_NS = 2_000_000_000
 SAMPLE_NS = 60_000
 """A sample shorter than this is made of several runs, so that reading the clock does not count."""
 
-SETTLE_NS = 200_000
-"""A network that is to settle runs untimed for so long before each of its samples.
+SETTLE_NS = 800_000
+"""A network that is to settle runs untimed for so long each time its turn comes, and timed for as long.
 
-What ran before leaves its mark: caches, and on x86 units that sleep while others work. [measured] Sapphire Rapids, an
-int8 ResNet20 of .10 ms on OpenVINO (AMX) by turns with float canaries of .07, .19 and .5 ms: .111, .131 and .145 ms
-without untimed runs, .117, .109 and .105 ms after 200 us of them, .112, .107 and .103 ms after 400.
+What ran before leaves its mark for longer than a run: caches, and on x86 units and clock rates that follow the kernels
+in use. [measured] Sapphire Rapids, OpenVINO (AMX), three int8 networks that take 34, 38 and 121 us in a loop of their
+own, against float canaries of 11, 25, 63, 175 and 470 us: run by run up to 30 % more, by the rung; after 200 us, 32 to
+40 us for the first; after 800 us 34 to 37 us, 38 to 41, 117 to 132, nearest canary 34.1, 38.4 and 117.
 """
 
 BURST_NS = 200_000_000
@@ -73,10 +76,18 @@ class Worker:
         _scheduled(False)
         # A run that is pre-empted takes its slice of wall time with it: without real-time priority two networks of
         # 4 ms on a busy core were measured with 50 % spread by wall and 1.4 % by CPU time. CPU time counts this
-        # thread only, and some systems count it in steps of 16 ms.
+        # thread only, and some systems count it in steps of 16 ms. Cycles of this thread leave out the system, too.
         self.fine = time.get_clock_info("thread_time").resolution <= 1e-6
-        self.clock_name = "wall" if self.real_time or threads > 1 or not self.fine else "cpu"
-        self.clock = time.perf_counter_ns if self.clock_name == "wall" else time.thread_time_ns
+        self.cycles = counter() if threads == 1 and self.fine else None
+        by_wall = self.real_time or threads > 1 or not self.fine
+        self.clock_name = "cycles" if self.cycles else "wall time" if by_wall else "CPU time"
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """What samples are taken with: the surest that there is."""
+        if self.cycles:
+            return self.cycles
+        return time.perf_counter_ns if self.clock_name == "wall time" else time.thread_time_ns
 
     def hello(self) -> Header:
         """What the parent should know of this process."""
@@ -123,36 +134,55 @@ class Worker:
     def time(self, target: str, canary: str, seconds: float, pairs: int, settle: bool) -> tuple[Header, list[Blob]]:
         """One block: canary and target by turns, for `seconds` and at least `pairs` pairs.
 
-        With `settle` each runs untimed before every sample. Returns the ns per run of both, two float64 arrays of one
-        length. The first pair is thrown away: it finds the caches as another network left them.
+        With `settle` each runs untimed when its turn comes, then timed for a while, and the median of that counts.
+        Returns the ns per run of both, two float64 arrays of one length, and those of the target's single samples. The
+        first pair is thrown away: it finds the caches as another network left them.
         """
         a, b = self._session(canary), self._session(target)
-        times: list[tuple[int, int]] = []
-        repeats = [max(1, round(SAMPLE_NS / s.ns)) if s.ns < SAMPLE_NS / 2 else 1 for s in (a, b)]
-        untimed = [math.ceil(SETTLE_NS / s.ns) if settle else 0 for s in (a, b)]
-        (settle_a, settle_b), (first, second), clock = map(range, untimed), map(range, repeats), self.clock
-        step_a, step_b = a.session.step, b.session.step
+        try:
+            return {}, [c.tobytes() for c in self._block(a, b, seconds, pairs, settle)]
+        except CounterLost:
+            self.cycles, self.clock_name = None, "CPU time"
+            return {}, [c.tobytes() for c in self._block(a, b, seconds, pairs, settle)]
+
+    def _block(self, a: Loaded, b: Loaded, seconds: float, pairs: int, settle: bool) -> list[NDArray[np.float64]]:
+        take_a, take_b = self._turn(a, settle), self._turn(b, settle)
+        turns: list[tuple[list[float], list[float]]] = []
+        count, cpu_ns = self.clock(), time.thread_time_ns()
         end = time.perf_counter_ns() + round(1e9 * seconds)
-        while len(times) <= pairs or time.perf_counter_ns() < end:
+        while len(turns) <= pairs or time.perf_counter_ns() < end:
             with self._burst(a.ns + b.ns):
                 stop = min(end, time.perf_counter_ns() + BURST_NS)
                 while True:
-                    for _ in settle_a:
-                        step_a()
-                    start = clock()
-                    for _ in first:
-                        step_a()
-                    first_ns = clock() - start
-                    for _ in settle_b:
-                        step_b()
-                    start = clock()
-                    for _ in second:
-                        step_b()
-                    times.append((first_ns, clock() - start))
+                    turns.append((take_a(), take_b()))
                     if time.perf_counter_ns() >= stop:
                         break
-        columns = np.array(times[1:], np.float64).T / np.array(repeats)[:, None]
-        return {}, [np.ascontiguousarray(c).tobytes() for c in columns]
+        unit_ns = (time.thread_time_ns() - cpu_ns) / (self.clock() - count) if self.cycles else 1.0
+        columns = [np.array([np.median(turn[side]) for turn in turns[1:]]) for side in (0, 1)]
+        singles = np.concatenate([samples for _, samples in turns[1:]])
+        return [unit_ns * c for c in (*columns, singles)]
+
+    def _turn(self, loaded: Loaded, settle: bool) -> Callable[[], list[float]]:
+        """What takes the ns per run of one network, once or for a while."""
+        step, clock = loaded.session.step, self.clock
+        repeats = max(1, round(SAMPLE_NS / loaded.ns)) if loaded.ns < SAMPLE_NS / 2 else 1
+        again, before = range(repeats), range(math.ceil(SETTLE_NS / loaded.ns))
+
+        def once() -> list[float]:
+            start = clock()
+            for _ in again:
+                step()
+            return [(clock() - start) / repeats]
+
+        def settled() -> list[float]:
+            for _ in before:
+                step()
+            until, found = time.perf_counter_ns() + SETTLE_NS, once()
+            while time.perf_counter_ns() < until:
+                found += once()
+            return found
+
+        return settled if settle else once
 
     @contextmanager
     def _burst(self, pair_ns: float) -> Iterator[None]:

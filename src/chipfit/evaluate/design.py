@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Graph
-from chipfit.core.types import Fidelity, Limit
+from chipfit.core.types import Limit
 from chipfit.evaluate.timing import Timing
 from chipfit.space import edits as on_graph
-from chipfit.space.menu import Assignment, Menu
+from chipfit.space.menu import Assignment, Menu, Term
 
 ROUNDS = 9
 """Solves and timings at most until a design holds its latency limit."""
@@ -72,7 +72,7 @@ def fitted(
             if not tried:
                 raise
             break
-        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift)
+        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
             scale *= 0.98
             continue
@@ -94,7 +94,7 @@ def fitted(
     return min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
 
 
-def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float) -> Design:
+def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float, limit_ms: float) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
     Foretold is what the tables say, times how far off they were for the design before: neighbours err alike.
@@ -102,12 +102,13 @@ def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: flo
     quick = timed(menu, graph, a, timing)
     foretold = drift * quick.predicted_ms
     doubtful = not abs(quick.measured_ms - foretold) <= DOUBT * foretold  # also where it is nan
-    return timed(menu, graph, a, timing, "final") if doubtful else quick
+    return timed(menu, graph, a, timing, limit_ms) if doubtful else quick
 
 
-def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, fidelity: Fidelity = "quick") -> Design:
-    """One assignment, predicted and measured."""
-    (m,) = timing.graphs([on_graph.apply(graph, menu.edits(a))], fidelity)
+def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, limit_ms: float | None = None) -> Design:
+    """One assignment, predicted and measured: quickly, or until it is clear on which side of a limit it lies."""
+    edited = on_graph.apply(graph, menu.edits(a))
+    m = timing.graphs([edited], "quick")[0] if limit_ms is None else timing.decided(edited, limit_ms)
     return Design(a, menu.total("latency_ms", a), m.bound)
 
 
@@ -124,6 +125,13 @@ def thrifty(menu: Menu) -> Menu:
         if t.metric == "latency_ms"
     ]
     return menu.priced([*own, *trace])
+
+
+def lost_work(menu: Menu, nats: float) -> list[Term]:
+    """Terms of damage for the share of multiply-accumulates that goes: `nats` where all go."""
+    whole = menu.total("macs", menu.as_is)
+    first = [(t, t.table[(0,) * t.table.ndim]) for t in menu.terms if t.metric == "macs"]
+    return [replace(t, metric="damage", table=nats * (as_is - t.table) / whole) for t, as_is in first]
 
 
 def slower_in_int8(menu: Menu, a: Assignment) -> list[tuple[int, float]]:

@@ -59,6 +59,9 @@ class JointTiming(Timing):
         found = [t.graphs(graphs, fidelity) for t in self.timings]
         return [self._joined(of) for of in zip(*found, strict=True)]
 
+    def decided(self, graph: Graph, limit_ms: float) -> Measurement:
+        return self._joined([t.decided(graph, limit_ms / f) for t, f in zip(self.timings, self.factors, strict=True)])
+
     def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
         parts = [unbundled(a) for a in artifacts]
         found = [t.artifacts([p[t.device.format] for p in parts], fidelity, sitting=sitting) for t in self.timings]

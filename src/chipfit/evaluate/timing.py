@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from chipfit.core.graph import Graph, Network
-from chipfit.core.protocols import Comparing, Device, Foretelling
+from chipfit.core.protocols import Comparing, Deciding, Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
 from chipfit.export.formats import timing_artifact, writer
@@ -44,6 +44,18 @@ class Timing:
         missing = {k: timing_artifact(g, self.device.format) for k, g in wanted.items() if k not in known}
         known |= dict(zip(missing, self._measure(list(missing.values()), list(missing), fidelity), strict=True))
         return [known[g.key] for g in graphs]
+
+    def decided(self, graph: Graph, limit_ms: float) -> Measurement:
+        """Final latency of a graph, measured until it is clear on which side of a limit it lies."""
+        if not isinstance(self.device, Deciding):
+            return self.graphs([graph], "final")[0]
+        key = self._key(graph.key, f"against {limit_ms:.6g}")
+        found = self._memory.get(key)
+        if found is None:
+            (found,) = self.device.decide([timing_artifact(graph, self.device.format)], limit_ms)
+            if np.isfinite(found.value):
+                self._memory.put(key, found)
+        return found
 
     def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
         """Latency of each file itself; measured in one sitting unless these very files are remembered from it."""
@@ -94,8 +106,8 @@ class Timing:
         """Megabytes of a file of the graph."""
         return timing_artifact(graph, self.device.format).size_mb
 
-    def _key(self, what: str, fidelity: Fidelity) -> str:
-        return measurement_key(what, self.facts.fingerprint, f"latency_ms {fidelity}, {TIMED}")
+    def _key(self, what: str, how: str) -> str:
+        return measurement_key(what, self.facts.fingerprint, f"latency_ms {how}, {TIMED}")
 
     def _measure(self, artifacts: Sequence[Artifact], names: Sequence[str], fidelity: Fidelity) -> list[Measurement]:
         """What the device says of the artifacts; remembered under their names unless one failed."""

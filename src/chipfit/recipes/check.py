@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from chipfit.core.errors import Infeasible
 from chipfit.core.protocols import Device
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
+from chipfit.evaluate.design import lost_work
 from chipfit.evaluate.price import price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
-from chipfit.space.menu import Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
 
@@ -69,7 +69,7 @@ def check(
     absolute = [limit.against(reference[limit.metric]) for limit in limits]
     least = {limit.metric: reachable(menu, limit.metric)[0] for limit in limits}
     try:
-        best = assign(_kept_work(menu), absolute)
+        best = assign(menu.priced(lost_work(menu, 1.0)), absolute)
     except Infeasible as e:
         return Feasibility(
             False, reference, dict(e.nearest) or least, {}, {}, offered.untouched, time.monotonic() - start,
@@ -79,13 +79,3 @@ def check(
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     seconds = time.monotonic() - start
     return Feasibility(True, reference, least, labels, predicted, offered.untouched, seconds, timing.foretold)
-
-
-def _kept_work(menu: Menu) -> Menu:
-    """Damage stands for the share of MACs that goes, which needs no data."""
-    whole = menu.total("macs", menu.as_is)
-    terms = []
-    for t in menu.terms:
-        if t.metric == "macs":
-            terms.append(replace(t, metric="damage", table=(t.table[(0,) * t.table.ndim] - t.table) / whole))
-    return menu.priced(terms)

@@ -41,6 +41,7 @@ def _device(d: DeviceFacts) -> dict[str, str]:
         "instruction set": escape(", ".join(d.isa)),
         "cost steps at channels": escape(steps),
         "overhead of an empty network": f"{d.overhead_ms:.3g} ms" if d.overhead_ms else "",
+        "clock": d.clock,
         "int8 weights": "7 bits, as these kernels saturate" if d.reduce_range else "",
     }
 
