@@ -54,7 +54,7 @@ def test_calibration_recovers_the_scale_under_a_clock_that_drifts() -> None:
 
 
 def test_another_family_is_held_against_the_scale_at_its_home() -> None:
-    found = canary.calibrate(7, lambda upper, lower: (3.0, 1.0), lambda rung: 10.0 * rung)
+    found = canary.calibrate(7, lambda upper, lower: (3.0, 2.5), lambda rung, own_ms: 4 * rung * own_ms)
     np.testing.assert_allclose(found, [40.0 * 3.0 ** (n - canary.HOME) for n in range(7)])
 
 

@@ -116,7 +116,7 @@ _SEPARABLE = (
 _INT8 = ((16, 1, 7), (16, 2, 14), (16, 2, 28), (32, 6, 28), (64, 16, 28), (128, 16, 28), (128, 20, 56))
 
 HOME = 4
-"""The rung of `BASE` whose own time sets the scale, and that of any other family which is held against it."""
+"""The rung of `BASE` whose own time sets the scale, and that of any other family which is held against `BASE`."""
 
 
 def ladder(of: Family, write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
@@ -148,13 +148,13 @@ TOO_SLOW_MS = 60.0
 
 
 def calibrate(
-    count: int, pair: Pair, home_ms: Callable[[int], float] | None = None, rounds: int = 8
+    count: int, pair: Pair, home_ms: Callable[[int, float], float] | None = None, rounds: int = 8
 ) -> tuple[float, ...]:
     """Milliseconds of `count` rungs, lightest first: one scale, made of ratios between neighbours.
 
     Absolute times of different rungs would be of different moments; so only the `HOME` rung's own time counts (the
-    median over all its blocks, or `home_ms(rung)` where another scale tells it), and every other is reached by ratios
-    of adjacent runs. Rounds go over all neighbours, so that each pair has seen the whole sitting.
+    median over all its blocks, or what `home_ms(rung, median)` makes of it), and every other is reached by ratios of
+    adjacent runs. Rounds go over all neighbours, so that each pair has seen the whole sitting.
     """
     ratios: list[list[float]] = [[] for _ in range(count)]
     times: list[list[float]] = [[] for _ in range(count)]
@@ -168,5 +168,6 @@ def calibrate(
                 break
     up = np.concatenate([[0.0], np.cumsum([np.log(np.median(r)) for r in ratios[1:] if r])])
     home = min(HOME, len(up) - 1)
-    scale = np.exp(up - up[home]) * (float(np.median(times[home])) if home_ms is None else home_ms(home))
+    own_ms = float(np.median(times[home]))
+    scale = np.exp(up - up[home]) * (own_ms if home_ms is None else home_ms(home, own_ms))
     return tuple(float(s) for s in scale)

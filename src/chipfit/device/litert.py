@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from chipfit.device.canary import Int8
 from chipfit.device.processor import Processor
 
 
@@ -12,7 +11,6 @@ class LiteRt(Processor):
     name = "litert"
     format = "tflite"
     saturates = False
-    int8: Int8 = "int8 canaries"
 
 
 class LiteRtBuiltin(Processor):
@@ -21,4 +19,3 @@ class LiteRtBuiltin(Processor):
     name = "litert-builtin"
     format = "tflite"
     saturates = False
-    int8: Int8 = "int8 canaries"

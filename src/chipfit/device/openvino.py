@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chipfit.device.canary import Int8
 from chipfit.device.processor import Processor
 
 
@@ -10,3 +11,4 @@ class OpenVino(Processor):
 
     name = "openvino"
     format = "onnx"
+    int8: Int8 = "settled"
