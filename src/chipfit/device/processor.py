@@ -352,10 +352,9 @@ class Processor:
         def home_ms(rung: int, own_ms: float) -> float:
             """Held against a rung of the base of about its size; each in its stride, as a user would run them."""
             scale = self._ladder()
-            base = canary.HOME if of.settled else canary.nearest(scale, own_ms)
-            other = self._rung_files(BASE)[min(base, len(scale) - 1)]
-            ratios = [against(rungs[rung], other, settle=True).ratio for _ in range(LINKS)]
-            return float(np.median(ratios)) * scale[min(base, len(scale) - 1)]
+            base = canary.nearest(scale, own_ms)
+            other = self._rung_files(BASE)[base]
+            return scale[base] * float(np.median([against(rungs[rung], other, settle=True).ratio for _ in range(LINKS)]))
 
         return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
 

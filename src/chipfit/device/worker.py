@@ -140,10 +140,11 @@ class Worker:
         """
         a, b = self._session(canary), self._session(target)
         try:
-            return {}, [c.tobytes() for c in self._block(a, b, seconds, pairs, settle)]
+            taken = self._block(a, b, seconds, pairs, settle)
         except CounterLost:
             self.cycles, self.clock_name = None, "CPU time"
-            return {}, [c.tobytes() for c in self._block(a, b, seconds, pairs, settle)]
+            taken = self._block(a, b, seconds, pairs, settle)
+        return {}, [column.tobytes() for column in taken]
 
     def _block(self, a: Loaded, b: Loaded, seconds: float, pairs: int, settle: bool) -> list[NDArray[np.float64]]:
         take_a, take_b = self._turn(a, settle), self._turn(b, settle)
