@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from chipfit.core.deadline import Deadline
 from chipfit.core.errors import ChipfitError, Infeasible
 from chipfit.core.types import Limit
 from chipfit.search import assign as module
@@ -85,11 +86,11 @@ def test_an_undecided_solver_is_asked_again_without_presolve(monkeypatch: pytest
 
     def undecided(aim: np.ndarray, **kw: object) -> object:
         tried.append(kw["options"]["presolve"])  # type: ignore[index]
-        return Answer(None, 4) if tried[-1] else real(aim, **kw)
+        return Answer(None, 4) if len(tried) < 3 else real(aim, **kw)
 
     monkeypatch.setattr(module, "milp", undecided)
     assert assign(small(), LIMITS) == (1, 0)
-    assert tried == [True, False]
+    assert tried == [False, True, False]
     monkeypatch.setattr(module, "milp", lambda *a, **k: Answer(None, 4))
     with pytest.raises(ChipfitError, match="the solver failed on this menu: made up"):
         assign(small(), LIMITS)
@@ -97,12 +98,17 @@ def test_an_undecided_solver_is_asked_again_without_presolve(monkeypatch: pytest
 
 def test_infeasible_is_believed_after_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     real = module.milp
+    tried: list[object] = []
 
     def hasty(aim: np.ndarray, **kw: object) -> object:
-        return Answer(None, 2) if kw["options"]["presolve"] else real(aim, **kw)  # type: ignore[index]
+        tried.append(kw["options"]["presolve"])  # type: ignore[index]
+        if len(tried) == 1:
+            return Answer(None, 1)
+        return Answer(None, 2) if tried[-1] else real(aim, **kw)
 
     monkeypatch.setattr(module, "milp", hasty)
     assert assign(small(), LIMITS) == (1, 0)
+    assert tried == [False, True, False]
     # a second look that takes too long does not change the answer
     tight = [Limit("latency_ms", 3), Limit("damage", 0.5)]
 
@@ -114,6 +120,16 @@ def test_infeasible_is_believed_after_a_second_look(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "milp", slow)
     with pytest.raises(Infeasible, match="not together"):
         assign(small(), tight)
+
+
+def test_a_first_look_that_ends_late_still_answers_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.milp
+
+    def late(aim: np.ndarray, **kw: object) -> object:
+        return Answer(real(aim, **kw).x, 1)
+
+    monkeypatch.setattr(module, "milp", late)
+    assert assign(small(), LIMITS, deadline=Deadline.after(0.0)) == (1, 0)
 
 
 def test_what_the_solver_prints_is_not_among_the_results(

@@ -354,7 +354,9 @@ class Processor:
             scale = self._ladder()
             base = canary.nearest(scale, own_ms)
             other = self._rung_files(BASE)[base]
-            return scale[base] * float(np.median([against(rungs[rung], other, settle=True).ratio for _ in range(LINKS)]))
+            return scale[base] * float(
+                np.median([against(rungs[rung], other, settle=True).ratio for _ in range(LINKS)])
+            )
 
         return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
 

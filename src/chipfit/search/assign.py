@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ _GOAL_SPREAD = 1e5  # HiGHS stops at an absolute gap of 1e-6: 1e-11 of this
 _TIE_SPREAD = 1e-4  # 1e-9 of the goal: too little to change the optimum, enough to be seen above that gap
 _ROW_SPREAD = 100.0
 _ROW_OPENING = 1e-6  # above HiGHS's feasibility tolerance of 1e-7
-_SECOND_LOOK_S = 3.0
-_OUT_OF_TIME, _INFEASIBLE = 1, 2  # statuses of scipy.optimize.milp
+_FIRST_LOOK_S, _SECOND_LOOK_S = 2.0, 3.0
+_OPTIMAL, _OUT_OF_TIME, _INFEASIBLE = 0, 1, 2  # statuses of scipy.optimize.milp
 _CUTS_OPEN = 10  # answers cut off before the rows are closed by as much instead
 _CUTS = 50  # and before what is left, all of it beyond a limit by rounding errors, counts as nothing
 
@@ -155,14 +156,24 @@ def _milp(
     # the marginals bound y too, but without this bound HiGHS 1.12 went round in its presolve for ever now and then
     bounds = Bounds(0, 1)
     constraints = [program.equal, *([within] if within is not None else [])]
-    first = 0
-    # presolve has called programs infeasible that were not: that answer gets a second, short look without it
-    for presolve, until in ((True, deadline), (False, deadline.sooner(_SECOND_LOOK_S))):
+
+    def solved(presolve: bool, until: Deadline) -> Any:
         options: dict[str, float] = {"mip_rel_gap": 0.0, "presolve": presolve}
         if math.isfinite(until.at):
             options["time_limit"] = until.left()
         with _quiet():
-            answer = milp(aim, integrality=integer, bounds=bounds, constraints=constraints, options=options)
+            return milp(aim, integrality=integer, bounds=bounds, constraints=constraints, options=options)
+
+    # without presolve most programs take half of the time; hard ones want it
+    answer = solved(False, deadline.sooner(_FIRST_LOOK_S))
+    if answer.status == _OPTIMAL or (answer.x is not None and deadline.left() <= 0):
+        return np.asarray(answer.x)
+    if answer.status == _INFEASIBLE:
+        return None
+    first = 0
+    # presolve has called programs infeasible that were not: that answer gets a second, short look without it
+    for presolve, until in ((True, deadline), (False, deadline.sooner(_SECOND_LOOK_S))):
+        answer = solved(presolve, until)
         if answer.x is not None:
             return np.asarray(answer.x)
         if answer.status == _OUT_OF_TIME and first != _INFEASIBLE:
