@@ -159,7 +159,7 @@ class Worker:
                     if time.perf_counter_ns() >= stop:
                         break
         unit_ns = (time.thread_time_ns() - cpu_ns) / (self.clock() - count) if self.cycles else 1.0
-        columns = [np.array([np.median(turn[side]) for turn in turns[1:]]) for side in (0, 1)]
+        columns = [np.array([_median(turn[side]) for turn in turns[1:]]) for side in (0, 1)]
         singles = np.concatenate([samples for _, samples in turns[1:]])
         return [unit_ns * c for c in (*columns, singles)]
 
@@ -215,6 +215,11 @@ class Worker:
         """The session of a digest, now the most recently used."""
         self.loaded.move_to_end(digest)
         return self.loaded[digest]
+
+
+def _median(samples: list[float]) -> float:
+    """Of one sample that sample: numpy takes longer for it than a small network runs."""
+    return samples[0] if len(samples) == 1 else float(np.median(samples))
 
 
 def _pin(cores: list[int]) -> list[int]:
