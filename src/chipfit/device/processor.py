@@ -193,10 +193,7 @@ class Processor:
         settle = any(self._family(x.digest).settled for x in (a, b))
         while not settled(blocks, "final"):
             start = time.monotonic()
-            for x in (a, b):
-                self._load(x.digest, x.data)
-            block = self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=settle)
-            blocks.append(block)
+            blocks.append(self._versus(a, b, settle=settle))
             _wait(start)
         value = float(np.median([x.ratio for x in blocks]))
         where = self._mark
@@ -300,6 +297,12 @@ class Processor:
         reference_ms = self._ladder(family)[rung]
         return self._pairs(digest, r.digest, seconds, pairs, rung, reference_ms, settle=family.settled)
 
+    def _versus(self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pinned: bool = False) -> Block:
+        """One long block of a file against another, whose time is the unit."""
+        for x in (a, b):
+            self._load(x.digest, x.data, pinned)
+        return self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=settle)
+
     def _pairs(
         self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float, *, settle: bool
     ) -> Block:
@@ -340,23 +343,18 @@ class Processor:
     def _calibrated(self, of: Family) -> tuple[float, ...]:
         rungs = self._rung_files(of)
 
-        def against(a: Rung, b: Rung, *, settle: bool) -> Block:
-            for rung in (a, b):
-                self._load(rung.digest, rung.data, pinned=True)
-            return self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=settle)
-
         def pair(upper: int, lower: int) -> tuple[float, float]:
-            block = against(rungs[upper], rungs[lower], settle=of.settled)
+            block = self._versus(rungs[upper], rungs[lower], settle=of.settled, pinned=True)
             return block.ratio, float(np.median(block.target)) / 1e6
 
         def home_ms(rung: int, own_ms: float) -> float:
             """Held against a rung of the base of about its size; each in its stride, as a user would run them."""
             scale = self._ladder()
             base = canary.nearest(scale, own_ms)
-            other = self._rung_files(BASE)[base]
-            return scale[base] * float(
-                np.median([against(rungs[rung], other, settle=True).ratio for _ in range(LINKS)])
-            )
+            blocks = [
+                self._versus(rungs[rung], self._rung_files(BASE)[base], settle=True, pinned=True) for _ in range(LINKS)
+            ]
+            return scale[base] * float(np.median([b.ratio for b in blocks]))
 
         return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
 
