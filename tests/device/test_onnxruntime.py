@@ -219,7 +219,7 @@ def test_facts_are_probed_once(tmp_path: Path, calibrated: Path, monkeypatch: py
 def test_a_real_probe(tmp_path: Path) -> None:
     with OnnxRuntime(timing_bytes, cache_dir=tmp_path) as device:
         facts = device.facts()
-        ladder = device._ladder()
+        ladder = device._ladders.ms()
     assert all(a < b for a, b in itertools.pairwise(ladder)), "the ladder does not rise"
     assert set(facts.channel_block) == {32, 8}
     assert set(facts.channel_block.values()) <= {4, 8, 16}

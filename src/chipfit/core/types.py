@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from chipfit.core.errors import BadInput, did_you_mean
@@ -170,7 +171,7 @@ class Limit:
         return f"{self.metric} {'>=' if self.at_least else '<='} {number}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Artifact:
     """A network as bytes of one format, with the Graph it came from. Format "graph" has no bytes."""
 
@@ -183,7 +184,7 @@ class Artifact:
         """Megabytes (10^6 bytes) of the file."""
         return len(self.data) / 1e6
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Sha256 of the bytes (16 hex digits)."""
         return hashlib.sha256(self.data).hexdigest()[:16]

@@ -6,6 +6,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,9 @@ class Cpu:
         return f"{self.model} {flags}, {runtime}, {threads} thread{'s' if threads > 1 else ''}"
 
 
+@cache
 def cpu(path: Path = Path("/proc/cpuinfo")) -> Cpu:
-    """This machine's processor; where there is no `path`, as far as Python knows it."""
+    """This machine's processor, read once; where there is no `path`, as far as Python knows it."""
     rows: dict[str, str] = {}
     try:
         for line in path.read_text().splitlines():

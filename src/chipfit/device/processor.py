@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from chipfit.device import cache, canary, roofline
 from chipfit.device.canary import BASE, Family, Int8, Rung, Write
 from chipfit.device.child import Child, DeviceFailed
 from chipfit.device.facts import cpu, probe
+from chipfit.device.ladders import Ladders
 from chipfit.device.protocol import (
     BLOCK_S,
     PAIRS,
@@ -44,9 +45,6 @@ PROFILE_RUNS, PROFILE_S = 200, 10.0
 
 QUICK_BATCH = 32
 """Files that are timed quickly by turns: fewer than the worker keeps loaded."""
-
-ROUNDS, LINKS = 4, 8
-"""Of the calibration of a family other than the base, and blocks that hold its scale against that one's."""
 
 SLOW_NS = 1e9
 """A network slower than this gets three pairs a block, or a block would outlast its time."""
@@ -102,8 +100,8 @@ class Processor:
         self._folder = cache_dir or cache.default_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
-        self._scales: dict[Family, tuple[float, ...]] = {}
-        self._canaries: dict[Family, tuple[Rung, ...]] = {}
+        versus = partial(self._versus, pinned=True)
+        self._ladders = Ladders(lambda graph: write(graph, self.format), versus, self._folder, lambda: self._mark)
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
         self._families: dict[str, Family] = {}
@@ -126,7 +124,7 @@ class Processor:
     @property
     def fingerprint(self) -> str:
         """Processor, runtime, threads and scale (the canaries and what they take): latencies are comparable within."""
-        scale = hashlib.sha256(repr((canary.VERSION, self._ladder())).encode()).hexdigest()[:6]
+        scale = hashlib.sha256(repr((canary.VERSION, self._ladders.ms())).encode()).hexdigest()[:6]
         return f"{self._mark}, scale {scale}"
 
     @property
@@ -277,25 +275,24 @@ class Processor:
             return self._block(digest, data, fidelity)
 
     def _block(self, digest: str, data: bytes, fidelity: Fidelity) -> Block:
-        """One block of a target against the canary of its family and size."""
-        scale = self._ladder(self._family(digest))
-        self._load(digest, data)
-        if digest not in self._rungs:
-            # One run's own time drifts with the clock; three pairs tell the size well enough for the same rung to be
-            # taken in every process.
-            guess = canary.nearest(scale, self._ns[digest] / 1e6)
-            ms = self._against(digest, guess, 0.0, 3).ms
-            self._rungs[digest] = canary.nearest(scale, ms)
-        seconds = SETTLED_QUICK_S if fidelity == "quick" and self._family(digest).settled else BLOCK_S[fidelity]
-        return self._against(digest, self._rungs[digest], seconds, PAIRS[fidelity])
-
-    def _against(self, digest: str, rung: int, seconds: float, pairs: int) -> Block:
-        """One block against a given rung of the target's family."""
+        """One block of a target against the canary of its family that is nearest to it in time."""
         family = self._family(digest)
-        r = self._rung_files(family)[rung]
-        self._load(r.digest, r.data, pinned=True)
-        reference_ms = self._ladder(family)[rung]
-        return self._pairs(digest, r.digest, seconds, pairs, rung, reference_ms, settle=family.settled)
+        scale = self._ladders.ms(family)
+        self._load(digest, data)
+        seconds = SETTLED_QUICK_S if fidelity == "quick" and family.settled else BLOCK_S[fidelity]
+
+        def against(rung: int) -> Block:
+            r = self._ladders.rungs(family)[rung]
+            self._load(r.digest, r.data, pinned=True)
+            return self._pairs(digest, r.digest, seconds, PAIRS[fidelity], rung, scale[rung], settle=family.settled)
+
+        if digest in self._rungs:
+            return against(self._rungs[digest])
+        # One run's own time drifts with the clock; its ratio to a canary does not, so that every process comes to the
+        # same rung.
+        first = against(canary.nearest(scale, self._ns[digest] / 1e6))
+        self._rungs[digest] = canary.nearest(scale, first.ms)
+        return first if first.rung == self._rungs[digest] else against(self._rungs[digest])
 
     def _versus(self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pinned: bool = False) -> Block:
         """One long block of a file against another, whose time is the unit."""
@@ -329,40 +326,6 @@ class Processor:
             reply, _ = self._child.ask(head, [data], self.timeout_s)
             self._child.loaded.add(digest)
             self._ns[digest] = float(reply["ns"])
-
-    def _ladder(self, of: Family = BASE) -> tuple[float, ...]:
-        """Milliseconds of a family's canaries: from the cache, else calibrated now (a few seconds, once)."""
-        if of not in self._scales:
-            key = canary.VERSION if of == BASE else f"{canary.VERSION} {of.name}"
-            data: Any = cache.recall(self._folder, self._mark, key)
-            if data is None:
-                data = cache.keep(self._folder, self._mark, key, {"ladder_ms": self._calibrated(of)})
-            self._scales[of] = tuple(float(ms) for ms in data["ladder_ms"])
-        return self._scales[of]
-
-    def _calibrated(self, of: Family) -> tuple[float, ...]:
-        rungs = self._rung_files(of)
-
-        def pair(upper: int, lower: int) -> tuple[float, float]:
-            block = self._versus(rungs[upper], rungs[lower], settle=of.settled, pinned=True)
-            return block.ratio, float(np.median(block.target)) / 1e6
-
-        def home_ms(rung: int, own_ms: float) -> float:
-            """Held against a rung of the base of about its size; each in its stride, as a user would run them."""
-            scale = self._ladder()
-            base = canary.nearest(scale, own_ms)
-            blocks = [
-                self._versus(rungs[rung], self._rung_files(BASE)[base], settle=True, pinned=True) for _ in range(LINKS)
-            ]
-            return scale[base] * float(np.median([b.ratio for b in blocks]))
-
-        return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
-
-    def _rung_files(self, of: Family) -> tuple[Rung, ...]:
-        """The canaries of a family in this device's format, written when they are first needed."""
-        if of not in self._canaries:
-            self._canaries[of] = canary.ladder(of, lambda graph: self._write(graph, self.format))
-        return self._canaries[of]
 
     def _quick_ms(self, graphs: Sequence[Graph]) -> list[float]:
         """Ms of each graph; equal ones are timed once."""

@@ -107,9 +107,9 @@ class FlatSheet:
     def _tensor(self, name: str, shape: Sequence[int], kind: int, buffer: int, steps: Any) -> int:
         made = schema.TensorT()
         made.name, made.shape, made.type, made.buffer = name, list(shape), kind, buffer
-        made.quantization = schema.QuantizationParametersT()
         if steps is not None:
             scale, zero, axis = steps
+            made.quantization = schema.QuantizationParametersT()
             made.quantization.scale = np.asarray(scale, np.float32)
             made.quantization.zeroPoint = np.asarray(zero, np.int64)
             made.quantization.quantizedDimension = axis
