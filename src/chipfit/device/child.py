@@ -53,6 +53,7 @@ class Child:
         self._lock = threading.Lock()
         self._end: weakref.finalize[[subprocess.Popen[bytes], int], Child] | None = None
         self.loaded: set[str] = set()
+        self.coming: set[str] = set()
         self.about: Header = {}
 
     @property
@@ -81,7 +82,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C is the parent's; the worker ends with its stdin
             )
             self._end = weakref.finalize(self, _stop, self._process, self._owner)
-            self.loaded = set()
+            self.loaded, self.coming = set(), set()
             self.about, _ = self._exchange(self._hello, (), START_S)
         return self.about
 
@@ -140,7 +141,7 @@ class Child:
         """Ends the worker; the next request starts another."""
         if self._end is not None:
             self._end()
-        self._process, self._end, self.loaded = None, None, set()
+        self._process, self._end, self.loaded, self.coming = None, None, set(), set()
 
 
 def _stop(process: subprocess.Popen[bytes], owner: int) -> None:

@@ -12,3 +12,4 @@ class OpenVino(Processor):
     name = "openvino"
     format = "onnx"
     int8: Int8 = "settled"
+    ahead = True

@@ -1,8 +1,8 @@
 """The process that runs networks, so that a crash, a hang or a leak of a runtime costs one artifact and not the run.
 
 `python -m chipfit.device.worker` speaks `wire` over stdin and stdout: "hello" (engine, cores, threads, whether with
-real-time priority), then "load", "time", "run", "profile" and "estimate". It imports numpy and one engine, lives as
-long as its parent, and times one block per request; what a block means is `protocol`'s business.
+real-time priority), then "prepare", "load", "time", "run", "profile" and "estimate". It imports numpy and one engine,
+lives as long as its parent, and times one block per request; what a block means is `protocol`'s business.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -68,6 +69,9 @@ class Worker:
     ) -> None:
         self.threads, self.keep, self.keep_bytes = threads, keep, keep_bytes
         self.loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self.coming: dict[str, Future[Session]] = {}
+        elsewhere = _cores() - set(cores)
+        self.beside = ThreadPoolExecutor(1, initializer=_pin, initargs=(elsewhere,)) if elsewhere else None
         self.pinned_to = _pin(cores)
         made: Any = importlib.import_module(f"chipfit.device.engines.{engine}").engine(threads)
         self.engine: Engine = made  # or an estimator, or both: the device asks for nothing that its engine has not
@@ -99,9 +103,16 @@ class Worker:
             "pid": os.getpid(),
         }
 
+    def prepare(self, digest: str, data: bytearray) -> Header:
+        """Begins to load a file on another core, if there is one, while this one times others."""
+        if self.beside is not None:
+            self.coming[digest] = self.beside.submit(self.engine.load, bytes(data))
+        return {}
+
     def load(self, digest: str, pinned: bool, data: bytearray) -> Header:
         """Makes a session, warms it up, checks that its outputs are finite, and says what one run takes."""
-        session = self.engine.load(bytes(data))
+        coming = self.coming.pop(digest, None)
+        session = self.engine.load(bytes(data)) if coming is None else coming.result()
         start_ns = time.perf_counter_ns()
         times, clock = [], time.thread_time_ns if self.threads == 1 and self.fine else time.perf_counter_ns
         for n in range(WARM_UP):
@@ -221,13 +232,17 @@ def _median(samples: list[float]) -> float:
     return samples[0] if len(samples) == 1 else float(np.median(samples))
 
 
-def _pin(cores: list[int]) -> list[int]:
-    """Keeps this process on the given cores where the system can; returns where it may now run."""
-    if not hasattr(os, "sched_setaffinity"):
-        return []
-    with suppress(OSError, ValueError):  # a core that is not ours (a container's limit): stay where we may run
-        os.sched_setaffinity(0, cores)
-    return sorted(os.sched_getaffinity(0))
+def _cores() -> set[int]:
+    """Where this thread may run; empty where the system cannot pin."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def _pin(cores: Iterable[int]) -> list[int]:
+    """Keeps this thread, and those it starts, on the given cores where the system can; returns where it may now run."""
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError, ValueError):  # a core that is not ours (a container's limit): stay where we may run
+            os.sched_setaffinity(0, cores)
+    return sorted(_cores())
 
 
 def _scheduled(real_time: bool) -> bool:
@@ -266,6 +281,8 @@ def _answer(worker: Worker, header: Header, blobs: list[bytearray]) -> tuple[Hea
     """The reply to one request; what the runtime raises becomes {"error": one line}."""
     verb = header.pop("verb")
     try:
+        if verb == "prepare":
+            return worker.prepare(**header, data=blobs[0]), []
         if verb == "load":
             return worker.load(**header, data=blobs[0]), []
         if verb == "time":
