@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +30,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other(folder: Path) -> Iterator[OpenVino]:
     with OpenVino(timing_bytes, cache_dir=folder) as device:
         yield device
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+def test_files_are_loaded_while_others_are_timed(other: OpenVino, small: Small, bits: int) -> None:
+    files = [small(channels, 2, 14, bits) for channels in range(4, 44)]
+    together = other.measure(files, "quick")
+    (alone,) = other.measure(files[-1:], "final")
+    assert all(m.value > 0 for m in together)
+    assert together[-1].value == pytest.approx(alone.value, rel=0.2)
+
+
+def test_what_hung_while_others_were_loaded_is_tried_again(
+    other: OpenVino, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, strikes = OpenVino._load, iter([True])
+
+    def load(self: OpenVino, digest: str, data: bytes, pinned: bool = False) -> None:
+        if data == files[1].data and next(strikes, False):
+            os.kill(self._child.start()["pid"], signal.SIGSTOP)
+        real(self, digest, data, pinned)
+
+    files = [small(channels) for channels in (4, 8, 12, 16)]
+    other.measure(files[:1], "quick")
+    monkeypatch.setattr(OpenVino, "_load", load)
+    other.timeout_s = 3.0
+    assert all(m.value > 0 for m in other.measure(files, "quick"))
 
 
 @pytest.mark.parametrize("bits", [32, 8])

@@ -107,7 +107,7 @@ class Processor:
         self._folder = cache_dir or cache.default_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
-        versus = partial(self._versus, pinned=True)
+        versus = partial(self._versus, pairs=PAIRS["quick"], pinned=True)
         self._ladders = Ladders(lambda graph: write(graph, self.format), versus, self._folder, lambda: self._mark)
         self._ns: dict[str, float] = {}
         self._rungs: dict[str, int] = {}
@@ -275,12 +275,17 @@ class Processor:
         return {d: b for d, b in blocks.items() if d not in reasons}, reasons
 
     def _insist(self, digest: str, data: bytes, fidelity: Fidelity, coming: deque[tuple[str, bytes]]) -> Block:
-        """A block; once more where the process died, which need not have been the artifact's fault."""
+        """A block; once more where the fault need not have been the artifact's.
+
+        That is where the process died, or hung while it was loading others.
+        """
+        others = False
         try:
             self._prepare(coming)
+            others = bool(self._child.coming)
             return self._block(digest, data, fidelity)
         except DeviceFailed as e:
-            if not e.died:
+            if not e.died and not (others and self._child.pid is None):
                 raise
             return self._block(digest, data, fidelity)
 
@@ -304,11 +309,13 @@ class Processor:
         self._rungs[digest] = canary.nearest(scale, first.ms)
         return first if first.rung == self._rungs[digest] else against(self._rungs[digest])
 
-    def _versus(self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pinned: bool = False) -> Block:
+    def _versus(
+        self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pairs: int = PAIRS["final"], pinned: bool = False
+    ) -> Block:
         """One long block of a file against another, whose time is the unit."""
         for x in (a, b):
             self._load(x.digest, x.data, pinned)
-        return self._pairs(a.digest, b.digest, BLOCK_S["final"], PAIRS["final"], -1, 1.0, settle=settle)
+        return self._pairs(a.digest, b.digest, BLOCK_S["final"], pairs, -1, 1.0, settle=settle)
 
     def _pairs(
         self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float, *, settle: bool

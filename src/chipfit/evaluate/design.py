@@ -27,7 +27,10 @@ MARGIN = 0.99
 """What is aimed at, as a share of the limit, so that another sitting's final measurement does not break it."""
 
 DOUBT = 0.05
-"""A quick timing further than this from what the tables foretell is taken again, longer: either may have erred."""
+"""A quick timing further than this from what the tables foretell is taken again, longer: either may have erred.
+
+Where tables err by more as a rule, so does the doubt (`Pricing.error`).
+"""
 
 THRIFT = 1e-3
 """Nats that the whole latency budget is worth: breaks ties between options that harm (nearly) nothing."""
@@ -46,6 +49,11 @@ class Design:
     predicted_ms: float
     measured_ms: float
 
+    @property
+    def drift(self) -> float:
+        """Measured over predicted: designs that are alike err alike."""
+        return self.measured_ms / self.predicted_ms
+
 
 def fitted(
     menu: Menu,
@@ -54,8 +62,14 @@ def fitted(
     timing: Timing,
     solve: Solve,
     prefer: Callable[[Assignment], float],
+    *,
+    table_error: float = 0.0,
+    drift: float = 1.0,
 ) -> Design:
     """The design within the limits, as measured, that `prefer` (lower is better) likes best.
+
+    `table_error` is what the tables err by, as a share; `drift` what a design like the one sought was measured to take
+    over what they foretold of it.
 
     Raises:
         Infeasible: the tables leave no assignment, or none of those tried holds the limit when measured.
@@ -64,19 +78,23 @@ def fitted(
     if latency is None:
         return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
-    scale, drift, tried = MARGIN, 1.0, dict[Assignment, Design]()
+    doubt = max(DOUBT, 2 * table_error)
+    scale, tried = MARGIN / drift, dict[Assignment, Design]()
     for _ in range(ROUNDS):
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
         except Infeasible:
+            if not tried and scale < MARGIN:  # the one sought need not drift as much
+                scale = MARGIN
+                continue
             if not tried:
                 raise
             break
-        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value)
+        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
             scale *= 0.98
             continue
-        drift = design.measured_ms / design.predicted_ms
+        drift = design.drift
         holds = design.measured_ms <= latency.value * MARGIN
         if holds and design.measured_ms >= SLACK * latency.value:
             break
@@ -94,14 +112,16 @@ def fitted(
     return min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
 
 
-def _checked(menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float, limit_ms: float) -> Design:
+def _checked(
+    menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float, limit_ms: float, doubt: float
+) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
     Foretold is what the tables say, times how far off they were for the design before: neighbours err alike.
     """
     quick = timed(menu, graph, a, timing)
     foretold = drift * quick.predicted_ms
-    doubtful = not abs(quick.measured_ms - foretold) <= DOUBT * foretold  # also where it is nan
+    doubtful = not abs(quick.measured_ms - foretold) <= doubt * foretold  # also where it is nan
     return timed(menu, graph, a, timing, limit_ms) if doubtful else quick
 
 

@@ -65,6 +65,11 @@ class Pricing:
         everyone = np.arange(len(sums))
         return tuple(float(sums[i] @ scales(sums[everyone != i], measured[everyone != i], spread)) for i in everyone)
 
+    @cached_property
+    def error(self) -> float:
+        """Relative error of `predicted`: the median of its absolute values, times 1.48 (a normal's sd)."""
+        return 1.4826 * float(np.median(np.abs(np.array(self.predicted) / np.array(self.measured) - 1)))
+
     def refined(self, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
         """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
         new = [a for a in dict.fromkeys(assignments) if a not in self.assignments]

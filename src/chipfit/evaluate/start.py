@@ -62,6 +62,11 @@ class Start:
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
 
+    @property
+    def table_error(self) -> float:
+        """Relative error of the cost tables, on the device where they err most."""
+        return max(p.error for p in self.pricings)
+
     def stitched(self, a: Assignment) -> Network:
         """The network of an assignment, compensated from the profile; no gradients, no labels."""
         return profiling.stitch(self.entry.network, self.profile, self.menu.edits(a))

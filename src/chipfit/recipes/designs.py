@@ -167,7 +167,8 @@ def _roomy(
         harm = [t for t in start.menu.terms if t.metric == "damage"]
         keeping = replace(start, menu=start.menu.priced([*harm, *lost_work(start.menu, ROOM)]))
         with suppress(Infeasible):
-            rival = _plain(f"ours from {start.entry.name}, roomy", "candidate", start, optimum(keeping, limits, timing))
+            room = optimum(keeping, limits, timing, design.drift)
+            rival = _plain(f"ours from {start.entry.name}, roomy", "candidate", start, room)
             if rival["assignment"] not in known:
                 found.append(rival)
     return found
@@ -179,13 +180,15 @@ def _best_uniform(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [d for d in found if d["role"] != "baseline"] + uniform[:1]
 
 
-def optimum(start: Start, limits: Sequence[Limit], timing: Timing) -> Design:
+def optimum(start: Start, limits: Sequence[Limit], timing: Timing, drift: float = 1.0) -> Design:
     """The exact optimum that holds the limits as measured, by the longest timing.
+
+    `drift` is what a design of this start was measured to take over what the tables foretold of it.
 
     Raises:
         Infeasible: no design of this start that was tried holds the limits.
     """
-    return _held(start, limits, timing, np.ones(len(start.menu.decisions)))
+    return _held(start, limits, timing, np.ones(len(start.menu.decisions)), drift)
 
 
 def corrected(
@@ -197,15 +200,16 @@ def corrected(
     """
     if _damage(start, plain) < WORTH_CORRECTING:
         return plain
-    tight = _tighter(limits, plain.predicted_ms / plain.measured_ms)
+    tight = _tighter(limits, 1 / plain.drift)
     try:
         better = search_coefficients(
             thrifty(start.menu), tight, start.true_damage, np.random.default_rng(seed),
             random_rounds=6, patience=4, max_solves=10, deadline=deadline.share(0.05).sooner(SEARCH_S),
+            confirm=start.confirmed_damage,
         )  # fmt: skip
         if np.all(better.scale == 1.0):
             return plain
-        held = _held(start, limits, timing, better.scale)
+        held = _held(start, limits, timing, better.scale, plain.drift)
     except (Infeasible, OutOfTime):
         return plain
     return min(plain, held, key=lambda d: start.confirmed_damage(d.assignment))
@@ -215,23 +219,25 @@ def _damage(start: Start, design: Design) -> float:
     return start.menu.total("damage", design.assignment)
 
 
-def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[np.float64]) -> Design:
+def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[np.float64], drift: float) -> Design:
     """The optimum for these coefficients, drawn back until its longest timing and its file are within the limits.
 
     One that keeps no margin for another sitting is taken where no other is found.
     """
     menu, graph = start.menu, start.entry.network.graph
     solve, aimed = partial(assign, thrifty(menu), scale=scale), list(limits)
+    prefer, error = partial(menu.total, "damage"), start.table_error
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
     nearest: dict[str, float] = {}
     close: Design | None = None
     for _ in range(LAST_LOOKS):
         try:
-            found = fitted(menu, graph, aimed, timing, solve, partial(menu.total, "damage"))
+            found = fitted(menu, graph, aimed, timing, solve, prefer, table_error=error, drift=drift)
         except Infeasible:
             if close is None:
                 raise
             break
+        drift = found.drift
         found = timed(menu, graph, found.assignment, timing, budget_ms * MARGIN)
         size_mb = timing.size_mb(on_graph.apply(graph, menu.edits(found.assignment))) + METADATA_MB
         true = {"latency_ms": found.measured_ms, "size_mb": size_mb}
@@ -269,6 +275,7 @@ def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int) -
         return found
 
     try:
-        return fitted(menu, start.entry.network.graph, limits, timing, solve, partial(menu.total, "damage"))
+        prefer = partial(menu.total, "damage")
+        return fitted(menu, start.entry.network.graph, limits, timing, solve, prefer, table_error=start.table_error)
     except Infeasible:
         return None
