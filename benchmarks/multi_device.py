@@ -62,7 +62,7 @@ def about(runtime: str, name: str, result: Result | ChipfitError) -> dict[str, A
         "reference": reference, "reference_ms": ms[reference], "ms": best.latency_ms, "predicted_ms": best.predicted_ms,
         "plain_share": plain_share(runtime, name, best, int8=reference.endswith("int8")),
         "accuracy": best.test_accuracy, "untouched": untouched.test_accuracy,
-        "before_training_s": sum(phases.get(p, 0.0) for p in ("screen", "profile", "assign")),
+        "before_training_s": sum(phases.get(p, 0.0) for p in ("probe", "screen", "profile", "assign")),
         "train_s": phases.get("fine-tune", 0.0), "int8_gain": ms[name] / ms[f"{name} int8"],
         "int8_sites": sum(v == "int8" for v in best.choices.values()),
         "table_mape": float(np.mean(np.abs(told[0] / told[1] - 1))), "size_mb": best.size_mb,

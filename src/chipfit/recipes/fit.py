@@ -59,10 +59,13 @@ def fit(
         BadInput: the models do not fit the data.
     """
     _check_shapes(entries, dataset)
+    began = time.monotonic()
     timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
+    probed_s = time.monotonic() - began
     settings, entries = as_computed(settings, entries, timing.facts)
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
-    phases = {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
+    phases = {"probe": 0.0} | {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
+    phases["probe"] += probed_s
     run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases, profiles)
     _record(run)
     with run.phase("screen"):
