@@ -42,6 +42,9 @@ SETTLED_QUICK_S = 0.02
 BATCH, CHUNK_BYTES = 64, 1 << 26
 """Inputs in one call where the file leaves the batch open, and bytes in one message."""
 
+COLD = 1.4
+"""How much longer the first runs of a network may take than later ones."""
+
 PROFILE_RUNS, PROFILE_S = 200, 10.0
 
 QUICK_BATCH = 32
@@ -296,16 +299,20 @@ class Processor:
         self._load(digest, data)
         seconds = SETTLED_QUICK_S if fidelity == "quick" and family.settled else BLOCK_S[fidelity]
 
-        def against(rung: int) -> Block:
+        def against(rung: int, seconds: float = seconds, pairs: int = PAIRS[fidelity]) -> Block:
             r = self._ladders.rungs(family)[rung]
             self._load(r.digest, r.data, pinned=True)
-            return self._pairs(digest, r.digest, seconds, PAIRS[fidelity], rung, scale[rung], settle=family.settled)
+            return self._pairs(digest, r.digest, seconds, pairs, rung, scale[rung], settle=family.settled)
 
         if digest in self._rungs:
             return against(self._rungs[digest])
         # One run's own time drifts with the clock; its ratio to a canary does not, so that every process comes to the
-        # same rung.
-        first = against(canary.nearest(scale, self._ns[digest] / 1e6))
+        # same rung. Near a border a few pairs tell which one to try; of settled runs they would take a block's time.
+        ms = self._ns[digest] / 1e6
+        guess = canary.nearest(scale, ms)
+        if canary.nearest(scale, ms / COLD) != guess and not family.settled:
+            guess = canary.nearest(scale, against(guess, 0.0, 3).ms)
+        first = against(guess)
         self._rungs[digest] = canary.nearest(scale, first.ms)
         return first if first.rung == self._rungs[digest] else against(self._rungs[digest])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -76,6 +78,27 @@ def test_values_beyond_the_samples_never_reach_the_fit(made_tables):
         told.append(ready.fit(few_of(sources, known, rows), rng).predict(sources.networks))
     assert np.array_equal(told[0].values, told[1].values)
     assert np.array_equal(told[0].high, told[1].high)
+
+
+def test_what_was_measured_of_a_network_elsewhere_is_looked_up(made_tables):
+    own = np.random.default_rng(1).lognormal(0, 0.3, (256, 1))  # what no encoding tells of a network, on all devices
+    odd = Tables(made_tables.networks, made_tables.devices, made_tables.values * own)
+    sources, truth = parted(odd, 5)
+    rows = at_random(sources.networks, 20, np.random.default_rng(0))
+    few = few_of(sources, truth, rows)
+    fitted = FewShot().prepare(sources, np.random.default_rng(0)).fit(few, np.random.default_rng(0))
+    told = fitted.predict(sources.networks)
+    nameless = replace(sources.networks, names=tuple(f"unknown {name}" for name in sources.networks.names))
+    unknown = fitted.predict(nameless)
+    assert spearmanr(told.values, truth).statistic > spearmanr(unknown.values, truth).statistic + 0.1
+    assert np.median(told.high / told.low) < np.median(unknown.high / unknown.low)
+    assert np.array_equal(unknown.values, fitted.outside.predict(nameless).values)
+    some = sources.networks.take(rows[:3])
+    assert np.array_equal(fitted.predict(some).values, told.values[rows[:3]])
+
+    few = Few(nameless.take(rows), truth[rows])  # samples that the tables do not know tell nothing of those they do
+    strange = FewShot().prepare(sources, np.random.default_rng(0)).fit(few, np.random.default_rng(0))
+    assert strange.inside is None
 
 
 def test_intervals_hold_what_they_say_and_are_positive(made_tables):

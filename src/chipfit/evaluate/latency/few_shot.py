@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from chipfit.core.errors import BadInput
-from chipfit.evaluate.latency.base import LEAST, Few, Floats, Ints, Model, Networks, Tables
+from chipfit.evaluate.latency.base import LEAST, Few, Floats, Ints, Model, Networks, Prediction, Tables
 from chipfit.evaluate.latency.committee import SHARPNESS, PreparedCommittee
 from chipfit.evaluate.latency.gp import GaussianProcess, PreparedProcess
 from chipfit.evaluate.latency.interval import Calibrated
 from chipfit.evaluate.latency.samplers import at_random
+from chipfit.evaluate.latency.surrogate import ROWS
 
 FLOOR = 1 / 50
 """Values below this share of a device's median are set to it: a network of nothing ruins logarithms."""
@@ -39,17 +40,24 @@ class FewShot:
         values = np.column_stack([floored(column) for column in tables.values.T]) if tables.devices else tables.values
         tables = Tables(tables.networks, tables.devices, values, tables.metric)
         process = GaussianProcess().prepare(tables, rng)
-        return ReadyFewShot(
-            process, PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
-        )
+        committee = PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
+        small = tables.devices and len(tables.networks) <= ROWS
+        inside = GaussianProcess(looked_up=True).prepare(tables, rng) if small else None
+        return ReadyFewShot(process, committee, inside, frozenset(tables.networks.names))
 
 
 @dataclass(frozen=True)
 class ReadyFewShot:
-    """Ready for new devices."""
+    """Ready for new devices.
+
+    `inside` is for the networks of the tables (`names`), where it may look up what was measured of them; None where
+    these are too many to be learnt whole.
+    """
 
     process: PreparedProcess
     committee: PreparedCommittee
+    inside: PreparedProcess | None = None
+    names: frozenset[str] = frozenset()
 
     def choose(self, networks: Networks, n: int, rng: np.random.Generator) -> Ints:
         """Rows of n networks to time, at random: samples like all other networks, which is what intervals rest on.
@@ -64,7 +72,7 @@ class ReadyFewShot:
             raise BadInput(f"{n} networks cannot be chosen from {len(networks)}; ask for fewer")
         return at_random(networks, n, rng)
 
-    def fit(self, few: Few, rng: np.random.Generator) -> Calibrated:
+    def fit(self, few: Few, rng: np.random.Generator) -> Fitted:
         """A predictor with intervals.
 
         Raises:
@@ -77,7 +85,31 @@ class ReadyFewShot:
         if np.ptp(few.values) <= 0:
             raise BadInput(f"all samples have the value {few.values[0]:g}; time networks that differ")
         few = Few(few.networks, floored(few.values))
-        return Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
+        outside = Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
+        if self.inside is None or not self.names.issuperset(few.networks.names):
+            return Fitted(outside)
+        process = self.inside.fit(few, rng)
+        return Fitted(outside, Calibrated.on(few, process, process), self.names)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The predictors of one device: of any network, and of those (`names`) that were measured on the sources."""
+
+    outside: Calibrated
+    inside: Calibrated | None = None
+    names: frozenset[str] = frozenset()
+
+    def predict(self, networks: Networks) -> Prediction:
+        """Values and intervals, (n,) each."""
+        told = self.outside.predict(networks)
+        known = np.flatnonzero([name in self.names for name in networks.names])
+        if self.inside is None or not len(known):
+            return told
+        better = self.inside.predict(networks.take(known))
+        for all_, of_known in ((told.values, better.values), (told.low, better.low), (told.high, better.high)):
+            all_[known] = of_known
+        return told
 
 
 def floored(values: Floats) -> Floats:

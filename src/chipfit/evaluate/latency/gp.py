@@ -115,15 +115,19 @@ def evidence(p: Floats, determinant: Floats, y: Floats, scale: float) -> tuple[F
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """The mixture described above. `sources` false leaves the source devices out."""
+    """The mixture described above.
+
+    `sources` false leaves the source devices out; `looked_up` takes what was measured on them where the tables have it.
+    """
 
     sources: bool = True
+    looked_up: bool = False
 
     def prepare(self, tables: Tables, rng: np.random.Generator) -> PreparedProcess:
         blocks = [b for b in tables.networks.blocks if b not in LEFT]
         scaled = tuple(Scaled.to(tables.networks, (b,)) for b in blocks)
         coarse = Scaled.to(tables.networks, COARSE)
-        known = surrogates(tables, rng) if self.sources and tables.devices else None
+        known = surrogates(tables, rng, looked_up=self.looked_up) if self.sources and tables.devices else None
         y = np.log(tables.values)
         scale = _SCALE * float(np.median(np.nanvar(y, 0))) if tables.devices else 0.01
         components = len(blocks) + (known is not None) + len(_LENGTHS) + 1

@@ -23,8 +23,7 @@ from chipfit.core.graph import Graph
 from chipfit.evaluate.latency import encode
 from chipfit.evaluate.latency.base import Few, Floats, Networks, Prediction, Predictor, Tables, rank_correlation
 from chipfit.evaluate.latency.committee import FittedCommittee
-from chipfit.evaluate.latency.few_shot import FewShot
-from chipfit.evaluate.latency.interval import Calibrated
+from chipfit.evaluate.latency.few_shot import FewShot, Fitted
 from chipfit.evaluate.latency.tables import (
     Genes,
     Table,
@@ -80,7 +79,7 @@ class FittedPredictor:
         return encoded(self.table)
 
     @cached_property
-    def _fitted(self) -> Calibrated:
+    def _fitted(self) -> Fitted:
         rng = np.random.default_rng(self.seed)
         tables = Tables(self._networks, self.table.devices, self.table.values, self.table.metric)
         return FewShot().prepare(tables, rng).fit(Few(self._networks.take(self.rows), self.values), rng)
@@ -116,7 +115,7 @@ class FittedPredictor:
     @property
     def left_out_error(self) -> float:
         """Median share by which each sample is missed when all the others predict it."""
-        return float(np.median(np.abs(np.expm1(self._fitted.predictor.left_out - np.log(self.values)))))
+        return float(np.median(np.abs(np.expm1(self._fitted.outside.predictor.left_out - np.log(self.values)))))
 
     def predict(self, networks: Networks) -> Prediction:
         """Values of networks with 90 % intervals, (n,) each."""
@@ -154,7 +153,7 @@ class FittedPredictor:
 
     def weights(self) -> dict[str, float]:
         """How much each model of the committee counts."""
-        committee = self._fitted.predictor
+        committee = self._fitted.outside.predictor
         if not isinstance(committee, FittedCommittee):
             return {}
         return dict(zip((_words(m) for m in committee.members), committee.weights.tolist(), strict=True))

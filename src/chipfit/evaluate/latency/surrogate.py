@@ -5,12 +5,14 @@ logarithms on all blocks, strength by generalised cross-validation), and a new d
 predictions beside the networks' own features. AdaProxy (OneProxy, SIGMETRICS 2022) is the case of one source.
 
 Tables hold thousands of networks; a surrogate learns from `ROWS` of them, as many as the published predictors
-(HELP, MultiPredict; they take 4,000 on FBNet) take.
+(HELP, MultiPredict; they take 4,000 on FBNet) take. A table that is learnt whole may be looked up in, too: what was
+measured of a network says more than what its surrogate makes of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,38 +30,54 @@ _OWN = 0.3
 
 @dataclass(frozen=True)
 class Surrogates:
-    """Linear predictors of the logarithms on m source devices, standardised over the networks of the tables."""
+    """Linear predictors of the logarithms on m source devices, standardised over the networks of the tables.
+
+    `measured` has the (m,) measured logarithms of networks by name, standardised alike, NaN where one is missing; they
+    stand in for what the predictors say.
+    """
 
     scaled: Scaled
     weights: Floats
     mean: Floats
     spread: Floats
+    measured: Mapping[str, Floats] = field(default_factory=dict)
 
     def __call__(self, networks: Networks) -> Floats:
         """(n, m)."""
-        return np.asarray((self.scaled(networks) @ self.weights - self.mean) / self.spread)
+        told = (self.scaled(networks) @ self.weights - self.mean) / self.spread
+        if self.measured:
+            nothing = np.full(len(self.mean), np.nan)
+            known = np.stack([self.measured.get(name, nothing) for name in networks.names])
+            told = np.where(np.isfinite(known), known, told)
+        return np.asarray(told)
 
     def without(self, device: int) -> Surrogates:
         """All but one."""
         kept = np.arange(len(self.mean)) != device
-        return Surrogates(self.scaled, self.weights[:, kept], self.mean[kept], self.spread[kept])
+        measured = {name: row[kept] for name, row in self.measured.items()}
+        return Surrogates(self.scaled, self.weights[:, kept], self.mean[kept], self.spread[kept], measured)
 
 
-def surrogates(tables: Tables, rng: np.random.Generator) -> Surrogates:
-    """Fits one for each device of the tables; missing values are left out."""
+def surrogates(tables: Tables, rng: np.random.Generator, *, looked_up: bool = False) -> Surrogates:
+    """Fits one for each device of the tables; missing values are left out. `looked_up` keeps what was measured."""
     scaled = Scaled.to(tables.networks, tuple(tables.networks.blocks))
     x = scaled(tables.networks)
     order = rng.permutation(len(x))
     factors: dict[bytes, tuple[Floats, Floats, Floats]] = {}
-    weights = []
+    weights, offsets = [], []
     for column in np.log(tables.values).T:
         rows = order[np.isfinite(column[order])][:ROWS]
         if rows.tobytes() not in factors:
             factors[rows.tobytes()] = np.linalg.svd(x[rows] - x[rows].mean(0), full_matrices=False)
         weights.append(_ridge(*factors[rows.tobytes()], column[rows] - column[rows].mean()))
+        offsets.append(column[rows].mean() - x[rows].mean(0) @ weights[-1])
     w = np.column_stack(weights) if weights else np.zeros((x.shape[1], 0))
     told = x @ w
-    return Surrogates(scaled, w, told.mean(0), np.maximum(told.std(0), 1e-12))
+    found = Surrogates(scaled, w, told.mean(0), np.maximum(told.std(0), 1e-12))
+    if not looked_up:
+        return found
+    known = (np.log(tables.values) - offsets - found.mean) / found.spread
+    return replace(found, measured=dict(zip(tables.networks.names, known, strict=True)))
 
 
 def _ridge(u: Floats, s: Floats, vt: Floats, y: Floats) -> Floats:
