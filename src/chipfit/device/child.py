@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +21,10 @@ START_S = 60.0
 
 KEEP, KEEP_BYTES = 64, 1 << 29
 """Sessions (and bytes of model files behind them) that a worker keeps loaded."""
+
+
+LOOK_S = 0.1
+"""How often it is looked at whether a request is late."""
 
 
 class DeviceFailed(ChipfitError):
@@ -51,6 +57,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._lock = threading.Lock()
+        self._watch: _Watch | None = None
         self._end: weakref.finalize[[subprocess.Popen[bytes], int], Child] | None = None
         self.loaded: set[str] = set()
         self.coming: set[str] = set()
@@ -82,6 +89,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C is the parent's; the worker ends with its stdin
             )
             self._end = weakref.finalize(self, _stop, self._process, self._owner)
+            self._watch = _Watch(self._process)
             self.loaded, self.coming = set(), set()
             self.about, _ = self._exchange(self._hello, (), START_S)
         return self.about
@@ -105,20 +113,12 @@ class Child:
 
     def _exchange(self, header: Header, blobs: Sequence[Blob], timeout_s: float) -> tuple[Header, list[bytearray]]:
         """Sends and receives one message; kills the worker when that takes longer than `timeout_s`."""
-        process = self._process
+        process, watch = self._process, self._watch
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            process.kill()
-
-        # Killing closes the pipe, which ends a blocked read or write on every system; select() would not do so.
-        timer = threading.Timer(timeout_s, kill)
-        timer.daemon = True
-        timer.start()
+        assert watch is not None
+        watch.due = time.monotonic() + timeout_s
         try:
             send(process.stdin, header, blobs)
             return receive(process.stdout)
@@ -127,7 +127,7 @@ class Child:
                 process.wait(1.0)
             code = process.returncode
             self.close()
-            if late.is_set():
+            if watch.late:
                 raise DeviceFailed(f"no answer within {timeout_s:g} s") from e
             how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
             raise DeviceFailed(f"the runtime's process ended ({how})", died=True) from e
@@ -135,13 +135,32 @@ class Child:
             self.close()
             raise
         finally:
-            timer.cancel()
+            watch.due = math.inf
 
     def close(self) -> None:
         """Ends the worker; the next request starts another."""
         if self._end is not None:
             self._end()
         self._process, self._end, self.loaded, self.coming = None, None, set(), set()
+
+
+class _Watch:
+    """Kills a process that is late.
+
+    One thread for all of its requests: to start one takes as long as a short request. Killing closes the pipe,
+    which ends a blocked read or write on every system; select() would not do so.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.due, self.late = math.inf, False
+        threading.Thread(target=self._until_it_ends, args=(process,), daemon=True).start()
+
+    def _until_it_ends(self, process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None:
+            if time.monotonic() > self.due:
+                self.late = True
+                process.kill()
+            time.sleep(LOOK_S)
 
 
 def _stop(process: subprocess.Popen[bytes], owner: int) -> None:

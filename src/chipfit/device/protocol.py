@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ ROUND_S = 0.15
 """Least seconds from one round of blocks to the next, so that five of them do not share one bad moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """ns per run of target and canary, (n,) each, by turns, and of the target's single samples, (m,), m >= n.
 
@@ -87,7 +88,7 @@ class Block:
     rung: int
     reference_ms: float
 
-    @property
+    @cached_property
     def ratio(self) -> float:
         """Median of adjacent ratios, target over canary."""
         return float(np.median(self.target / self.canary))
