@@ -80,9 +80,11 @@ def test_a_killed_worker_is_told_and_replaced(child: Child, small: Small) -> Non
 
 def test_a_late_answer_ends_the_worker(child: Child, small: Small) -> None:
     pid = child.start()["pid"]
-    slow = small(64, 8, 56)
-    with pytest.raises(DeviceFailed, match=r"no answer within 0\.001 s") as caught:
-        child.ask({"verb": "load", "digest": "slow", "pinned": False}, [slow.data], timeout_s=0.001)
+    one = small()
+    _load(child, one)
+    head = {"verb": "time", "target": one.digest, "canary": one.digest, "seconds": 5.0, "pairs": 3, "settle": False}
+    with pytest.raises(DeviceFailed, match=r"no answer within 0\.2 s") as caught:
+        child.ask(head, timeout_s=0.2)
     assert not caught.value.died
     assert _gone(pid)
 

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from chipfit.core.graph import Graph, op
-from chipfit.core.types import Artifact, Fidelity
+from chipfit.core.types import Artifact
 from chipfit.device import processor as module
 from chipfit.device.child import DeviceFailed
 from chipfit.device.facts import Probe
@@ -57,9 +57,9 @@ def test_final_goes_by_turns(device: OnnxRuntime, small: Small, monkeypatch: pyt
     order: list[str] = []
     real = OnnxRuntime._insist
 
-    def insist(self: OnnxRuntime, digest: str, data: bytes, fidelity: Fidelity) -> Any:
+    def insist(self: OnnxRuntime, digest: str, *how: Any) -> Any:
         order.append(digest)
-        return real(self, digest, data, fidelity)
+        return real(self, digest, *how)
 
     monkeypatch.setattr(OnnxRuntime, "_insist", insist)
     a, b = small(4), small(8)
