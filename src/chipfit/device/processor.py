@@ -280,15 +280,14 @@ class Processor:
     def _insist(self, digest: str, data: bytes, fidelity: Fidelity, coming: deque[tuple[str, bytes]]) -> Block:
         """A block; once more where the fault need not have been the artifact's.
 
-        That is where the process died, or hung while it was loading others.
+        That is where the process died, or hung where it may have been loading others.
         """
-        others = False
         try:
             self._prepare(coming)
-            others = bool(self._child.coming)
             return self._block(digest, data, fidelity)
         except DeviceFailed as e:
-            if not e.died and not (others and self._child.pid is None):
+            beside, gone = self.ahead and fidelity == "quick", self._child.pid is None
+            if not (gone and (e.died or beside)):
                 raise
             return self._block(digest, data, fidelity)
 
@@ -356,8 +355,8 @@ class Processor:
         self._child.start()
         if digest not in self._child.loaded:
             head = {"verb": "load", "digest": digest, "pinned": pinned}
-            reply, _ = self._child.ask(head, [data], self.timeout_s)
             self._child.coming.discard(digest)
+            reply, _ = self._child.ask(head, [data], self.timeout_s)
             self._child.loaded.add(digest)
             self._ns[digest] = float(reply["ns"])
 
