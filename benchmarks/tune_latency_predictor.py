@@ -21,7 +21,7 @@ from harness import Rows, arguments, finish, table
 from latency_sets import SETS, Sampler, held_out, score, tasks
 
 from chipfit.evaluate.latency import gp, samplers, surrogate
-from chipfit.evaluate.latency.few_shot import FewShot
+from chipfit.evaluate.latency.few_shot import FewShot, ReadyFewShot
 from chipfit.evaluate.latency.surrogate import SurrogateRidge
 
 SAMPLES, SEEDS, SCORED = 20, 2, 3000
@@ -29,25 +29,38 @@ SAMPLES, SEEDS, SCORED = 20, 2, 3000
 Change = tuple[Any, str, Any]
 """A module, the name of its constant, another value."""
 
-VARIANTS: Mapping[str, tuple[Callable[[], FewShot], Sampler | None, Sequence[Change]]] = {
-    "as frozen": (FewShot, None, ()),
-    "with surrogate ridge": (lambda: FewShot((SurrogateRidge(),)), None, ()),
-    "samples at random": (FewShot, samplers.at_random, ()),
-    "samples by size": (FewShot, samplers.by_size, ()),
-    "samples by k-means": (FewShot, samplers.by_cluster, ()),
-    "a quarter of the design at random": (FewShot, None, [(samplers, "AT_RANDOM", 0.25)]),
-    "prior of the sources 0.95": (FewShot, None, [(gp, "_EVEN", 0.05)]),
-    "prior of the sources 0": (FewShot, None, [(gp, "_EVEN", 1.0)]),
-    "coarse: stages too": (FewShot, None, [(gp, "COARSE", (*gp.COARSE, "stage counts", "stage cost"))]),
-    "few learn pairs too": (FewShot, None, [(gp, "LEFT", ())]),
-    "4000 networks of a source": (FewShot, None, [(surrogate, "ROWS", 4000)]),
-    "1000 mixtures": (FewShot, None, [(gp, "CANDIDATES", 1000)]),
-}  # fmt: skip
+Choose = Callable[[ReadyFewShot], Sampler]
+
+
+def own(ready: ReadyFewShot) -> Sampler:
+    """As the predictor chooses: at random."""
+    return ready.choose
+
+
+def design(ready: ReadyFewShot) -> Sampler:
+    """What tells most under the predictor."""
+    return partial(samplers.optimal, ready.process)
+
+
+VARIANTS: Mapping[str, tuple[Callable[[], FewShot], Choose, Sequence[Change]]] = {
+    "as frozen": (FewShot, own, ()),
+    "with surrogate ridge": (lambda: FewShot((SurrogateRidge(),)), own, ()),
+    "samples by design": (FewShot, design, ()),
+    "a quarter of the design at random": (FewShot, design, [(samplers, "AT_RANDOM", 0.25)]),
+    "samples by size": (FewShot, lambda _: samplers.by_size, ()),
+    "samples by k-means": (FewShot, lambda _: samplers.by_cluster, ()),
+    "prior of the sources 0.95": (FewShot, own, [(gp, "_EVEN", 0.05)]),
+    "prior of the sources 0": (FewShot, own, [(gp, "_EVEN", 1.0)]),
+    "coarse: stages too": (FewShot, own, [(gp, "COARSE", (*gp.COARSE, "stage counts", "stage cost"))]),
+    "few learn pairs too": (FewShot, own, [(gp, "LEFT", ())]),
+    "4000 networks of a source": (FewShot, own, [(surrogate, "ROWS", 4000)]),
+    "1000 mixtures": (FewShot, own, [(gp, "CANDIDATES", 1000)]),
+}
 
 
 def row(name: str, variant: str) -> dict[str, Any]:
     """Mean scores over the sources of a set, in turn held out."""
-    make, sampler, changes = VARIANTS[variant]
+    make, choose, changes = VARIANTS[variant]
     found = []
     with ExitStack() as changed:
         for change in changes:
@@ -56,7 +69,7 @@ def row(name: str, variant: str) -> dict[str, Any]:
             ready = make().prepare(task.space.tables(task.sources), np.random.default_rng(0))
             fit = lambda few, rng, ready=ready: ready.fit(few, rng).predict  # noqa: E731
             for seed in range(SEEDS):
-                found.append(score(task.space, task.targets[0], sampler or ready.choose, fit, SAMPLES, seed, SCORED))
+                found.append(score(task.space, task.targets[0], choose(ready), fit, SAMPLES, seed, SCORED))
     return {k: float(np.mean([f[k] for f in found])) for k in ("rho", "mdape", "coverage", "width", "seconds")}
 
 
