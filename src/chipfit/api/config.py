@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from chipfit.core.deadline import parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.core.types import METRICS, Limit, Plain, metric
+from chipfit.core.types import ACCELERATORS, METRICS, Limit, Plain, metric
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.registry import ALIASES
 from chipfit.store.plain import dumps
@@ -124,6 +124,9 @@ class Config(BaseModel):
     normalize: Annotated[str | None, BeforeValidator(_text)] = _said(
         None, "MEAN,STD of pixels scaled to 0..1, by channel like a/b/c,d/e/f; without it computed from the data"
     )
+    accelerator: str = _said(
+        "auto", "where training, damage and repair compute: auto (a GPU where there is one), cpu or cuda"
+    )
     seed: int = _said(0, "of all that is random")
     out: str | None = _said(None, "run directory; without it runs/MODEL-HASH, another one for other options")
     starts: int = _said(3, "number of models whose designs are searched")
@@ -160,6 +163,9 @@ class Config(BaseModel):
             raise BadInput(
                 f"--bits {_joined(self.bits)} is not possible; give 32,8 (int8 allowed), 32 (float) or 8 (int8)"
             )
+        if self.accelerator not in ACCELERATORS:
+            meant = did_you_mean(self.accelerator, ACCELERATORS)
+            raise BadInput(f"--accelerator {self.accelerator!r} is not known; give auto, cpu or cuda{meant}")
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise BadInput(f"--epochs {self.epochs:g} is not above zero; give a number like 4, or --no-train")
         for name, least in (("seed", 0), ("starts", 1), ("finalists", 1)):

@@ -22,6 +22,7 @@ from chipfit.device.facts import cpu
 from chipfit.device.protocol import reason
 from chipfit.device.registry import DEVICES
 from chipfit.export.formats import timing_artifact
+from chipfit.nets import accelerator
 from chipfit.nets.zoo import manifest
 
 NEEDED = (
@@ -105,6 +106,7 @@ def _machine() -> Iterable[Finding]:
         yield Finding("int8", "no VNNI: weights get 7 bits, as these kernels saturate; int8 gains less here")
     else:
         yield Finding("int8", "dot products in hardware")
+    yield Finding("accelerator", accelerator.described())
     free = shutil.disk_usage(os.getcwd()).free / 1e9
     yield Finding("disk", f"{free:.1f} GB free here", free > 0.5, "a run takes up to some 100 MB; free some space")
 

@@ -20,6 +20,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 from chipfit.export.formats import FORMATS
+from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.report.card import PREDICTED_WITH, predict_source
@@ -56,6 +57,7 @@ def fit(
     input_shape: Sequence[int] | None = None,
     resize: str | None = None,
     normalize: str | None = None,
+    accelerator: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
     starts: int = 3,
@@ -88,6 +90,7 @@ def fit(
         input_shape: (C, H, W) of one input; without it that of the data.
         resize: "HEIGHTxWIDTH" that pictures are resized to.
         normalize: "MEAN,STD"; without it computed from the data.
+        accelerator: where training, damage and repair compute: "auto" (a GPU where there is one), "cpu" or "cuda".
         seed: of all that is random.
         out: run directory; without it runs/MODEL-HASH.
         starts: number of models whose designs are searched, the most promising for the budgets first.
@@ -105,8 +108,8 @@ def fit(
         "one_model": one_model, "max": limits,
         "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
         "time": time, "epochs": epochs, "train": train, "bits": tuple(bits), "keep": keep, "input_shape": input_shape,
-        "resize": resize, "normalize": normalize, "seed": seed, "out": None if out is None else str(out),
-        "starts": starts, "finalists": finalists, "baselines": baselines,
+        "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
+        "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
     })  # fmt: skip
     return run(config, given=given, progress=progress)
 
@@ -121,6 +124,7 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
     if len(config.devices) != 1 and not config.one_model:
         raise BadInput(f"a run is for one device, not for {config.device!r}; give --one-model, or use chipfit.fit_each")
     deadline = Deadline.after(parse_duration(config.time))
+    computing.choose(config.accelerator)
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
     if not (folder / DATABASE_NAME).is_file():
@@ -224,6 +228,7 @@ def resume(
         if wanted.plain() == config.plain() and store.finished:
             return _ended(store, config)
         deadline = Deadline.after(parse_duration(wanted.time))
+        computing.choose(wanted.accelerator)
         inputs = load(wanted, Given())
         _check_inputs(store, inputs)
         if wanted.plain() != config.plain():
@@ -244,6 +249,9 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
     with opened_all(config.devices) as devices, user_memory() as far:
         memory = LayeredMemory(store.memory, far)
         tell = progress or _silent
+        store.set_fact("accelerator", computing.described())
+        if computing.shared_with_others():
+            tell("fine-tune", "another chipfit run computes on this GPU: both are slower; --accelerator cpu parts them")
         try:
             recipe.fit(
                 inputs.entries, inputs.dataset, devices, settings, store, memory, _left(store, config, deadline), tell,

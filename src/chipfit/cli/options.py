@@ -79,6 +79,7 @@ class Effort:
     starts: Annotated[int | None, said("starts", "N")] = None
     finalists: Annotated[int | None, said("finalists", "N")] = None
     one_model: Annotated[Flag | None, said("one_model")] = None
+    accelerator: Annotated[str | None, said("accelerator", "auto|cpu|cuda")] = None
     out: Annotated[str | None, said("out", "DIR")] = None
 
 

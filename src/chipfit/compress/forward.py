@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chipfit.core.graph import Graph, Op, Weights
+from chipfit.nets.accelerator import here
 from chipfit.nets.build import function
 
 Tensors = dict[str, Tensor]
@@ -25,9 +26,14 @@ def tensors(weights: Weights) -> Tensors:
     return {name: torch.from_numpy(array) for name, array in weights.items()}
 
 
+def placed(weights: Weights) -> Tensors:
+    """The arrays as tensors where this process computes; they share their memory where that is the processor."""
+    return {name: tensor.to(here()) for name, tensor in tensors(weights).items()}
+
+
 def batch(inputs: NDArray[np.float32]) -> Tensor:
-    """Inputs (n, C, H, W) as a channels_last tensor; (n, features) as they are."""
-    x = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
+    """Inputs (n, C, H, W) as a channels_last tensor, (n, features) as they are, where this process computes."""
+    x = torch.from_numpy(np.ascontiguousarray(inputs, np.float32)).to(here())
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 

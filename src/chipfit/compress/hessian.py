@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from chipfit.compress.forward import Walk, affordable, batch, tensors
+from chipfit.compress.forward import Walk, affordable, batch, placed, tensors
 from chipfit.compress.moments import affine
 from chipfit.core.graph import Graph, Network, Op
+from chipfit.nets.accelerator import here
 
 WIDEST = 6000
 """Largest d with a full H (288 MB); wider layers keep its diagonal only."""
@@ -66,7 +67,7 @@ def pixels(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Pixels | Non
     height, width = o.shape[1:]
     per_input = min(height * width, max(1, -(-wanted // n)))
     at = rng.integers(0, height * width, (n, per_input))
-    return Pixels(torch.from_numpy(at // width), torch.from_numpy(at % width))
+    return Pixels(torch.from_numpy(at // width).to(here()), torch.from_numpy(at % width).to(here()))
 
 
 def patches(o: Op, x: Tensor, at: Pixels | None) -> Tensor:
@@ -76,8 +77,9 @@ def patches(o: Op, x: Tensor, at: Pixels | None) -> Tensor:
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = o["kernel"], o["stride"], o["padding"], o["dilation"]
     nhwc = F.pad(x[: len(at.rows)].permute(0, 2, 3, 1), (0, 0, pw, pw, ph, ph))
     n, height, width, channels = nhwc.shape
-    first = (torch.arange(n)[:, None] * height + at.rows * sh) * width + at.columns * sw
-    taps = (torch.arange(kh)[:, None] * dh * width + torch.arange(kw) * dw).flatten()
+    place = at.rows.device
+    first = (torch.arange(n, device=place)[:, None] * height + at.rows * sh) * width + at.columns * sw
+    taps = (torch.arange(kh, device=place)[:, None] * dh * width + torch.arange(kw, device=place) * dw).flatten()
     return nhwc.reshape(-1, channels)[(first[:, :, None] + taps).flatten()].view(first.numel(), -1)
 
 
@@ -85,7 +87,8 @@ def outputs(y: Tensor, at: Pixels | None) -> Tensor:
     """(rows, O) values of a layer's output at these positions."""
     if at is None:
         return y
-    return y.permute(0, 2, 3, 1)[torch.arange(len(at.rows))[:, None], at.rows, at.columns].flatten(0, 1)
+    inputs = torch.arange(len(at.rows), device=at.rows.device)
+    return y.permute(0, 2, 3, 1)[inputs[:, None], at.rows, at.columns].flatten(0, 1)
 
 
 def flat(weight: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def ridged(gram: Tensor, ridge: float = RIDGE) -> Tensor:
     """H from the mean of u uᵀ, (d, d), or from its diagonal (d,): with λ added to the diagonal."""
     diagonal = gram if gram.ndim == 1 else gram.diagonal()
     amount = (ridge * float(diagonal.mean())) or 1.0
-    return gram + (amount if gram.ndim == 1 else amount * torch.eye(len(gram), dtype=gram.dtype))
+    return gram + (amount if gram.ndim == 1 else amount * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 
 
 @torch.inference_mode()
@@ -119,9 +122,10 @@ def hessians(
 ) -> dict[str, Tensor]:
     """H (d, d) float64 by weight prefix, for every layer of `consumers`, from normalised inputs (n, C, H, W).
 
-    Layers of more than `WIDEST` columns get the diagonal (d,) alone.
+    Layers of more than `WIDEST` columns get the diagonal (d,) alone. They are on the processor, where what follows is
+    a thousand small steps.
     """
-    graph, weights = network.graph, tensors(network.weights)
+    graph, weights = network.graph, placed(network.weights)
     wanted = {o.name for o in consumers(graph)}
     sums: dict[str, Tensor] = {}
     counts: Counter[str] = Counter()
@@ -138,7 +142,7 @@ def hessians(
                 sums[o.weights] = sums[o.weights] + gram if o.weights in sums else gram
                 counts[o.weights] += len(u)
             walk.step(o)
-    return {name: ridged(total / counts[name]) for name, total in sums.items()}
+    return {name: ridged(total / counts[name]).cpu() for name, total in sums.items()}
 
 
 def output_scale(network: Network, o: Op) -> Tensor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.edit import kept
-from chipfit.compress.forward import Tensors, Walk, tensors
+from chipfit.compress.forward import Tensors, Walk, placed
 from chipfit.compress.moments import Moments, moments
 from chipfit.core.edits import Edit, Skip, Width
 from chipfit.core.graph import ACTIVATIONS, Graph, Network, Op
@@ -54,7 +54,7 @@ class Original:
         self.graph = network.graph
         self.inputs = inputs
         self.coupling: Coupling = channel_groups(network.graph)
-        self._walk = Walk(network.graph, tensors(network.weights), {network.graph.ops[0].name: inputs})
+        self._walk = Walk(network.graph, placed(network.weights), {network.graph.ops[0].name: inputs})
         self._next = 1
         self._noted: set[str] = set()
         self._moments: dict[str, Moments] = {}
@@ -98,7 +98,7 @@ class Pair:
         self.original = original
         self.graph = small.graph
         self.of = counterparts(original.graph, small.graph, edits)
-        self.weights: Tensors = {name: torch.from_numpy(a.copy()) for name, a in small.weights.items()}
+        self.weights: Tensors = {name: t.clone() for name, t in placed(small.weights).items()}
         self.small = Walk(small.graph, self.weights, {small.graph.ops[0].name: original.inputs})
         self._keep = {e.group: np.array(e.keep) for e in edits if isinstance(e, Width)}
         self._unused = None if shared else Counter(self.of.values())
@@ -125,7 +125,7 @@ class Pair:
 
     def network(self) -> Network:
         """The compressed network with its weights as they are now."""
-        return Network(self.graph, {name: w.numpy() for name, w in self.weights.items()})
+        return Network(self.graph, {name: w.numpy(force=True) for name, w in self.weights.items()})
 
 
 def shortcuts_first(graph: Graph) -> list[Op]:

@@ -95,7 +95,15 @@ def profile(network: Network, inputs: NDArray[np.float32], rng: np.random.Genera
     """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W)."""
     moments = hessians(network, inputs, rng)
     order = {g.name: removal_order(network, g, moments) for g in channel_groups(network.graph).groups}
-    return Profile(network.digest(), {n: h.float().numpy() for n, h in moments.items()}, order, {})
+    return Profile(network.digest(), {n: _symmetric(h.float().numpy()) for n, h in moments.items()}, order, {})
+
+
+def _symmetric(h: NDArray[np.float32]) -> NDArray[np.float32]:
+    """H as it is stored, by its upper triangle: kernels leave the two halves a rounding apart on some processors.
+
+    A run that is taken up again must start from the very numbers of one that was not disturbed.
+    """
+    return h if h.ndim == 1 else _square(h[np.triu_indices(len(h))])
 
 
 def real(menu: Menu, profile: Profile) -> Menu:

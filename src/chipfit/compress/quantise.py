@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, tensors
+from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, placed
 from chipfit.compress.moments import affine
 from chipfit.compress.statistics import MEMORY_MB
 from chipfit.core.graph import Graph, Network, Op
@@ -48,7 +48,7 @@ def ranges(network: Network, inputs: NDArray[np.float32], n: int = 128) -> dict[
     """
     graph = network.graph
     x = batch(inputs[: min(n, affordable(graph, MEMORY_MB))])
-    walk = Walk(graph, tensors(network.weights), {graph.ops[0].name: x})
+    walk = Walk(graph, placed(network.weights), {graph.ops[0].name: x})
     found = {graph.ops[0].name: best_range(x)}
     for o in graph.ops[1:]:
         found[o.name] = best_range(walk.step(o))
@@ -65,7 +65,7 @@ def best_range(values: Tensor) -> Range:
     least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
     if most - least < 1e-12:
         return least, most
-    counts = torch.histc(values.float(), BINS, least, most).double().numpy()
+    counts = torch.histc(values.float(), BINS, least, most).double().cpu().numpy()
     centres = least + (np.arange(BINS) + 0.5) * (most - least) / BINS
     shrink = np.linspace(1.0, 0.2, 41)
     high = min(shrink, key=lambda a: _error(centres, counts, least, a * most)) * most
@@ -154,7 +154,7 @@ def folded_layer(o: Op, norm: Op | None, weights: Mapping[str, Tensor]) -> tuple
     """Weight and bias (float32) of a layer with the batch norm behind it folded in."""
     weight, bias = weights[f"{o.weights}.weight"], weights.get(f"{o.weights}.bias") if o["bias"] else None
     if norm is None:
-        return weight, torch.zeros(len(weight)) if bias is None else bias
+        return weight, weight.new_zeros(len(weight)) if bias is None else bias
     f, c = affine(weights, norm)
     shift = c if bias is None else c + f * bias
     return (weight * f.view(-1, *(1,) * (weight.ndim - 1))).float(), shift.float()
@@ -180,7 +180,7 @@ def fake_quantised(
         for o in graph.ops:
             value = walk.values[o.name] if o.kind == "input" else compute(o, how, walk)
             walk.values[o.name] = on_grid(value, *how.rounds[o.name]) if o.name in how.rounds else value
-        parts.append(walk.values[graph.output].numpy())
+        parts.append(walk.values[graph.output].numpy(force=True))
     return np.concatenate(parts)
 
 
@@ -195,7 +195,7 @@ def compute(o: Op, how: Plan, walk: Walk) -> Tensor:
 
 def quantised_weights(network: Network, how: Plan, reduce_range: bool) -> Tensors:
     """Arrays of every layer under `<operator>/<array>` as it computes, and those of batch norms that stay."""
-    graph, weights = network.graph, tensors(network.weights)
+    graph, weights = network.graph, placed(network.weights)
     norms = {layer: graph[norm] for norm, layer in how.folded.items()}
     made = dict(weights)
     for o in graph:

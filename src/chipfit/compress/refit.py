@@ -137,7 +137,7 @@ def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[T
     u = rows.u - mean
     gram = (u.T @ u).double() / len(u)
     ridge = max(RIDGE * float(gram.diagonal().mean()), 1e-12)
-    factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64))
+    factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64, device=gram.device))
     target = wanted = (rows.goal - rows.c) / rows.f
     w, answer = prior, u @ prior.float().T
     for left in range(rounds, -1, -1):
@@ -204,7 +204,8 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
 def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:
     """Solves one layer; False where its outputs have no effect that could be fitted."""
     o, norm, weights = chain.layer, chain.norm, pair.weights
-    f, c = affine(weights, norm) if norm else (torch.ones(o.shape[0]).double(), torch.zeros(o.shape[0]).double())
+    plain = weights[f"{o.weights}.weight"].new_ones(o.shape[0], dtype=torch.float64)
+    f, c = affine(weights, norm) if norm else (plain, 0 * plain)
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
         return False

@@ -18,6 +18,9 @@ Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plai
 Provenance = Literal["measured", "simulated", "predicted", "counted"]
 Fidelity = Literal["quick", "final"]
 
+ACCELERATORS = ("auto", "cpu", "cuda")
+"""Where chipfit itself computes; `auto` is a GPU where there is one."""
+
 METRICS: Mapping[str, tuple[str, bool]] = {
     "accuracy": ("share of right answers, 0..1", True),
     "latency_ms": ("milliseconds for one input", False),

@@ -86,7 +86,7 @@ class Scorer:
         self.original = Original(network, batch(np.concatenate([self.repair, self.inputs])))
         self.original.want(values, noted)
         with torch.inference_mode():
-            self.teacher = self.original.value(network.graph.output)[len(self.repair) :].numpy()
+            self.teacher = self.original.value(network.graph.output)[len(self.repair) :].numpy(force=True)
 
     @torch.inference_mode()
     def damage(self, edits: Sequence[Edit]) -> float:
@@ -98,7 +98,7 @@ class Scorer:
             # 7 bits: damage must not depend on the device, and some processors have no more
             answers = fake_quantised(coded, ranges(coded, self.repair), self.inputs, reduce_range=True)
         elif pair.graph.output in pair.small.values:
-            answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy()
+            answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy(force=True)
         else:
             return 0.0  # nothing was changed
         return divergence(self.teacher, answers)

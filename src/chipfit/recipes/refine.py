@@ -23,7 +23,7 @@ from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
 from chipfit.train.distill import from_arrays, teach, to_arrays, view_list, views_for
-from chipfit.train.jobs import Done, Job, run_jobs, seconds_per_step
+from chipfit.train.jobs import Done, Job, at_once, run_jobs, seconds_per_step
 from chipfit.train.loop import Schedule, Views, accuracy
 
 FIRST_SHARE = 0.3
@@ -123,7 +123,7 @@ class _Budget:
 
         `rivals` are the keys of the candidates among the jobs.
         """
-        cores = os.cpu_count() or 1
+        cores = at_once()
         left = 0.9 * max(0.0, run.deadline.left() - after)
         finals = min(len(rivals), run.settings.finalists * budgets)
         last = finals + len(jobs) - len(rivals)
@@ -210,7 +210,8 @@ def _train(run: Run, jobs: Sequence[Job], views: Views, what: str, threads: int 
     def keep(d: Done) -> None:
         run.store.put_arrays(f"{what} {d.name}", d.network.weights)
         run.store.set_fact(f"{what} {d.name}", [d.peak, d.steps, d.cpu_s])
-        run.progress("fine-tune", f"{d.name}: {d.steps} steps at peak rate {d.peak:g}, {d.cpu_s:.0f} CPU s")
+        cut = f", batches in {d.pieces} pieces for want of GPU memory" if d.pieces > 1 else ""
+        run.progress("fine-tune", f"{d.name}: {d.steps} steps at peak rate {d.peak:g}, {d.cpu_s:.0f} CPU s{cut}")
 
     if missing:
         steps = sorted(job.schedule.steps for job in missing)

@@ -123,7 +123,8 @@ def _blocks(m: Measurement) -> str:
 
 def _made_with(run: RunView) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    return [f"seed {run.seed}" if run.seed is not None else "", versions]
+    computed = f"trained and repaired on {run.accelerator}" if run.accelerator else ""
+    return [f"seed {run.seed}" if run.seed is not None else "", computed, versions]
 
 
 PREDICTED_WITH = {

@@ -18,7 +18,14 @@ def method(run: RunView) -> str:
         _list("Device", _device(run.device) if run.device else {}),
         _list("Latency", _latency(run)),
         _list("Data", _data(run)),
-        _list("Run", {"seed": str(run.seed) if run.seed is not None else "", "directory": escape(run.path.name)}),
+        _list(
+            "Run",
+            {
+                "seed": str(run.seed) if run.seed is not None else "",
+                "trained and repaired on": escape(run.accelerator),
+                "directory": escape(run.path.name),
+            },
+        ),
         _list("Versions", {escape(k): escape(v) for k, v in run.versions.items()}),
         _list("Licences", {escape(k): escape(v) for k, v in run.licences.items()}),
     ]

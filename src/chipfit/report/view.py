@@ -36,6 +36,7 @@ not read.
 | `decisions`  | {model: list of [name, kind, list of [label, value]]}: a menu's decisions, the first option as it is |
 | `versions`   | {package: version} |
 | `licences`   | {what: licence} of models and code that went in |
+| `accelerator` | where training, damage and repair were computed, and how precisely |
 | `seed`, `config`, `warnings`, `finished` | a number, a mapping, a list of lines, true |
 """
 
@@ -262,6 +263,7 @@ class RunView:
     decisions: Mapping[str, tuple[DecisionFact, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
+    accelerator: str = ""
     seed: int | None = None
     config: Mapping[str, Plain] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -345,6 +347,7 @@ def view(store: Store) -> RunView:
         decisions=_decisions(facts),
         versions=_read(facts, "versions", dict[str, str], {}),
         licences=_read(facts, "licences", dict[str, str], {}),
+        accelerator=_read(facts, "accelerator", str, ""),
         seed=_read(facts, "seed", int | None, None),  # type: ignore[arg-type]
         config=_read(facts, "config", dict[str, Any], {}),
         warnings=_read(facts, "warnings", tuple[str, ...], ()),

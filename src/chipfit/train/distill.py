@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chipfit.core.data import Dataset
-from chipfit.train.loop import Views, as_tensor, fast_bf16, normaliser, pick_device, placed, shifted
+from chipfit.nets.accelerator import fast_bf16, here
+from chipfit.train.loop import Views, as_tensor, normaliser, placed, shifted
+from chipfit.train.memory import in_halves
 
 
 def view_list(dataset: Dataset, n: int) -> tuple[tuple[bool, int, int], ...]:
@@ -39,7 +41,7 @@ def views_for(epochs: float) -> int:
 @torch.inference_mode()
 def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) -> Views:
     """The teacher's logits, float16 (views, n, classes), for the training inputs."""
-    device, normalise, inputs = pick_device(), normaliser(dataset), as_tensor(dataset.train)
+    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)
     placed(teacher, device).eval()
     views = view_list(dataset, n_views)
     made = []
@@ -49,7 +51,7 @@ def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) 
             x = inputs[start : start + batch]
             moved = shifted(x, *view) if x.ndim == 4 else x
             with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-                parts.append(teacher(normalise(moved.to(device))).to(torch.float16).cpu())
+                parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
         made.append(torch.cat(parts))
     return Views(torch.stack(made), views)
 

@@ -23,9 +23,12 @@ from safetensors.numpy import load_file, save_file
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
+from chipfit.nets import accelerator
+from chipfit.nets.accelerator import here
 from chipfit.nets.build import build
 from chipfit.train.distill import from_arrays, to_arrays
 from chipfit.train.loop import Schedule, Views, on_threads, train
+from chipfit.train.memory import Pieces
 
 RATES = (0.01, 0.03, 0.09)
 """Peak learning rates that a job tries on a short complete schedule before the long one."""
@@ -49,13 +52,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A finished job: the trained network, the peak rate used, steps done, CPU seconds."""
+    """A finished job: the trained network, the peak rate used, steps done, CPU seconds.
+
+    `pieces` is more than 1 where a GPU's memory was too small for whole batches.
+    """
 
     name: str
     network: Network
     peak: float
     steps: int
     cpu_s: float
+    pieces: int = 1
+
+
+def at_once() -> int:
+    """Trainings that run beside each other: one a core, and one alone on a GPU, which they would only share."""
+    return 1 if here().type == "cuda" else os.cpu_count() or 1
 
 
 def run_jobs(
@@ -70,10 +82,13 @@ def run_jobs(
 ) -> list[Done]:
     """Trains every job, up to one a core at once, and returns them in order; `on_done` is called as each ends.
 
-    Each process computes on `threads` threads. The data is written to a temporary folder once and read by all.
+    Each process computes on `threads` threads. The data is written to a temporary folder once and read by all. A GPU
+    takes one job after the other, in this process.
     """
     if not jobs:
         return []
+    if here().type == "cuda":
+        return [_announced(train_job(job, dataset, teacher, deadline), on_done) for job in jobs]
     workers = min(len(jobs), workers or os.cpu_count() or 1)
     until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
     with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
@@ -99,6 +114,12 @@ def run_jobs(
     return [done[i] for i in range(len(jobs))]
 
 
+def _announced(done: Done, on_done: Callable[[Done], None] | None) -> Done:
+    if on_done is not None:
+        on_done(done)
+    return done
+
+
 def _described(dataset: Dataset) -> Dataset:
     """The data set's description without its arrays and without its test part: what crosses to a training process."""
     empty = Split(np.zeros((0, *dataset.input_shape), np.uint8))
@@ -120,6 +141,7 @@ def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
 
 def _work(job: Job, folder: str, description: Dataset, until: float | None, threads: int) -> Done:
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    accelerator.choose("cpu")  # a GPU's jobs never come here
     torch.set_num_threads(threads)
     arrays = load_file(str(Path(folder) / "train.safetensors"))
     dataset = replace(description, train=Split(arrays["inputs"], arrays.get("targets")))
@@ -143,9 +165,9 @@ def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
     if schedule.peak == 0:
         schedule = replace(schedule, peak=find_rate(job, dataset, teacher, deadline))
     torch.manual_seed(job.seed)
-    net = build(job.network)
-    steps = train(net, dataset, schedule, np.random.default_rng(job.seed), teacher=teacher, deadline=deadline)
-    return Done(job.name, net.network(), schedule.peak, steps, time.process_time() - start)
+    net, pieces, rng = build(job.network), Pieces(), np.random.default_rng(job.seed)
+    steps = train(net, dataset, schedule, rng, teacher=teacher, deadline=deadline, pieces=pieces)
+    return Done(job.name, net.network(), schedule.peak, steps, time.process_time() - start, pieces.count)
 
 
 def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> float:

@@ -11,8 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +20,8 @@ from torch.nn import functional as F
 
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
+from chipfit.nets.accelerator import fast_bf16, here
+from chipfit.train.memory import Pieces, in_halves
 
 TEMPERATURE = 2.0
 """Softening of teacher and student in the distillation term (Hinton et al. 2015)."""
@@ -62,23 +63,6 @@ class Views:
 
     logits: Tensor
     shifts: tuple[tuple[bool, int, int], ...]
-
-
-@cache
-def fast_bf16() -> bool:
-    """True where bfloat16 arithmetic is native, so that autocast pays."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "amx_bf16" in flags
-
-
-def pick_device() -> torch.device:
-    """The accelerator where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
@@ -133,14 +117,14 @@ def random_views(x: Tensor, dataset: Dataset, rng: np.random.Generator) -> Tenso
         return x
     n, _, h, w = x.shape
     if dataset.flip:
-        mirror = torch.from_numpy(rng.random(n) < 0.5)
+        mirror = torch.from_numpy(rng.random(n) < 0.5).to(x.device)
         x = torch.where(mirror.view(-1, 1, 1, 1), x.flip(-1), x)
     if s := dataset.shift:
-        moves = torch.from_numpy(rng.integers(0, 2 * s + 1, (2, n)))
-        rows = (torch.arange(h) + moves[0, :, None])[:, None, :, None]
-        columns = (torch.arange(w) + moves[1, :, None])[:, None, None, :]
-        channels = torch.arange(x.shape[1])[None, :, None, None]
-        x = F.pad(x, (s, s, s, s))[torch.arange(n)[:, None, None, None], channels, rows, columns]
+        moves = torch.from_numpy(rng.integers(0, 2 * s + 1, (2, n))).to(x.device)
+        count = partial(torch.arange, device=x.device)
+        rows = (count(h) + moves[0, :, None])[:, None, :, None]
+        columns = (count(w) + moves[1, :, None])[:, None, None, :]
+        x = F.pad(x, (s, s, s, s))[count(n)[:, None, None, None], count(x.shape[1])[None, :, None, None], rows, columns]
     return x
 
 
@@ -153,11 +137,12 @@ def train(
     teacher: Views | None = None,
     deadline: Deadline | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    pieces: Pieces | None = None,
 ) -> int:
     """Trains `net` in place and returns the number of steps done (fewer than asked only if the deadline cut in).
 
     With labels the loss is cross-entropy, with a teacher half of it and half T²·KL to the teacher's softened
-    logits; without labels the KL alone.
+    logits; without labels the KL alone. `pieces` tells afterwards into how many pieces a GPU's memory cut the batches.
 
     Raises:
         ValueError: neither labels nor a teacher.
@@ -165,12 +150,12 @@ def train(
     targets = None if dataset.train.targets is None else torch.from_numpy(dataset.train.targets)
     if targets is None and teacher is None:
         raise ValueError("training needs labels or a teacher")
-    device, normalise, inputs = pick_device(), normaliser(dataset), as_tensor(dataset.train)
+    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)
     placed(net, device).train()
     optimiser = torch.optim.SGD(
         _decayed(net, schedule.weight_decay), lr=schedule.peak, momentum=schedule.momentum, nesterov=True
     )
-    averaged = _Average(net)
+    averaged, pieces = _Average(net), pieces or Pieces()
     order, at = rng.permutation(len(inputs)), 0
     done = 0
     for step in range(schedule.steps):
@@ -185,14 +170,15 @@ def train(
         rows = torch.from_numpy(order[at : at + schedule.batch])
         at += schedule.batch
         view = None if teacher is None else int(rng.integers(len(teacher.shifts)))
-        x = inputs[rows]
+        x = inputs[rows].to(device)
         x = random_views(x, dataset, rng) if teacher is None or view is None else shifted(x, *teacher.shifts[view])
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-            logits = net(normalise(x.to(device))).float()
-        wanted = None if teacher is None or view is None else teacher.logits[view, rows].to(device).float()
-        loss = _loss(logits, None if targets is None else targets[rows].to(device), wanted)
+        batch = _Batch(
+            x, None if targets is None else targets[rows].to(device),
+            None if teacher is None or view is None else teacher.logits[view, rows].to(device).float(),
+        )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward = partial(_backward, net, normalise, batch)
+        loss = pieces.add_up(backward, torch.arange(len(rows)), partial(optimiser.zero_grad, set_to_none=True))
         if schedule.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
         optimiser.step()
@@ -204,6 +190,28 @@ def train(
     averaged.write()
     net.eval()
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Stored inputs, targets and the teacher's logits of one step, where it is computed."""
+
+    inputs: Tensor
+    targets: Tensor | None
+    teacher: Tensor | None
+
+
+def _backward(
+    net: nn.Module, normalise: Callable[[Tensor], Tensor], batch: _Batch, rows: Tensor, share: float
+) -> Tensor:
+    """Adds the gradients of these rows of a batch, which are `share` of it, and returns their share of the loss."""
+    x = batch.inputs if share == 1.0 else batch.inputs[rows]
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=fast_bf16()):
+        logits = net(normalise(x)).float()
+    targets, teacher = (None if part is None else part[rows] for part in (batch.targets, batch.teacher))
+    loss = share * _loss(logits, targets, teacher)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 def _loss(logits: Tensor, targets: Tensor | None, teacher: Tensor | None) -> Tensor:
@@ -257,10 +265,11 @@ class _Average:
 @torch.inference_mode()
 def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor, batch: int = 500) -> Tensor:
     """(n, classes) float32 logits in evaluation mode."""
-    device, normalise = pick_device(), normaliser(dataset)
+    device, normalise = here(), normaliser(dataset)
     placed(net, device).eval()
     parts = [inputs[i : i + batch] for i in range(0, len(inputs), batch)]
-    return torch.cat([net(normalise(part.to(device))).float().cpu() for part in parts])
+    answers = [in_halves(lambda x: net(normalise(x)).float(), part.to(device)) for part in parts]
+    return torch.cat([answer.cpu() for answer in answers])
 
 
 def accuracy(net: nn.Module, dataset: Dataset, split: Split) -> float:

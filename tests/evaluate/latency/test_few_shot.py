@@ -92,9 +92,9 @@ def test_what_was_measured_of_a_network_elsewhere_is_looked_up(made_tables):
     unknown = fitted.predict(nameless)
     assert spearmanr(told.values, truth).statistic > spearmanr(unknown.values, truth).statistic + 0.1
     assert np.median(told.high / told.low) < np.median(unknown.high / unknown.low)
-    assert np.array_equal(unknown.values, fitted.outside.predict(nameless).values)
-    some = sources.networks.take(rows[:3])
-    assert np.array_equal(fitted.predict(some).values, told.values[rows[:3]])
+    np.testing.assert_allclose(unknown.values, fitted.outside.predict(nameless).values, rtol=1e-9)
+    some = sources.networks.take(rows[:3])  # kernels round by the size of a batch
+    np.testing.assert_allclose(fitted.predict(some).values, told.values[rows[:3]], rtol=1e-9)
 
     few = Few(nameless.take(rows), truth[rows])  # samples that the tables do not know tell nothing of those they do
     strange = FewShot().prepare(sources, np.random.default_rng(0)).fit(few, np.random.default_rng(0))
