@@ -104,9 +104,6 @@ def _why_not() -> str:
 
 
 def _without_tf32() -> None:
-    """Float32 means float32, by the setting that this version of torch has."""
-    matmul, convolution = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
-    if convolution is not None and hasattr(convolution, "fp32_precision"):
-        matmul.fp32_precision = convolution.fp32_precision = "ieee"
-    else:
-        matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    """Float32 means float32. By the older of torch's two settings, which alone `torch.export` can read back."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
