@@ -113,12 +113,12 @@ def value(row: Mapping[str, Any] | None, name: str) -> float | None:
 def main() -> None:
     args = arguments(__doc__ or "")
     here = torch.cuda.is_available()
-    rows = Rows("gpu", full=args.full and here)
+    rows = args.rows("gpu") if here else Rows("gpu", full=False)
     if here:
         rows.get("step", step)
         rows.get("damage", damages)
         rows.get("memory", cramped)
-        if not args.quick:
+        if not (args.quick or args.here):
             for name in BOTH:
                 rows.get(f"fit {name}", lambda name=name: whole(name, "2m"))
     else:
@@ -144,7 +144,7 @@ def main() -> None:
         at_least("pieces_when_cramped", value(memory, "pieces"), 2),
         at_most("accuracy_lost", lost, 0.005),
     ]
-    finish("gpu", rows, targets, as_json=args.json)
+    finish("gpu", rows, targets, args)
 
 
 if __name__ == "__main__":

@@ -9,31 +9,37 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise: the value reached, the value promised, and whether it is kept ("missing" counts as missed)."""
+    """A promise: the value reached, the value promised, and whether it is kept ("missing" counts as missed).
+
+    An `absolute` one (seconds, numbers a second) holds on the machine of the recorded rows; the others are ratios.
+    """
 
     name: str
     value: float | None
     target: str
     met: bool
+    absolute: bool = False
 
 
-def at_least(name: str, value: float | None, limit: float) -> Target:
+def at_least(name: str, value: float | None, limit: float, *, absolute: bool = False) -> Target:
     """A target that is met from `limit` on upwards."""
-    return Target(name, value, f">= {limit:g}", value is not None and value >= limit)
+    return Target(name, value, f">= {limit:g}", value is not None and value >= limit, absolute)
 
 
-def at_most(name: str, value: float | None, limit: float) -> Target:
+def at_most(name: str, value: float | None, limit: float, *, absolute: bool = False) -> Target:
     """A target that is met up to `limit`."""
-    return Target(name, value, f"<= {limit:g}", value is not None and value <= limit)
+    return Target(name, value, f"<= {limit:g}", value is not None and value <= limit, absolute)
 
 
 def machine() -> str:
@@ -103,14 +109,44 @@ def _short(v: Any) -> str:
     return f"{v:.4g}" if isinstance(v, float) else str(v)
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """--json, --quick, --full."""
+class Options(argparse.Namespace):
+    """What a benchmark was asked for."""
+
+    json: bool
+    quick: bool
+    here: bool
+    full: bool
+    seeds: int
+
+    def pick(self, *, quick: T, here: T, whole: T) -> T:
+        """What belongs to the size that was asked for."""
+        return quick if self.quick else here if self.here else whole
+
+    def rows(self, name: str) -> Rows:
+        """The recorded rows; the smaller sizes are measured anew each time, and never take another machine's."""
+        size = self.pick(quick="_quick", here="_here", whole="")
+        return Rows(name + size, full=self.full or bool(size))
+
+
+def arguments(description: str) -> Options:
+    """--json, --quick, --here, --full."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--quick", action="store_true", help="a look in under a minute")
+    parser.add_argument("--here", action="store_true", help="the claims on this machine in ten minutes, ratios only")
     parser.add_argument("--full", action="store_true", help="measure recorded rows again")
     parser.add_argument("--seeds", type=int, default=1, help="seeds to run, 45 minutes each; recorded ones count")
-    return parser.parse_args()
+    return parser.parse_args(namespace=Options())
+
+
+def asked(targets: Sequence[Target], options: Options) -> list[Target]:
+    """The targets that count: with --here neither absolute ones nor those whose arms its size leaves out."""
+    if not options.here:
+        return list(targets)
+    left = [t.name for t in targets if t.absolute or t.value is None]
+    if left:
+        print(f"\nnot asked with --here: {', '.join(left)}")
+    return [t for t in targets if t.name not in left]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -121,8 +157,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
 
 
-def finish(name: str, rows: Rows, targets: Sequence[Target], *, as_json: bool) -> None:
+def finish(name: str, rows: Rows, targets: Sequence[Target], options: Options) -> None:
     """Prints the targets, which rows were recorded, and with --json the object."""
+    targets = asked(targets, options)
     print()
     table(
         ["target", "value", "promised", "met"], [(t.name, t.value, t.target, "yes" if t.met else "NO") for t in targets]
@@ -132,10 +169,10 @@ def finish(name: str, rows: Rows, targets: Sequence[Target], *, as_json: bool) -
         f"\n{len(old)} rows recorded earlier, {len(rows.fresh)} measured now"
         + (f"; recorded: {', '.join(old)}" if old else "")
     )
-    if as_json:
+    if options.json:
         result = {
             "benchmark": name, "machine": machine(), "commit": commit(), "rows": list(rows.rows.values()),
-            "targets": [asdict(t) for t in targets],
+            "targets": [{k: v for k, v in asdict(t).items() if k != "absolute"} for t in targets],
         }  # fmt: skip
         print(json.dumps(result))
 

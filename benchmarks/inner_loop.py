@@ -1,6 +1,6 @@
 """What one number costs: Graph to milliseconds, against the way through torch's exporter.
 
-    python benchmarks/inner_loop.py [--quick] [--json] [--full]
+    python benchmarks/inner_loop.py [--quick] [--here] [--json] [--full]
 
 Both ways end in a quick measurement, loading and runs included, on the same random edits of zoo networks; they
 alternate network by network. Nothing is remembered from one network to the next. torch exports ONNX only: its way
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Rows, arguments, at_least, finish
+from harness import arguments, at_least, finish
 
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Artifact
@@ -117,8 +117,8 @@ def table_per_second() -> dict[str, Any]:
 def main() -> None:
     """Runs what is asked for, prints the targets."""
     options = arguments(__doc__ or "")
-    rows = Rows("inner_loop_quick" if options.quick else "inner_loop", full=options.full or options.quick)
-    n = 3 if options.quick else NETWORKS
+    rows = options.rows("inner_loop")
+    n = options.pick(quick=3, here=12, whole=NETWORKS)
     with OnnxRuntime(timing_bytes) as ort_device:
         for name, kind in DEVICES.items():
             with kind(timing_bytes) as device:
@@ -129,10 +129,10 @@ def main() -> None:
     targets = [
         at_least("speedup_ort", ort["speedup"], 30),
         at_least("speedup_litert", rows.rows["speed/litert"]["speedup"], 30),
-        at_least("quick_per_second_ort", ort["quick_per_second"], 15),
-        at_least("table_per_second", rows.rows["table"]["per_second"], 1000),
+        at_least("quick_per_second_ort", ort["quick_per_second"], 15, absolute=True),
+        at_least("table_per_second", rows.rows["table"]["per_second"], 1000, absolute=True),
     ]
-    finish("inner_loop", rows, targets, as_json=options.json)
+    finish("inner_loop", rows, targets, options)
 
 
 if __name__ == "__main__":

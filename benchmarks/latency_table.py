@@ -1,6 +1,6 @@
 """Tables of units against whole networks that were measured, on every runtime that is here.
 
-    python benchmarks/latency_table.py [--quick] [--json] [--full]
+    python benchmarks/latency_table.py [--quick] [--here] [--json] [--full]
 
 60 networks of each of two spaces; what scales there are is fitted to 10 others. Beside the tables stand two baselines
 with the same 10: a line through MACs, and one scale for the sum of all operators, each timed alone.
@@ -137,14 +137,13 @@ def main() -> None:
     """Runs what is asked for, prints the table and the targets."""
     options: argparse.Namespace = arguments(__doc__ or "")
     devices = [n for n in RUNTIMES if n in DEVICES and not DEVICES[n].missing]
-    fitted, told = FITTED, TOLD
-    if options.quick:
-        devices, fitted, told = devices[:1], 4, 6
-    rows = Rows("latency_table_quick" if options.quick else "latency_table", full=options.full or options.quick)
+    fitted, told = options.pick(quick=(4, 6), here=(5, 12), whole=(FITTED, TOLD))
+    devices = devices[:1] if options.quick else devices
+    rows = options.rows("latency_table")
     take(rows, devices, fitted + told, full=options.full)
     found = {(n, space): errors(rows, n, space, fitted) for n, space in itertools.product(devices, SPACES)}
     show(found)
-    finish("latency_table", rows, targets(found), as_json=options.json)
+    finish("latency_table", rows, targets(found), options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Is a number repeatable? One network's milliseconds in 20 processes over 20 minutes, beside a plain loop.
 
-    python benchmarks/measurement.py [--quick] [--json] [--full]
+    python benchmarks/measurement.py [--quick] [--here] [--json] [--full]
 
 Every process of its own takes the final latency of three networks, as a user gets it: ordinary scheduling, the scale
 from the shared cache. Every other one does so while numpy keeps all other cores busy. Beside each number stand the
@@ -281,14 +281,13 @@ def main() -> None:
         return
     options = arguments(__doc__ or "")
     devices = [n for n in CV_LIMITS if n in DEVICES and not DEVICES[n].missing]
-    if options.quick:
-        devices = devices[:1]
-    rows = Rows("measurement_quick" if options.quick else "measurement", full=options.full or options.quick)
+    devices = devices[:1] if options.quick else devices
+    rows = options.rows("measurement")
     # one gap more than needed between the rounds: a row is dated somewhere within its round
-    gap_s = 0.0 if options.quick else 60 * MINUTES / (PROCESSES - 2)
-    take(rows, devices, 3 if options.quick else PROCESSES, gap_s)
+    processes, gap_s = options.pick(quick=(3, 0.0), here=(6, 20.0), whole=(PROCESSES, 60 * MINUTES / (PROCESSES - 2)))
+    take(rows, devices, processes, gap_s)
     show(rows, devices)
-    finish("measurement", rows, targets(rows, devices, quick=options.quick), as_json=options.json)
+    finish("measurement", rows, targets(rows, devices, quick=options.quick or options.here), options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The most accurate network under a latency limit on a new device, from 25 timings there, every pick measured.
 
-    python benchmarks/nas_under_limit.py [--quick] [--json] [--full]
+    python benchmarks/nas_under_limit.py [--quick] [--here] [--json] [--full]
 
 NAS-Bench-201, CIFAR-100, test accuracy after 200 epochs; accuracies are taken as known, as in the published protocol
 (HELP, Lee et al. 2021; NASFLAT, Akhauri and Abdelfattah 2024). Five devices at HELP's 15 limits, sources those of its
@@ -277,11 +277,11 @@ def targets(rows: Rows, pools: Sequence[str]) -> list[Target]:
 def main() -> None:
     """Runs what is asked for, prints tables and targets."""
     options = arguments(__doc__ or "")
-    pools, seeds = ((CANDIDATES,), 1) if options.quick else ((CANDIDATES, WHOLE), SEEDS)
-    rows = Rows("nas_under_limit_quick" if options.quick else "nas_under_limit", full=options.full or options.quick)
+    pools, seeds = options.pick(quick=((CANDIDATES,), 1), here=((CANDIDATES,), 2), whole=((CANDIDATES, WHOLE), SEEDS))
+    rows = options.rows("nas_under_limit")
     take(rows, pools, seeds)
     show(rows, pools)
-    finish("nas_under_limit", rows, targets(rows, pools), as_json=options.json)
+    finish("nas_under_limit", rows, targets(rows, pools), options)
 
 
 if __name__ == "__main__":

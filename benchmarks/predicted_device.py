@@ -1,6 +1,6 @@
 """A runtime known from 20 timings: do files fitted to it take what was predicted, when they are measured there at last?
 
-    python benchmarks/predicted_device.py [--quick] [--json] [--full]
+    python benchmarks/predicted_device.py [--quick] [--here] [--json] [--full]
 
 ONNX Runtime, OpenVINO and LiteRT of this machine are the sources, timed on variants of four models of the zoo; the
 target, ncnn, is timed on 20 of those, drawn at random. Then `chipfit.fit` works for `predicted:NAME`
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Rows, Target, arguments, at_least, finish, table
+from harness import Target, arguments, at_least, finish, table
 
 import chipfit
 from chipfit.api import predict
@@ -36,7 +36,9 @@ TARGETS = {"ncnn": "ncnn", "torch": "safetensors"}
 MODELS = ("resnet20", "resnet8", "vgg6", "mobilenetv2")
 BUDGETS = ("80%", "70%", "60%", "50%", "40%", "30%", "20%")
 NETWORKS, SAMPLES = 160, 20
-QUICK = {"models": ("resnet8",), "budgets": ("65%", "40%"), "networks": 24}
+QUICK = (("resnet8",), ("65%", "40%"), 24)
+HERE = (("resnet8", "vgg6"), ("70%", "50%", "30%"), 48)
+"""Models, budgets, networks timed on the sources."""
 SHARE = 0.85
 
 FOLDER = Path(tempfile.gettempdir()) / "chipfit-bench" / "predicted-device"
@@ -113,12 +115,10 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
         os.environ[name] = str(FOLDER / name.lower())
-    rows = Rows("predicted_device_quick" if options.quick else "predicted_device", full=options.full)
-    models = QUICK["models"] if options.quick else MODELS
-    budgets = QUICK["budgets"] if options.quick else BUDGETS
-    networks = QUICK["networks"] if options.quick else NETWORKS
+    rows = options.rows("predicted_device")
+    models, budgets, networks = options.pick(quick=QUICK, here=HERE, whole=(MODELS, BUDGETS, NETWORKS))
     targets: list[Target] = []
-    for target in ("ncnn",) if options.quick else TARGETS:
+    for target in options.pick(quick=("ncnn",), here=("ncnn",), whole=tuple(TARGETS)):
 
         def predictor(target: str = target) -> dict[str, Any]:
             return {k: v for k, v in fitted(target, models, networks).plain().items() if k != "path"}
@@ -142,9 +142,9 @@ def main() -> None:
         print(f"\n{target}, {len(cases)} files: " + ", ".join(f"{k} {v:.3f}" for k, v in score.items()))
         targets += [
             at_least(f"inside {target}", score["inside"], SHARE),
-            at_least(f"cases {target}", len(cases), 2 if options.quick else 20),
+            at_least(f"cases {target}", len(cases), options.pick(quick=2, here=4, whole=20)),
         ]
-    finish("predicted_device", rows, targets, as_json=options.json)
+    finish("predicted_device", rows, targets, options)
 
 
 if __name__ == "__main__":

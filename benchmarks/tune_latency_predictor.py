@@ -1,6 +1,6 @@
 """What the default predictor is made of, chosen with the sources of the twelve device sets alone.
 
-    python benchmarks/tune_latency_predictor.py [--quick] [--json] [--full]
+    python benchmarks/tune_latency_predictor.py [--quick] [--here] [--json] [--full]
 
 Each source in turn plays the new device; sources that rank networks as it does (Spearman above .85) are withheld, as
 the targets of the hard sets have no near relatives either (N2, whose sources are all alike, is left without a case).
@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from harness import Rows, arguments, finish, table
+from harness import arguments, finish, table
 from latency_sets import SETS, Sampler, held_out, score, tasks
 
 from chipfit.evaluate.latency import gp, samplers, surrogate
@@ -76,9 +76,10 @@ def row(name: str, variant: str) -> dict[str, Any]:
 def main() -> None:
     """Runs what is missing, prints a line for each variant."""
     options = arguments(__doc__ or "")
-    sets = ("N3", "F3") if options.quick else tuple(s for s in SETS if s != "N2")
-    variants = ("as frozen",) if options.quick else tuple(VARIANTS)
-    rows = Rows("tune_latency_predictor" + "_quick" * options.quick, full=options.full or options.quick)
+    small = ("N3", "F3")
+    sets = options.pick(quick=small, here=small, whole=tuple(s for s in SETS if s != "N2"))
+    variants = options.pick(quick=("as frozen",), here=tuple(VARIANTS)[:3], whole=tuple(VARIANTS))
+    rows = options.rows("tune_latency_predictor")
     lines = []
     for v in variants:
         of = [rows.get(f"{v}/{s}", partial(row, s, v)) for s in sets]
@@ -86,7 +87,7 @@ def main() -> None:
         lines.append((v, *(f"{r['rho']:.3f}" for r in of), *means))
     print()
     table(["variant", *sets, "rho", "MdAPE", "coverage", "width", "CPU s"], lines)
-    finish("tune_latency_predictor", rows, [], as_json=options.json)
+    finish("tune_latency_predictor", rows, [], options)
 
 
 if __name__ == "__main__":

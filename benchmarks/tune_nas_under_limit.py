@@ -1,6 +1,6 @@
 """How a search under a limit divides its timings, chosen with the sources of set ND alone.
 
-    python benchmarks/tune_nas_under_limit.py [--quick] [--json] [--full]
+    python benchmarks/tune_nas_under_limit.py [--quick] [--here] [--json] [--full]
 
 Each source in turn plays the new device; sources that rank networks as it does (Spearman above .85) are withheld. Its
 limits are quantiles of its own latencies of MetaD2A's 500 candidates. No target of nas_under_limit.py is read. A budget
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from harness import Rows, arguments, finish, table
+from harness import arguments, finish, table
 from latency_sets import held_out, tasks
 from nas_under_limit import CANDIDATES, NOTHING, WHOLE, accuracy, latency, optimum, pool
 
@@ -50,9 +50,10 @@ def row(variant: str, budget: int, candidates: str) -> dict[str, Any]:
 def main() -> None:
     """Runs what is missing, prints a line for each variant."""
     options = arguments(__doc__ or "")
-    variants = ("10 first",) if options.quick else tuple(VARIANTS)
-    pools, budgets = ((CANDIDATES,), (25,)) if options.quick else ((CANDIDATES, WHOLE), BUDGETS)
-    rows = Rows("tune_nas_under_limit" + "_quick" * options.quick, full=options.full or options.quick)
+    variants = options.pick(quick=("10 first",), here=tuple(VARIANTS)[:3], whole=tuple(VARIANTS))
+    small = ((CANDIDATES,), (25,))
+    pools, budgets = options.pick(quick=small, here=small, whole=((CANDIDATES, WHOLE), BUDGETS))
+    rows = options.rows("tune_nas_under_limit")
     lines = []
     for v in variants:
         for budget in (b for b in budgets if VARIANTS[v] < b):
@@ -61,7 +62,7 @@ def main() -> None:
             lines.append((v, budget, *each, f"{np.mean([r['timings'] for r in found]):.1f}"))
     print()
     table(["variant", "budget", *(f"gap, {p}" for p in pools), "timings"], lines)
-    finish("tune_nas_under_limit", rows, [], as_json=options.json)
+    finish("tune_nas_under_limit", rows, [], options)
 
 
 if __name__ == "__main__":
