@@ -16,7 +16,8 @@ from chipfit.core.types import HIGH, LOW, Artifact, Fidelity, Limit, Measurement
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
 from chipfit.evaluate.joint import JointTiming
-from chipfit.evaluate.latency.tables import Genes, Table
+from chipfit.evaluate.latency.genes import Genes
+from chipfit.evaluate.latency.tables import Table
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes import predict
 from chipfit.recipes.check import check

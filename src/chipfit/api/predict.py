@@ -16,19 +16,12 @@ from chipfit.api.places import predictor_file
 from chipfit.api.result import Model, read_result, written
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Plain, Trial
-from chipfit.evaluate.latency.base import Floats, Prediction, Tables
+from chipfit.evaluate.latency.base import LEAST, Floats, Prediction, Tables
 from chipfit.evaluate.latency.device import PREFIX
-from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen, encoded
+from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen
+from chipfit.evaluate.latency.samples import check_samples, read_samples, write_samples
 from chipfit.evaluate.latency.split import hard_split
-from chipfit.evaluate.latency.tables import (
-    Table,
-    check_samples,
-    merged,
-    read_samples,
-    read_table,
-    write_samples,
-    write_table,
-)
+from chipfit.evaluate.latency.tables import Table, encoded, merged, read_table, write_table
 from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import FORMATS, known_format, timing_artifact
 from chipfit.recipes import predict as recipe
@@ -91,6 +84,27 @@ def measure(config: Config, n: int, tables: Sequence[str], out: Path, progress: 
         keep(known)
         values = recipe.measure(networks, timings, known, keep, progress)
     return Measured(out, networks.names, dict(zip(config.devices, (~np.isnan(values)).sum(0).tolist(), strict=True)))
+
+
+def draw(tables: Sequence[str], n: int, out: Path, metric: str | None = None, seed: int = 0) -> Measured:
+    """Writes a .csv of `n` networks of tables, at random, for their values on a new device to be filled in by hand.
+
+    A file that is there and names the same networks is left as it is.
+
+    Raises:
+        BadInput: a table cannot be used, there are fewer networks, or `out` holds others.
+    """
+    if out.suffix != ".csv":
+        raise BadInput(f"--out {out} does not end in .csv; give FILE.csv")
+    table = tables_of(tables)
+    if not LEAST <= n <= len(table):
+        raise BadInput(f"--n {n}: the tables hold {len(table)} networks; give a number from {LEAST} to that, like 20")
+    names = [table.names[i] for i in chosen(table, n, np.random.default_rng(seed))]
+    known = read_samples(out).values if out.is_file() else {}
+    if not set(known) <= set(names):
+        raise BadInput(f"{out} holds values of other networks than these; give the same options, or another --out")
+    write_samples(out, {name: known.get(name) for name in names}, metric or table.metric)
+    return Measured(out, tuple(names), {"by hand": len(known)})
 
 
 def export(config: Config, n: int, tables: Sequence[str], folder: Path, format: str, progress: Progress) -> Measured:
@@ -168,8 +182,9 @@ def _write(out: Path, networks: Table, devices: Sequence[str], values: Floats) -
 class Fit:
     """What `fit` made: the file, the number of samples and the median error when each is predicted from the others.
 
-    `half_width` is the median half-width of the intervals of the networks known, as a share; `sources` the other
-    devices by likeness; `weights` how much each model counts.
+    `half_width` is the median half-width of the intervals of the networks known, as a share, samples being taken as if
+    they had not been measured; `sources` the other devices by likeness; `weights` how much each model counts;
+    `replaced` that a predictor of this name was there before.
     """
 
     name: str
@@ -180,6 +195,7 @@ class Fit:
     half_width: float
     sources: tuple[Source, ...]
     weights: dict[str, float]
+    replaced: bool = False
 
     @property
     def device(self) -> str:
@@ -234,13 +250,13 @@ def fit(
         )
     table = table.without(without)
     rows, values = check_samples(samples, table, timings, as_written=as_written)
-    made = FittedPredictor(name, table, tuple(rows), values, known_format(format), seed)
-    around = made.predict_table(table)
+    made = FittedPredictor(name, table, tuple(rows), values, known_format(format), seed, samples.metric)
+    error, width = made.left_out_error, made.half_width
     place = out or predictor_file(name)
     place.parent.mkdir(parents=True, exist_ok=True)
+    before = place.is_file()
     made.write(place)
-    width = float(np.median(np.sqrt(around.high / around.low) - 1))
-    return Fit(name, place, table.metric, len(rows), made.left_out_error, width, made.sources(), made.weights())
+    return Fit(name, place, made.metric, len(rows), error, width, made.sources(), made.weights(), before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +305,8 @@ def split(tables: Sequence[str], sources: int | None, targets: int | None, seed:
     table = tables_of(tables)
     n = len(table.devices)
     m = n - targets if sources is None and targets is not None else -(-n // 2) if sources is None else sources
+    if n < 2:
+        raise BadInput(f"the tables have {n} devices; a split needs two at least: give tables of more")
     known = Tables(encoded(table), table.devices, table.values, table.metric)
     a, b = hard_split(known, m, max(1, n - m) if targets is None else targets, np.random.default_rng(seed))
     return {"sources": a, "targets": b}

@@ -28,6 +28,7 @@ VERBS: tuple[Callable[..., int], ...] = (
 PREDICT = "Predict a device's latency from about 20 timings and tables of other devices."
 PREDICT_VERBS: tuple[Callable[..., int], ...] = (
     predict.measure,
+    predict.draw,
     predict.fit,
     predict.run,
     predict.check,

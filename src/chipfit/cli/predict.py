@@ -13,7 +13,9 @@ from chipfit.cli.output import emit, following
 from chipfit.cli.verbs import COMMON, NO_NETWORKS
 from chipfit.core.errors import BadInput
 
-Files = Annotated[tuple[str, ...], Parameter(help="a table of networks and devices (.npz); may be given again")]
+Files = Annotated[
+    tuple[str, ...], Parameter(help="tables of networks and devices (.npz), one or more", consume_multiple=True)
+]
 
 
 def measure(
@@ -47,6 +49,22 @@ def measure(
             raise BadInput("say where the timings go: --out samples.csv, or --out table.npz; or --export-to FOLDER")
         else:
             found = at.measure(options, n, tables, out, progress)
+    emit(common, found.plain(), show.timings(found))
+    return 0
+
+
+def draw(
+    *,
+    tables: Files,
+    n: Annotated[int, Parameter(help="how many networks to draw")] = 20,
+    out: Annotated[Path, Parameter(help="samples.csv: name and an empty cell, to be filled in")],
+    metric: Annotated[str | None, Parameter(help="what will be measured; the tables' metric without it")] = None,
+    common: Common = COMMON,
+) -> int:
+    """Draw the networks of tables that are to be timed by hand on a new device, whatever they are known by."""
+    from chipfit.api import predict as at
+
+    found = at.draw(tables, n, out, metric, common.seed or 0)
     emit(common, found.plain(), show.timings(found))
     return 0
 

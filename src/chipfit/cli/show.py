@@ -260,16 +260,17 @@ LIKE = 5
 
 def predictor(found: Fit) -> list[RenderableType]:
     """How good a predictor is by its own samples, and what the device is like."""
-    like = ", ".join(f"{s.device} ({s.spearman:.2f} ± {s.error:.2f})" for s in found.sources[:LIKE])
+    like = ", ".join(f"{s.device} ({s.spearman:.2f}, at least {s.least:.2f})" for s in found.sources[:LIKE])
     weights = (
         ", ".join(f"{name} {100 * w:.0f} %" for name, w in found.weights.items()) if len(found.weights) > 1 else ""
     )
     return [
         f"error     {100 * found.left_out_error:.1f} % (median, each of {found.samples} samples from all the others)",
         f"interval  ±{100 * found.half_width:.0f} % (90 %, median over the networks that are known)",
-        *([f"like      {like}: rank correlation with its standard error"] if like else []),
+        *([f"like      {like}: rank correlation, and what it is at least (95 %)"] if like else []),
         *([f"weights   {weights}"] if weights else []),
         f"file      {found.path}: --device predicted:{found.device}",
+        *([f"replaced  the predictor that was kept as {found.device} before"] if found.replaced else []),
     ]
 
 

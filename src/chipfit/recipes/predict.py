@@ -10,7 +10,8 @@ import numpy as np
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph
 from chipfit.evaluate.latency.base import Floats
-from chipfit.evaluate.latency.tables import Genes, Table
+from chipfit.evaluate.latency.genes import Genes
+from chipfit.evaluate.latency.tables import Table
 from chipfit.evaluate.latency.variants import variants
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import Timing

@@ -40,6 +40,7 @@ def genes(
     edges: Ints | Sequence[tuple[int, int]] | None = None,
     stages: Sequence[int] | None = None,
     costs: Mapping[str, tuple[Floats, float]] | None = None,
+    totals: Mapping[str, Floats] | None = None,
 ) -> Networks:
     """Networks of a space in which a choice is made at each of p positions.
 
@@ -52,6 +53,7 @@ def genes(
         stages: (p,) the stage of each position, from 0.
         costs: by name (MACs, parameters, ...) the (p, k) cost of each operator at each position and what every
             network costs beside.
+        totals: by name the (n,) costs of whole networks, where no more is known of them.
 
     Raises:
         BadInput: a code that is no operator.
@@ -67,7 +69,8 @@ def genes(
         at = np.asarray(stages)
         blocks["stage counts"] = np.hstack([hot[:, at == s].sum(1) for s in np.unique(at)])
     unit = {name: table[np.arange(p), codes] for name, (table, _) in (costs or {}).items()}
-    totals = [np.log(unit[name].sum(1) + fixed) for name, (_, fixed) in (costs or {}).items()]
+    whole = [np.log(unit[name].sum(1) + fixed) for name, (_, fixed) in (costs or {}).items()]
+    whole += [np.log(total) for total in (totals or {}).values()]
     if stages is not None and unit:
         blocks["stage cost"] = np.column_stack([c[:, at == s].sum(1) for c in unit.values() for s in np.unique(at)])
     tokens, reads = chain(codes)
@@ -81,9 +84,9 @@ def genes(
         blocks["live counts"] = np.column_stack([canonical.sum(1), ~alive.any(1)])
         blocks["pairs"] = _pairs(hot)
         blocks["depth"] = _depth(canonical, np.asarray(edges), working)
-        totals += [np.log1p(h[:, :, working].sum((1, 2))) for h in (hot, canonical)]
-    if totals:
-        blocks["cost"] = np.column_stack(totals)
+        whole += [np.log1p(h[:, :, working].sum((1, 2))) for h in (hot, canonical)]
+    if whole:
+        blocks["cost"] = np.column_stack(whole)
     return Networks(tuple(names), blocks, tokens, reads)
 
 

@@ -43,12 +43,13 @@ class FewShot:
         committee = PreparedCommittee([process, *(m.prepare(tables, rng) for m in self.others)], SHARPNESS)
         small = tables.devices and len(tables.networks) <= ROWS
         inside = GaussianProcess(looked_up=True).prepare(tables, rng) if small else None
-        return ReadyFewShot(process, committee, inside, frozenset(tables.networks.names))
+        some = np.random.default_rng(0).permutation(len(tables.networks))[:ROWS]  # which leaves the draws of samples be
+        return ReadyFewShot(process, committee, tables.networks.take(some), inside, frozenset(tables.networks.names))
 
 
 @dataclass(frozen=True)
 class ReadyFewShot:
-    """Ready for new devices.
+    """Ready for new devices; `known` are networks among which searches look.
 
     `inside` is for the networks of the tables (`names`), where it may look up what was measured of them; None where
     these are too many to be learnt whole.
@@ -56,6 +57,7 @@ class ReadyFewShot:
 
     process: PreparedProcess
     committee: PreparedCommittee
+    known: Networks
     inside: PreparedProcess | None = None
     names: frozenset[str] = frozenset()
 
@@ -85,11 +87,11 @@ class ReadyFewShot:
         if np.ptp(few.values) <= 0:
             raise BadInput(f"all samples have the value {few.values[0]:g}; time networks that differ")
         few = Few(few.networks, floored(few.values))
-        outside = Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng))
+        outside = Calibrated.on(few, self.committee.fit(few, rng), self.process.fit(few, rng), self.known)
         if self.inside is None or not self.names.issuperset(few.networks.names):
             return Fitted(outside)
         process = self.inside.fit(few, rng)
-        return Fitted(outside, Calibrated.on(few, process, process), self.names)
+        return Fitted(outside, Calibrated.on(few, process, process, self.known), self.names)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Fitted:
     outside: Calibrated
     inside: Calibrated | None = None
     names: frozenset[str] = frozenset()
+
+    @property
+    def best(self) -> Calibrated:
+        """The one that answers for the networks of the samples."""
+        return self.inside or self.outside
 
     def predict(self, networks: Networks) -> Prediction:
         """Values and intervals, (n,) each."""

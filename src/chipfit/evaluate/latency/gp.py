@@ -14,6 +14,7 @@ sources. As p_g(y without i) has a closed form, what is left out (`left_out`) is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -43,6 +44,12 @@ _SCALE = 0.1
 _EVEN = 0.3
 """Share of the prior that knows nothing of the sources: a new device may be like none of them."""
 
+MANY, LIKELIEST = 150, 24
+"""Samples from which on only so many mixtures are averaged: those that are likeliest on half of `MANY` samples."""
+
+MEMORY_MB = 400.0
+"""For the covariances that are held at once."""
+
 DRAWS, SAMPLES = 4, 20
 """Sets of samples that a source device is given to play the new one, and the size of each."""
 
@@ -54,6 +61,13 @@ class Encoded:
     linear: tuple[Floats, ...]
     coarse: Floats
     hot: Floats
+
+    def parts(self, beside: int) -> Iterator[Encoded]:
+        """The same, as many rows at a time as their covariances with `beside` networks leave room for."""
+        step = max(1, int(MEMORY_MB * 1e6 / (8 * beside * (len(self.linear) + len(_LENGTHS) + 1))))
+        for i in range(0, len(self.coarse), step):
+            at = slice(i, i + step)
+            yield Encoded(tuple(x[at] for x in self.linear), self.coarse[at], self.hot[at])
 
 
 def covariances(a: Encoded, b: Encoded) -> Floats:
@@ -186,6 +200,22 @@ class PreparedProcess:
         return self.mixtures.mean(softmax(self.mixtures.prior))
 
     def fit(self, few: Few, rng: np.random.Generator) -> FittedProcess:
+        if len(few.values) > MANY:
+            return self._likeliest(few, rng)._fit(few)
+        return self._fit(few)
+
+    def _likeliest(self, few: Few, rng: np.random.Generator) -> PreparedProcess:
+        """With the mixtures alone that a part of many samples makes likely: all at once would not fit into memory."""
+        part = rng.choice(len(few.values), MANY // 2, replace=False)
+        own, y = self.encode(few.networks.take(part)), np.log(few.values[part])
+        p, determinant = free_mean(self.mixtures.covariance(covariances(own, own)))
+        weights = softmax(evidence(p, determinant, y, self.scale)[0] + self.mixtures.prior)
+        most = max(1, int(3 * MEMORY_MB * 1e6 / (8 * len(few.values) ** 2)))
+        kept = np.argsort(-weights, kind="stable")[: min(most, LIKELIEST)]
+        mixtures = Mixtures(self.mixtures.shares[kept], self.mixtures.noise[kept], self.mixtures.prior[kept])
+        return replace(self, mixtures=mixtures, _last={})
+
+    def _fit(self, few: Few) -> FittedProcess:
         own, y = self.encode(few.networks), np.log(few.values)
         k = covariances(own, own)
         p, determinant = free_mean(self.mixtures.covariance(k))
@@ -211,8 +241,9 @@ class FittedProcess:
 
     def predict(self, networks: Networks) -> Floats:
         """(n,) logarithms."""
-        k = covariances(self.prepared.encoded(networks), self.own)
-        return np.asarray(np.einsum("cnm,cm->n", k, self.weights) + self.constant)
+        parts = self.prepared.encoded(networks).parts(len(self.left_out))
+        told = [np.einsum("cnm,cm->n", covariances(part, self.own), self.weights) for part in parts]
+        return np.concatenate(told) + self.constant
 
     @cached_property
     def _covariance(self) -> Floats:
@@ -228,9 +259,12 @@ class FittedProcess:
 
     def deviation(self, networks: Networks) -> Floats:
         """(n,) standard deviation of what a measurement would say, up to the same scale; it grows away from samples."""
+        inverse = np.asarray(np.linalg.inv(self._covariance), np.float64)
+        parts = self.prepared.encoded(networks).parts(len(self.left_out))
+        return np.concatenate([self._deviation(part, inverse) for part in parts])
+
+    def _deviation(self, encoded: Encoded, inverse: Floats) -> Floats:
         shares, noise = self.mixture
-        encoded = self.prepared.encoded(networks)
-        inverse = np.linalg.inv(self._covariance)
         cross = np.tensordot(shares, covariances(encoded, self.own), 1)
         # kriging with a free mean: prior variance, less what the samples explain, plus what the constant leaves open
         u = 1 - cross @ inverse.sum(1)

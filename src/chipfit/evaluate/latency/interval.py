@@ -33,23 +33,52 @@ without it, 90 % with it.
 """
 
 
+FASTEST, FAST = 0.05, 0.15
+"""Shares of the networks known: from the second on intervals widen, up to the first, where searches look."""
+
+WIDER = 1.5
+"""Factor of intervals among the `FASTEST`.
+
+A search picks what looks fast, which some networks are by the predictor's error alone, and the fastest are unlike the
+samples. On held-out sources (32 fits, N1, N3, F1, F3) the intervals of the 5 % that look fastest held 78 % of the
+measurements (median of the devices 89 %) without it.
+"""
+
+
 @dataclass(frozen=True)
 class Calibrated:
-    """A predictor whose values come with intervals; `scale` says where it knows more and where less."""
+    """A predictor whose values come with intervals; `scale` says where it knows more and where less.
+
+    `fast` are the logarithms of values that `FASTEST` and `FAST` of the networks known stay below.
+    """
 
     predictor: Predictor
     scale: FittedProcess
     quantile: float
+    fast: tuple[float, float]
 
     @classmethod
-    def on(cls, few: Few, predictor: Predictor, scale: FittedProcess) -> Calibrated:
-        """Calibrates on the samples that both were fitted to."""
+    def on(cls, few: Few, predictor: Predictor, scale: FittedProcess, known: Networks) -> Calibrated:
+        """Calibrates on the samples that both were fitted to; `known` are networks among which a search looks."""
         scores = np.abs(np.log(few.values) - predictor.left_out) / scale.left_out_deviation
-        return cls(predictor, scale, STRAIN * quantile(scores, SHARE))
+        low, high = np.quantile(predictor.predict(known), (FASTEST, FAST)).tolist()
+        return cls(predictor, scale, STRAIN * quantile(scores, SHARE), (low, high))
+
+    def widening(self, log: Floats) -> Floats:
+        """(n,) factors of the intervals of networks whose values have these logarithms."""
+        low, high = self.fast
+        share = (high - log) / max(high - low, 1e-12)
+        return 1.0 + (WIDER - 1.0) * np.clip(share, 0.0, 1.0)
+
+    @property
+    def left_out_half(self) -> Floats:
+        """(samples,) half-widths, in logarithms, of the intervals that all other samples give each."""
+        return self.quantile * self.scale.left_out_deviation
 
     def predict(self, networks: Networks) -> Prediction:
         """Values and intervals, (n,) each."""
-        log, half = self.predictor.predict(networks), self.quantile * self.scale.deviation(networks)
+        log = self.predictor.predict(networks)
+        half = self.quantile * self.scale.deviation(networks) * self.widening(log)
         return Prediction(np.exp(log), np.exp(log - half), np.exp(log + half))
 
 

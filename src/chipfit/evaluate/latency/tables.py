@@ -1,4 +1,4 @@
-"""Files of measured networks: tables of several devices (.npz), and the few samples of a new one (.csv or .npz).
+"""Files of measured networks: tables of several devices (.npz).
 
 A table is a numpy archive without pickled objects:
 
@@ -9,16 +9,24 @@ A table is a numpy archive without pickled objects:
 | `values`    | (n, m) float  | what was measured; NaN where a network was not measured on a device |
 | `metric`    | () text       | what the values are, with its unit: `latency_ms`, `energy_mj`, `cycles`, ... |
 | `graphs`    | (n,) text     | the JSON of each network's `Graph` |
-| `genes`     | (n, g) int    | or, in the place of graphs: which operator stands at each position |
+| `genes`     | (n, p) int    | or, in the place of graphs: which operator stands at each position |
 | `operators` | (k,) text     | what the genes count |
-| `edges`     | (g, 2) int    | and, where positions are the edges of a cell: the nodes from and to which each leads |
 
-Samples as text are a line for each network under a header: `name,latency_ms`.
+and, where genes are given, what is known of them (each may be left out; costs halve the intervals):
+
+| array        | shape       | meaning |
+|--------------|-------------|---------|
+| `edges`      | (p, 2) int  | positions are the edges of a cell: the nodes from and to which each leads, in order |
+| `stages`     | (p,) int    | the stage (resolution) of each position, from 0 |
+| `costs`      | (n, c) or (c, p, k) float | of whole networks, or of each operator at each position: MACs, ... |
+| `cost_names` | (c,) text   | what these costs are |
+| `cost_fixed` | (c,) float  | with (c, p, k): what every network costs beside its choices |
+
+Of graphs MACs, parameters and traffic are counted here.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
 import zlib
@@ -32,33 +40,16 @@ from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import KINDS, Graph
-from chipfit.evaluate.latency.base import LEAST, Floats, Ints
+from chipfit.evaluate.latency import encode
+from chipfit.evaluate.latency.base import LEAST, Floats, Networks
+from chipfit.evaluate.latency.genes import Genes, genes_of
 from chipfit.store.atomic import write_atomically
 
-OFF_SCALE = 100.0
-"""Values so many times above or below those of every other device are in another unit, most likely."""
+MOST_MB = 4000
+"""Of all arrays of a file, unpacked."""
 
 SAME = 1e-6
 """Columns whose values differ by a smaller share were not measured twice."""
-
-
-@dataclass(frozen=True)
-class Genes:
-    """Networks of a space without graphs: `codes` (n, g) index `operators`; `edges` (g, 2) for cells, else None."""
-
-    codes: Ints
-    operators: tuple[str, ...]
-    edges: Ints | None = None
-
-    def alike(self, other: Genes) -> bool:
-        """True for networks of one space."""
-        same = self.operators == other.operators and self.codes.shape[1] == other.codes.shape[1]
-        mine, theirs = (np.zeros(0) if g.edges is None else g.edges for g in (self, other))
-        return same and np.array_equal(mine, theirs)
-
-    def take(self, rows: Sequence[int]) -> Genes:
-        """These rows, in this order."""
-        return replace(self, codes=self.codes[list(rows)])
 
 
 @dataclass(frozen=True)
@@ -122,8 +113,14 @@ def networks_to_arrays(networks: tuple[Graph, ...] | Genes) -> dict[str, NDArray
     """The part of a file that says what the networks are."""
     if not isinstance(networks, Genes):
         return {"graphs": np.array([g.to_json() for g in networks], str)}
-    arrays: dict[str, NDArray[Any]] = {"genes": networks.codes, "operators": np.array(networks.operators, str)}
-    return arrays if networks.edges is None else {**arrays, "edges": networks.edges}
+    return networks.to_arrays()
+
+
+def encoded(table: Table) -> Networks:
+    """The networks of a table as models see them."""
+    if isinstance(table.networks, Genes):
+        return table.networks.encoded(table.names)
+    return encode.graphs(table.names, table.networks)
 
 
 def read_table(path: str | Path) -> Table:
@@ -143,13 +140,34 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         BadInput: there is no such file, or it is no archive of plain arrays.
     """
     place = Path(path).expanduser()
+    if not place.is_file():
+        raise BadInput(f"table {str(path)!r} {'is no file' if place.exists() else 'does not exist'}; give a .npz file")
     try:
+        _bounded(place)
         with np.load(place, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except FileNotFoundError as e:
-        raise BadInput(f"table {str(path)!r} does not exist; give a .npz file") from e
+            return {name: _plain(data, name, str(path)) for name in data.files}
     except (OSError, ValueError, AttributeError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as e:
         raise BadInput(f"table {str(path)!r} is no numpy archive of plain arrays; write it with numpy.savez") from e
+
+
+def _bounded(place: Path) -> None:
+    """Holds what an archive says that it unpacks to against the limit, before anything is unpacked."""
+    with zipfile.ZipFile(place) as archive:
+        megabytes = sum(i.file_size for i in archive.infolist()) / 1e6
+    if megabytes > MOST_MB:
+        raise BadInput(f"table {str(place)!r} unpacks to {megabytes:.0f} MB; give one of at most {MOST_MB} MB")
+
+
+def _plain(data: Mapping[str, NDArray[Any]], name: str, where: str) -> NDArray[Any]:
+    """One array; an object array, which only pickle can read, is told by its name."""
+    try:
+        return data[name]
+    except ValueError as e:
+        if "allow_pickle" not in str(e):
+            raise
+        raise BadInput(
+            f"table {where!r}: array {name!r} holds Python objects; give text or numbers, e.g. numpy.array(names, str)"
+        ) from e
 
 
 def table_of(arrays: Mapping[str, NDArray[Any]], where: str) -> Table:
@@ -174,32 +192,38 @@ def _networks(arrays: Mapping[str, NDArray[Any]], n: int, where: str) -> tuple[G
         return tuple(_graph(text, i, where) for i, text in enumerate(texts))
     if "genes" not in arrays or "operators" not in arrays:
         raise BadInput(f"{where} does not say what its networks are; give 'graphs', or 'genes' and 'operators'")
-    codes, operators = np.asarray(arrays["genes"]), tuple(str(o) for o in arrays["operators"].reshape(-1))
-    if codes.ndim != 2 or len(codes) != n or codes.dtype.kind not in "iu":
-        raise BadInput(f"{where}: genes of shape {codes.shape} are not whole numbers in a row for each of {n} names")
-    codes = codes.astype(np.int64)
-    for i, j in np.argwhere((codes < 0) | (codes >= len(operators)))[:1]:
-        raise BadInput(
-            f"{where}: row {i + 1} has operator {codes[i, j]} at position {j + 1}, unknown; operators are 0 to "
-            f"{len(operators) - 1}: {', '.join(operators)}"
-        )
-    edges = np.asarray(arrays["edges"], np.int64) if "edges" in arrays else None
-    if edges is not None and edges.shape != (codes.shape[1], 2):
-        raise BadInput(f"{where}: edges of shape {edges.shape} are not two nodes for each of {codes.shape[1]} genes")
-    return Genes(codes, operators, edges)
+    return genes_of(arrays, n, where)
 
 
 def _graph(text: str, row: int, where: str) -> Graph:
     try:
         graph = Graph.from_json(text)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise BadInput(f"{where}: graph {row + 1} is not the JSON of a Graph ({e}); write it with Graph.to_json") from e
+    if fault := _fault(graph):
+        raise BadInput(f"{where}: graph {row + 1} {fault}; write it with Graph.to_json")
     for o in graph:
         if o.kind not in KINDS and not o.kind[:1].isupper():
             raise BadInput(
                 f"{where}: graph {row + 1} has an operator of unknown kind {o.kind!r}{did_you_mean(o.kind, KINDS)}"
             )
     return graph
+
+
+def _fault(graph: Graph) -> str:
+    """What is wrong with a graph's structure, "" for nothing: names once, inputs before their use, sizes above zero."""
+    seen: set[str] = set()
+    for o in graph:
+        if o.name in seen:
+            return f"names operator {o.name!r} twice"
+        if strangers := [i for i in o.inputs if i not in seen]:
+            return f"reads {strangers[0]!r} in {o.name!r} before it is there"
+        if any(not isinstance(side, int) or side < 0 for side in o.shape):
+            return f"has {o.name!r} of shape {o.shape}"
+        seen.add(o.name)
+    if not graph.ops or graph.ops[0].kind != "input":
+        return "does not begin with its input"
+    return "" if graph.output in seen else f"ends in {graph.output!r}, which it does not have"
 
 
 def checked(table: Table, where: str) -> Table:
@@ -209,6 +233,9 @@ def checked(table: Table, where: str) -> Table:
         BadInput: names twice, values that are not positive, columns that are constant, empty or twice there.
     """
     for what, words in (("network", table.names), ("device", table.devices)):
+        if not all(w.strip() for w in words):
+            empty = next(i for i, w in enumerate(words, 1) if not w.strip())
+            raise BadInput(f"{where}: {what} {empty} has no name; name each")
         if len(set(words)) < len(words):
             twice = next(w for w in words if words.count(w) > 1)
             raise BadInput(f"{where} names {what} {twice!r} twice; give each one row or column")
@@ -297,7 +324,7 @@ def _joined(
 ) -> tuple[Graph, ...] | Genes:
     """The networks of the first, then the `new` ones of the second."""
     if isinstance(a, Genes) and isinstance(b, Genes):
-        return replace(a, codes=np.concatenate([a.codes, b.codes[list(new)]]))
+        return a.with_others(b, new)
     assert not isinstance(a, Genes)
     assert not isinstance(b, Genes)
     return (*a, *(b[n] for n in new))
@@ -307,104 +334,3 @@ def _equal(a: tuple[Graph, ...] | Genes, i: int, b: tuple[Graph, ...] | Genes, j
     if isinstance(a, Genes) and isinstance(b, Genes):
         return bool(np.array_equal(a.codes[i], b.codes[j]))
     return not isinstance(a, Genes) and not isinstance(b, Genes) and a[i].key == b[j].key
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What was measured on a new device: network name to its positive value."""
-
-    values: Mapping[str, float]
-    metric: str
-    table: Table | None = None
-    """The networks themselves, where the file holds them."""
-
-
-def read_samples(path: str | Path) -> Samples:
-    """The samples of a .csv file (`name,latency_ms`; lines without a value are left out) or of a table of one device.
-
-    Raises:
-        BadInput: the file cannot be read, or a value is not a positive number.
-    """
-    place = Path(path).expanduser()
-    if place.suffix == ".npz":
-        table = read_table(place)
-        if len(table.devices) != 1:
-            raise BadInput(f"{path} has {len(table.devices)} devices; the samples of a new one are a single column")
-        column = table.values[:, 0]
-        values = {name: float(v) for name, v in zip(table.names, column, strict=True) if not np.isnan(v)}
-        return Samples(values, table.metric, table.without(table.devices))
-    try:
-        lines = list(csv.reader(place.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise BadInput(f"samples {str(path)!r} cannot be read: {e}; give a .csv with the header name,latency_ms") from e
-    head = [cell.strip() for cell in lines[0]] if lines else []
-    if len(head) != 2 or head[0] != "name":
-        raise BadInput(f"{path} begins with {','.join(head) or 'nothing'}; its header must be like name,latency_ms")
-    values = {}
-    for n, line in enumerate(lines[1:], 2):
-        if len(line) < 2 or not line[1].strip():
-            continue
-        name = line[0].strip()
-        if name in values:
-            raise BadInput(f"{path}, line {n}: network {name!r} stands there twice; keep one line")
-        values[name] = _number(line[1], f"{path}, line {n}")
-    return Samples(values, head[1])
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as e:
-        raise BadInput(f"{where}: {text.strip()!r} is not a number; write it like 1.25") from e
-    if not np.isfinite(value) or value <= 0:
-        raise BadInput(f"{where}: {text.strip()} is not a positive number; leave the line out if it was not measured")
-    return value
-
-
-def write_samples(path: Path, values: Mapping[str, float | None], metric: str) -> None:
-    """A .csv of samples; None is a network that is still to be measured."""
-    made = io.StringIO()
-    rows = csv.writer(made, lineterminator="\n")
-    rows.writerow(["name", metric])
-    rows.writerows([name, "" if v is None else f"{v:.7g}"] for name, v in values.items())
-    write_atomically(path, made.getvalue().encode())
-
-
-def check_samples(samples: Samples, table: Table, where: str, *, as_written: bool = False) -> tuple[list[int], Floats]:
-    """(rows of the table, (n,) values) of samples that a predictor can be fitted to.
-
-    `as_written` accepts values far from the scale of every device of the table.
-
-    Raises:
-        BadInput: another metric, fewer than `LEAST` samples, unknown networks, one value throughout, another unit by
-            the look of it, or the very values of a device of the table.
-    """
-    if samples.metric != table.metric:
-        raise BadInput(f"{where} holds {samples.metric}, the tables {table.metric}; give samples in {table.metric}")
-    rows = table.rows(samples.values, where)
-    values = np.array(list(samples.values.values()))
-    if len(values) < LEAST:
-        raise BadInput(f"{where} has {len(values)} samples; at least {LEAST} are needed, 20 are better")
-    if np.ptp(values) <= SAME * values.max():
-        raise BadInput(f"{where} has the same value {values[0]:g} throughout; measure networks that differ")
-    ratios = _ratios(values, table.values[rows])
-    if len(ratios) and not as_written and (min(ratios) > OFF_SCALE or max(ratios) < 1 / OFF_SCALE):
-        times, word = (min(ratios), "above") if min(ratios) > 1 else (1 / max(ratios), "below")
-        raise BadInput(
-            f"{where}: its values lie {times:.0f} times {word} those of every device of the tables; give them in "
-            f"{table.metric}, or --as-written where they are"
-        )
-    for n, device in enumerate(table.devices):
-        column = table.values[rows, n]
-        known = ~np.isnan(column)
-        if known.sum() >= LEAST and np.allclose(column[known], values[known], rtol=SAME, atol=0.0):
-            raise BadInput(
-                f"{where} has the values of device {device!r} itself; leave that out with --without {device}"
-            )
-    return rows, values
-
-
-def _ratios(values: Floats, others: Floats) -> list[float]:
-    """Median of the values over those of each device that knows some of the networks."""
-    ratios = values[:, None] / others
-    return [float(np.nanmedian(r)) for r in ratios.T if not np.all(np.isnan(r))]
