@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from chipfit.core.graph import Graph
 from chipfit.core.types import Measurement
 from chipfit.evaluate.kernel import Unit
-from chipfit.evaluate.pieces import terms
+from chipfit.evaluate.pieces import term
 from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
@@ -52,10 +52,10 @@ class Held:
     stored_bytes: int
     int8_bytes: int
 
-    @property
-    def further(self) -> Held:
-        """The same for other input channels of the site, whose output channels are counted already."""
-        return replace(self, values=0, more=0, stored_bytes=0, int8_bytes=0)
+    def further(self, again: bool) -> Held:
+        """The same for other channels of the site; with `again` only those in are others, and not those out."""
+        other = replace(self, more=0)
+        return replace(other, values=0, stored_bytes=0, int8_bytes=0) if again else other
 
 
 def _params(unit: Unit, held: Held) -> float:
@@ -82,8 +82,7 @@ _COUNTS: Final[Mapping[str, _Count]] = {
 def priced_counts(graph: Graph, offer: Offer) -> Menu:
     """The offer's menu with terms for `macs`, `params`, `bops` and `size_mb` (weights and scales, not names).
 
-    MACs and parameters are those of the edited graph, to the digit. Bytes and bit operations are exact for all that is
-    kept; of a layer between two widths some may remain where its block is dropped (`evaluate.pieces`).
+    They are those of the edited graph, to the digit.
     """
     units = UnitMap(graph, offer)
     layers = [s for s in units.sites if s.op.kind in LAYERS]
@@ -95,10 +94,10 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
         held = _held(graph, site, owners, site.op.name in copies)
         wanted = _COUNTS if site.op.kind in LAYERS else {m: _COUNTS[m] for m in ("params", "size_mb")}
         for n, piece in enumerate(units.pieces(site, own=True)):
-            here = held if n == 0 else held.further
+            here = held if n == 0 else held.further(piece.again)
             for metric, count in wanted.items():
                 cells = piece.numbers(partial(count, held=here))
-                found += terms(offer.menu, metric, piece.on, cells, site.op.name)
+                found.append(term(offer.menu, metric, piece.on, cells, site.op.name))
     return offer.menu.priced(found)
 
 

@@ -1,41 +1,34 @@
-"""What a term may depend on: the cost of a kernel over any number of decisions, as tables over at most three.
+"""What a term may depend on: the cost of a kernel over any number of decisions, as tables over a few of them.
 
 A kernel costs f(channels in, channels out, its precision, its readers' precision) while its block is there, else 0.
-Mostly that is three decisions or fewer: one table, exact. It is more in two ways, alone or together.
+That is one table, exact, over at most three decisions, or over four of which two at most are widths: two widths, a
+precision and a block that can be dropped; a width, two precisions and a block.
 
-*Channels that several groups make up* (behind a concatenation). The sum is taken apart, a table for each group beside
-the other decisions. Counts are straight lines in it, so each group's own channels are counted (`own`), in whole
-numbers. What a device takes is not: blocks of channels, a kernel's start. With w_g between least_g and most_g, and x(t)
-the channels in sum when every group has shrunk by the share t of what it can,
+It is more where several groups make up the channels, behind a concatenation. There the sum is taken apart: a table for
+each group, beside the other decisions. Counts are straight lines in the sum, so each group's own channels are counted
+(`own`), in whole numbers. What a device takes is not: kernels start, and work on blocks of channels. With w_g between
+least_g and most_g, and x(t) the channels in sum when every group has shrunk by the share t of what it can,
 
     f(Σ w_g)  ≈  Σ a_g f(x(t_g)),  t_g = (most_g - w_g) / (most_g - least_g),  a_g = (most_g - least_g) / (x(0) - x(1))
 
 As Σ a_g x(t_g) = Σ w_g, this is a mean of f at points whose mean is the right one: exact where f is a straight line,
 and for any f wherever the groups shrink alike, so for the widest and for the narrowest choice: no budget is called
 impossible for it. Between, it errs by how far f bends.
-
-*A block that can be dropped, beside three other decisions.* What is kept is exact, as a table over the three; what has
-to be taken off where the block is dropped is their best sum of tables over two (`_dropped`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chipfit.evaluate.kernel import Channels, Kernel, Unit
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import LEAST_STEP
 
-MOST = 3
-"""Decisions of one term."""
-
 Cell = tuple[int, ...]
-Table = NDArray[np.float64]
 
 
 Mix = tuple[tuple[float, Unit], ...]
@@ -44,10 +37,14 @@ Mix = tuple[tuple[float, Unit], ...]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a kernel's cost: a mix of units for each option of the decisions `on`."""
+    """A part of a kernel's cost: a mix of units for each option of the decisions `on`.
+
+    `again` is true where its units' channels out are counted in another part already.
+    """
 
     on: tuple[int, ...]
     cells: Mapping[Cell, Mix]
+    again: bool = False
 
     def numbers(self, value: Callable[[Unit], float], bits: int = 0) -> dict[Cell, float]:
         """The cost of each cell that has units (of these `bits`, unless 0), by the value of a unit."""
@@ -61,12 +58,12 @@ class Piece:
 
 
 def pieces(kernel: Kernel, menu: Menu, *, own: bool = False) -> tuple[Piece, ...]:
-    """The cost of a kernel in parts, one where it depends on three decisions, else one for each group of channels.
+    """The cost of a kernel in parts: one if it can be, else one for each group of channels in.
 
     With `own` each part holds its group's own channels, the first also those of no group: for what is counted.
     """
     groups = tuple(kernel.ins.groups) or tuple(kernel.outs.groups)
-    if len(kernel.decisions) <= MOST or len(groups) < 2:
+    if len(kernel.decisions) <= 3 or len(groups) < 2:
         return (_piece(kernel, menu, kernel.decisions, _exact(kernel, kernel.ins, kernel.outs)),)
     follow = len(kernel.outs.groups) > 1  # the channels out are those in
     beside = () if follow else tuple(kernel.outs.groups)
@@ -77,7 +74,8 @@ def pieces(kernel: Kernel, menu: Menu, *, own: bool = False) -> tuple[Piece, ...
             rule = _exact(kernel, kernel.ins.only(g, n == 0), outs)
         else:
             rule = _alike(kernel, menu, g, groups, follow)
-        found.append(_piece(kernel, menu, kernel.over({g, *beside}), rule))
+        made = _piece(kernel, menu, kernel.over({g, *beside}), rule)
+        found.append(replace(made, again=n > 0 and not follow))
     return tuple(found)
 
 
@@ -139,70 +137,9 @@ def _between(x: float, low: float, high: float) -> tuple[tuple[float, int], ...]
     return (1.0 - r, int(down)), (r, int(up))
 
 
-def terms(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[Cell, float], label: str) -> list[Term]:
-    """Terms that add up to a table of these cells over any number of decisions, 0 elsewhere; each is over three."""
+def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[Cell, float], label: str) -> Term:
+    """A term whose table has these cells, and 0 elsewhere."""
     table = np.zeros([len(menu.decisions[d].options) for d in on])
     for cell, value in cells.items():
         table[cell] = value
-    if len(on) > MOST:
-        on, table = _needed(on, table)
-    if len(on) <= MOST:
-        return [Term(metric, on, table, label)]
-    axis = _dropping(menu, on, table)
-    parts = _projected(on, table, MOST) if axis is None else _dropped(on, table, axis)
-    return [Term(metric, d, t, label) for d, t in parts]
-
-
-def _needed(on: tuple[int, ...], table: Table) -> tuple[tuple[int, ...], Table]:
-    """The table without the decisions that make no difference."""
-    for axis in reversed(range(len(on))):
-        if np.all(table == table.take([0], axis)):
-            on, table = on[:axis] + on[axis + 1 :], np.asarray(table.take(0, axis))
-    return on, table
-
-
-def _dropping(menu: Menu, on: tuple[int, ...], table: Table) -> int | None:
-    """The axis along which the table is either one thing or nothing, and which is no precision."""
-    for axis, d in enumerate(on):
-        there = _there(table, axis)
-        kept = table.take([int(there.argmax())], axis)
-        apart = np.expand_dims(there, [a for a in range(table.ndim) if a != axis])
-        if menu.decisions[d].kind != "precision" and np.array_equal(table, kept * apart):
-            return axis
-    return None
-
-
-def _there(table: Table, axis: int) -> NDArray[np.bool_]:
-    """(options,) which of an axis leave something."""
-    return np.asarray(np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1).any(axis=1))
-
-
-def _dropped(on: tuple[int, ...], table: Table, axis: int) -> Iterator[tuple[tuple[int, ...], Table]]:
-    """What is kept over the other decisions, exact; and, where it is dropped, their pairs, which take it off again."""
-    there = _there(table, axis)
-    rest, kept = on[:axis] + on[axis + 1 :], np.asarray(table.take(int(there.argmax()), axis))
-    yield rest, kept
-    for pair, part in _projected(rest, kept, MOST - 1):
-        with_axis = (*pair, on[axis])
-        yield tuple(sorted(with_axis)), np.transpose(-part[..., None] * ~there, np.argsort(with_axis))
-
-
-def _projected(on: tuple[int, ...], table: Table, most: int) -> Iterator[tuple[tuple[int, ...], Table]]:
-    """The sum of tables over `most` decisions each that has the least squared error over all cells.
-
-    The table's mean over all axes but some is what their decisions do together, after what fewer of them do (as in an
-    analysis of variance); effects of up to `most` are kept, each in the first of the tables that can hold it.
-    """
-    axes = range(table.ndim)
-    effects: dict[tuple[int, ...], Table] = {}
-    for n in range(most + 1):
-        for some in combinations(axes, n):
-            effect = table.mean(axis=tuple(a for a in axes if a not in some), keepdims=True)
-            for fewer in [s for s in effects if set(s) < set(some)]:
-                effect = effect - effects[fewer]
-            effects[some] = effect
-    for some in combinations(axes, most):
-        part = np.zeros([table.shape[a] for a in some])
-        for mine in [s for s in effects if set(s) <= set(some)]:
-            part = part + effects.pop(mine).squeeze(tuple(a for a in axes if a not in some))
-        yield tuple(on[a] for a in some), part
+    return Term(metric, on, table, label)

@@ -23,7 +23,7 @@ from chipfit.evaluate.borders import border, layout
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.counts import macs
 from chipfit.evaluate.kernel import Unit
-from chipfit.evaluate.pieces import Piece, pieces, terms
+from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space import edits as on_graph
@@ -131,7 +131,7 @@ def latency(
 ) -> list[Term]:
     """The terms of a kernel's pieces by the value of a unit, of units in this precision; none where there are none."""
     cells = [(p.on, p.numbers(value, bits)) for p in pieces]
-    return [t for on, mine in cells if mine for t in terms(units.menu, "latency_ms", on, mine, label)]
+    return [term(units.menu, "latency_ms", on, mine, label) for on, mine in cells if mine]
 
 
 def _macs(unit: Unit) -> float:
