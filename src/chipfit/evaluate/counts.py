@@ -9,6 +9,7 @@ from functools import partial
 from math import prod
 from typing import Final, Protocol
 
+from chipfit.core.channels import array_axis
 from chipfit.core.graph import Graph
 from chipfit.core.types import Measurement
 from chipfit.evaluate.kernel import Unit
@@ -132,7 +133,7 @@ def _held(graph: Graph, site: Site, owners: Mapping[str, str], stored: bool) -> 
     ]
     mine = [(name, shape) for name, shape, op in learnt if owners[name] == op.name]
     layer = o.kind in LAYERS
-    width = o.shape[-1] if o.kind == "linear" else o.shape[0]
+    width = o.shape[array_axis(o)]
     beside = [shape for name, shape in mine if not (layer and len(shape) > 1)]
     values = sum(prod(s) // width for s in beside if s[:1] == (width,))
     more = sum(prod(s) for s in beside if s[:1] != (width,))

@@ -20,8 +20,9 @@ from typing import Final
 
 import numpy as np
 
+from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network, Op, Weights, op
-from chipfit.export.fold import fold, foldable, scale_and_shift
+from chipfit.export.fold import fold, scale_and_shift
 
 Range = tuple[float, float]
 
