@@ -25,7 +25,7 @@ from torch import Tensor
 from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, tensors
 from chipfit.compress.moments import affine
 from chipfit.compress.statistics import MEMORY_MB
-from chipfit.core.channels import foldable
+from chipfit.core.channels import foldable, on_channels
 from chipfit.core.graph import Graph, Network, Op
 
 Range = tuple[float, float]
@@ -121,7 +121,7 @@ def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
     rounds: dict[str, Range] = {}
     for o in graph:
         made = bits[o.name] == 8 and o.kind not in MOVES and o.kind != "input"
-        final_dense = o.kind == "linear" or (o.name in inside and graph[inside[o.name]].kind == "linear")
+        final_dense = (o.kind == "linear" and on_channels(o)) or (o.name in inside and graph[inside[o.name]].kind == "linear")
         if o.name not in bare and ((made and not final_dense) or o.name in read):
             rounds[o.name] = _reach(graph, o, known, rounds)
     return Plan(inside, rounds)
