@@ -121,7 +121,9 @@ def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
     rounds: dict[str, Range] = {}
     for o in graph:
         made = bits[o.name] == 8 and o.kind not in MOVES and o.kind != "input"
-        final_dense = (o.kind == "linear" and on_channels(o)) or (o.name in inside and graph[inside[o.name]].kind == "linear")
+        final_dense = (o.kind == "linear" and on_channels(o)) or (
+            o.name in inside and graph[inside[o.name]].kind == "linear"
+        )
         if o.name not in bare and ((made and not final_dense) or o.name in read):
             rounds[o.name] = _reach(graph, o, known, rounds)
     return Plan(inside, rounds)

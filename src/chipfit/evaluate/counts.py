@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
-from typing import Final, Protocol
+from typing import Final
 
 from chipfit.core.channels import array_axis
 from chipfit.core.graph import Graph
@@ -20,21 +19,26 @@ from chipfit.space.offer import Offer
 
 LAYERS: Final = frozenset({"conv", "linear"})
 
+METRICS: Final = ("macs", "params", "bops", "size_mb")
 
-def _kernel(unit: Unit) -> tuple[int, int]:
-    """(weights, times each is used) of a convolution or linear layer; others have none."""
-    if unit.kind not in LAYERS:
-        return 0, 0
+
+def _weights(unit: Unit) -> int:
+    """Values in the weight of a convolution or linear layer."""
     if unit.kind == "linear":
-        return unit.cin * unit.cout, int(unit.attr("rows", 1))
+        return unit.cin * unit.cout
     groups = unit.cin if unit.attr("groups") == "dw" else int(unit.attr("groups"))
-    return unit.cin // groups * unit.cout * prod(unit.attr("kernel")), prod(unit.out_size)
+    taps: int = prod(unit.attr("kernel"))
+    return unit.cin // groups * unit.cout * taps
+
+
+def _uses(unit: Unit) -> int:
+    """How often each value of that weight is used for one input; no width changes it."""
+    return int(unit.attr("rows", 1)) if unit.kind == "linear" else prod(unit.out_size)
 
 
 def macs(unit: Unit) -> int:
-    """Multiply-accumulates for one input."""
-    weights, times = _kernel(unit)
-    return weights * times
+    """Multiply-accumulates of a convolution or linear layer for one input."""
+    return _weights(unit) * _uses(unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +63,14 @@ class Held:
         return replace(other, values=0, stored_bytes=0, int8_bytes=0) if again else other
 
 
-def _params(unit: Unit, held: Held) -> float:
-    return float(_kernel(unit)[0] * held.weight + held.values * unit.cout + held.more)
-
-
-def _size_mb(unit: Unit, held: Held) -> float:
-    weights = _kernel(unit)[0] if held.stored or unit.bits == 8 else 0
-    return (weights * unit.bits / 8 + unit.cout * (held.stored_bytes if unit.bits == 32 else held.int8_bytes)) / 1e6
-
-
-class _Count(Protocol):
-    def __call__(self, unit: Unit, held: Held) -> float: ...
-
-
-_COUNTS: Final[Mapping[str, _Count]] = {
-    "macs": lambda unit, held: float(macs(unit)),
-    "params": _params,
-    "bops": lambda unit, held: float(macs(unit) * unit.bits**2),
-    "size_mb": _size_mb,
-}
+def _counts(unit: Unit, held: Held, uses: int) -> tuple[float, ...]:
+    """The numbers of `METRICS` of a unit whose weights are used this often, 0 for what has no weight."""
+    weights = _weights(unit) if uses else 0
+    work = weights * uses
+    bytes_each = held.stored_bytes if unit.bits == 32 else held.int8_bytes
+    size = (weights if held.stored or unit.bits == 8 else 0) * unit.bits / 8 + unit.cout * bytes_each
+    params = weights * held.weight + held.values * unit.cout + held.more
+    return float(work), float(params), float(work * unit.bits**2), size / 1e6
 
 
 def priced_counts(graph: Graph, offer: Offer) -> Menu:
@@ -92,13 +85,15 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
     owners, copies = _owners(units), _copies(layers, graph)
     found: list[Term] = []
     for site in (*layers, *others):
-        held = _held(graph, site, owners, site.op.name in copies)
-        wanted = _COUNTS if site.op.kind in LAYERS else {m: _COUNTS[m] for m in ("params", "size_mb")}
+        held, layer = _held(graph, site, owners, site.op.name in copies), site.op.kind in LAYERS
         for n, piece in enumerate(units.pieces(site, own=True)):
             here = held if n == 0 else held.further(piece.again)
-            for metric, count in wanted.items():
-                cells = piece.numbers(partial(count, held=here))
-                found.append(term(offer.menu, metric, piece.on, cells, site.op.name))
+            uses = _uses(next(iter(piece.units))) if layer else 0
+            told = {cell: _counts(mix[0][1], here, uses) for cell, mix in piece.cells.items() if mix}
+            for i, metric in enumerate(METRICS):
+                if layer or metric in ("params", "size_mb"):
+                    cells = {cell: numbers[i] for cell, numbers in told.items()}
+                    found.append(term(offer.menu, metric, piece.on, cells, site.op.name))
     return offer.menu.priced(found)
 
 
