@@ -7,7 +7,7 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -55,10 +55,9 @@ def place_of(info: zipfile.ZipInfo) -> Names | None:
     """
     name = info.filename
     if not info.flag_bits & _UTF8:
-        try:
+        # where this fails it really is in the code page, or in one that nothing tells of
+        with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            pass  # it really is in the code page, or in one that nothing tells of
     name = re.sub(r"^[A-Za-z]:(?=/)", "", name.replace("\\", "/"))
     parts: list[str] = []
     for part in name.split("/"):

@@ -1,7 +1,7 @@
 """Pictures to arrays: grey stays one channel, colour three, everything else becomes the nearer of the two.
 
-Palettes and CMYK become RGB, alpha is dropped, deep pictures become 8 bits (`depth`), a picture that says how it is to be
-turned is turned, of several frames the first is taken. Grey pictures among coloured ones are repeated over the three
+Palettes and CMYK become RGB, alpha is dropped, deep pictures become 8 bits (`depth`), a picture that says how it is to
+be turned is turned, of several frames the first is taken. Grey pictures among coloured ones are repeated over the three
 channels. Each of these is counted and told.
 
 Every file is read twice: its header first, from which the number of channels, the depth and the pixels are known before

@@ -1,7 +1,7 @@
 """Deep pictures (16 and 32 bits a value, floats) to 8 bits, by one rule for the whole set.
 
-Rule: the largest value of the whole set, rounded up to a number of bits (8 at least), becomes 255; every value is divided by
-one power of two, and what is below 256 throughout stays as it is. Cameras and sensors store 10, 12 or 14 bits, and
+Rule: the bits that the largest value of the whole set takes (8 at least) become the upper 8: every value is divided by
+one power of two, and where all are below 256 they stay as they are. Cameras and sensors store 10, 12 or 14 bits, and
 masks a few values, in a file of 16: the type of the file does not tell. Floats that stay within 0..1 are multiplied by
 255. Negative values and NaN have no such rule: that picture is refused.
 """

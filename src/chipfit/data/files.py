@@ -1,4 +1,4 @@
-"""What a folder or a zip of pictures holds: the pictures, the folders, and a count of everything that is passed over."""
+"""What a folder or a zip of pictures holds: pictures, folders, and a count of everything that is passed over."""
 
 from __future__ import annotations
 

@@ -99,13 +99,18 @@ def _in_file(pieces: Iterable[Inputs]) -> Inputs:
             shape, dtype = piece.shape[1:], piece.dtype
             if size > most:
                 raise _too_large(folder, rows, most)
-            _write(file, piece, folder)
+            write_rows(file, piece, folder)
         file.flush()
         # shared and writable, since torch warns of arrays that are read-only; nobody writes
         return cast(Inputs, np.memmap(file, dtype, "r+", shape=(rows, *shape)))
 
 
-def _write(file: IO[bytes], piece: Inputs, folder: Path) -> None:
+def write_rows(file: IO[bytes], piece: Inputs, folder: Path) -> None:
+    """Appends rows to a file in `folder`.
+
+    Raises:
+        BadInput: the disk is full.
+    """
     # written, not stored through the map: a full disk is an error here and a killed process there
     try:
         file.write(np.ascontiguousarray(piece).data.cast("B"))

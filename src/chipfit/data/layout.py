@@ -117,7 +117,8 @@ def _check_classes(classes: tuple[str, ...], source: str) -> None:
         raise BadInput(f"{source!r} has {len(classes)} class folders, at most {limits.CLASSES} are possible")
     if nameless := next((c for c in classes if shown(c) != c), None):
         raise BadInput(
-            f"{source!r}: the name of class folder '{shown(nameless)}' is not UTF-8 or holds control characters; rename it"
+            f"{source!r}: the name of class folder '{shown(nameless)}' is not UTF-8, or holds control characters; "
+            f"rename it"
         )
 
 

@@ -7,9 +7,9 @@ one is told the number and the way out.
 from __future__ import annotations
 
 PIXELS = 2**26
-"""Pixels of one picture (67 million, a camera of the medium format; 8192 x 8192): read from the header, before decoding.
+"""Pixels of one picture (67 million, 8192 x 8192): read from the header, before decoding.
 
-Decoded in colour it takes 200 MB, once. A file of 20 KB can claim 30 times as much.
+Decoded in colour these take 200 MB, once. A file of 20 KB can claim twice as many and more.
 """
 
 FILE_BYTES = 2**28

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chipfit.core.data import Dataset
+from chipfit.core.data import Dataset, release
 from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.loop import Views, as_tensor, normaliser, placed, shifted
 from chipfit.train.memory import in_halves
@@ -52,6 +52,7 @@ def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) 
             moved = shifted(x, *view) if x.ndim == 4 else x
             with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
                 parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
+            release(dataset.train.inputs)
         made.append(torch.cat(parts))
     return Views(torch.stack(made), views)
 
