@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Inputs = NDArray[np.uint8] | NDArray[np.float32]
 """Rows of one shape: in memory, or mapped from a file where they are more than memory should hold (`release`)."""
 
+_ROWS_AT_ONCE = 64
+"""Rows that are read from a file between two releases."""
+
 PIECE_BYTES = 2**28
 """Bytes of normalised inputs that are held at once where a whole part is walked (256 MiB)."""
 
@@ -41,6 +44,17 @@ def release(inputs: Inputs) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def _chosen(inputs: Inputs, rows: NDArray[np.intp] | slice) -> Inputs:
+    """`inputs[rows]`; rows by number are read from a file a few at a time, since each maps its surroundings as well."""
+    if isinstance(rows, slice) or in_file(inputs) is None:
+        return inputs[rows]
+    chosen = np.empty((len(rows), *inputs.shape[1:]), inputs.dtype)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        chosen[start : start + _ROWS_AT_ONCE] = inputs[rows[start : start + _ROWS_AT_ONCE]]
+        release(inputs)
+    return chosen
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """One part of a data set: `inputs` (n, C, H, W) uint8 or float32, `targets` (n,) int64 or None (unlabelled)."""
@@ -53,9 +67,7 @@ class Split:
 
     def take(self, rows: NDArray[np.intp] | slice) -> Split:
         """The same part with only these rows; in memory where they are given by number."""
-        inputs = self.inputs[rows]
-        release(self.inputs)
-        return Split(inputs, None if self.targets is None else self.targets[rows])
+        return Split(_chosen(self.inputs, rows), None if self.targets is None else self.targets[rows])
 
     def pieces(self) -> Iterator[Split]:
         """The part in order, in pieces that take at most `PIECE_BYTES` as float32; a small part is one piece."""
@@ -118,8 +130,7 @@ class Dataset:
         h = hashlib.sha256(repr((self.name, self.classes, self.mean, self.std)).encode())
         for part in (self.train, self.validation):
             h.update(repr(part.inputs.shape).encode())
-            h.update(np.ascontiguousarray(part.inputs[::64]).tobytes())
-            release(part.inputs)
+            h.update(part.take(np.arange(0, len(part), 64)).inputs.tobytes())
             if part.targets is not None:
                 h.update(np.ascontiguousarray(part.targets).tobytes())
         return h.hexdigest()[:16]

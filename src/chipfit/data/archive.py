@@ -109,6 +109,8 @@ def _check_no_bomb(entries: Sequence[zipfile.ZipInfo], path: Path) -> None:
         )
     end = 0
     for info in sorted(entries, key=lambda i: i.header_offset):
+        if info.header_offset < 0:
+            raise BadInput(f"{str(path)!r} is not a zip file (its directory is damaged); pack it again")
         if info.header_offset < end:
             raise BadInput(f"{str(path)!r} has entries that share bytes, as bombs have; pack it again")
         end = info.header_offset + info.compress_size

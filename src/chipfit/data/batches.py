@@ -1,7 +1,7 @@
 """What a user's loader hands over, one batch after the other, as arrays that are known to be sound.
 
 A loader is any iterable of `(inputs, targets)`, of inputs alone, or of single rows with a number each. An array or
-tensor, or a pair of them, is all rows at once; something with a length and an index (a torch Dataset) is walked by index.
+tensor, or a pair of them, is all rows at once; what has a length and an index (a torch Dataset) is walked by index.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def _iterable(where: str, items: Any) -> Iterable[Any]:
         raise BadInput(f"{where} is {_kind(items)}; give an iterable of (inputs, targets), such as a DataLoader")
     if isinstance(getattr(items, "shape", None), tuple) and hasattr(items, "__len__"):
         return _slices(items)
-    if isinstance(items, tuple | list) and len(items) == 2 and _is_one_batch(items[0], items[1]):
-        return zip(_slices(items[0]), _slices(items[1]), strict=True)
+    if isinstance(items, tuple | list) and len(items) == 2 and _is_one_batch(*items[:2]):
+        inputs, targets = map(_slices, items)
+        return zip(inputs, targets, strict=True)
     if isinstance(items, Iterable):
         return items
     if hasattr(items, "__getitem__") and hasattr(items, "__len__"):
@@ -125,7 +126,7 @@ def _rows(y: object) -> int | None:
     """How many class numbers these are; None for anything else."""
     if isinstance(y, list):
         return len(y) if all(isinstance(v, int) for v in y) else None
-    shape = getattr(y, "shape", ())
+    shape: Any = getattr(y, "shape", ())
     return int(shape[0]) if len(shape) == 1 else None
 
 

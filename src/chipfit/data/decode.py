@@ -51,7 +51,7 @@ def decode(files: Sequence[File], resize: Size | None, source: str) -> Decoded:
         headers = _headers(files)
         depth = _depth(files, headers)
         work = _Decoding(files, headers, depth, resize, source)
-        pictures = gathered(work.pieces())
+        pictures = gathered(work.pieces(), work.expected())
     return Decoded(pictures, work.notes())
 
 
@@ -136,6 +136,11 @@ class _Decoding:
         broken.check()
         if waiting:
             yield np.stack(waiting)
+
+    def expected(self) -> int:
+        """Bytes that all pictures take, as far as their size is known from the first header."""
+        height, width = self.resize or self.headers[0].size
+        return len(self.files) * self.channels * height * width
 
     def notes(self) -> tuple[str, ...]:
         """What was made of the pictures, with counts."""

@@ -75,7 +75,8 @@ class PassedOver:
 
     def add(self, reason: str, place: Names) -> None:
         """One more for a reason, which is written in the plural: "links that lead nowhere"."""
-        self._first.setdefault(reason, shown("/".join(place)))
+        name = shown("/".join(place))
+        self._first[reason] = min(name, self._first.get(reason, name))
         self._count[reason] += 1
 
     def add_suffix(self, place: Names) -> None:
@@ -86,7 +87,8 @@ class PassedOver:
         """A line for each reason."""
         lines = [f"{n} {reason} passed over, {self._first[reason]!r} first" for reason, n in self._count.items()]
         if self._suffixes:
-            kinds = [f"{n} {shown(suffix)}" for suffix, n in self._suffixes.most_common(6)]
+            common = sorted(self._suffixes.items(), key=lambda pair: (-pair[1], pair[0]))[:6]
+            kinds = [f"{n} {shown(suffix)}" for suffix, n in common]
             more = ", ..." if len(self._suffixes) > 6 else ""
             lines.append(f"{self._suffixes.total()} files that are no pictures passed over: {', '.join(kinds)}{more}")
         return tuple(lines)

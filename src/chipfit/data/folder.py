@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,8 +70,9 @@ def _take_folder(walk: _Walk, place: Names, path: str, status: os.stat_result) -
                     _take_file(walk, inside, entry.path, below)
 
 
-def _listed(walk: _Walk, here: Names, at: str) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder; none where it cannot be opened, which is counted."""
+def _listed(walk: _Walk, here: Names, at: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted; none where it cannot be opened, which is counted."""
+    found: list[os.DirEntry[str]] = []
     try:
         with os.scandir(at) as entries:
             for entry in entries:
@@ -81,9 +81,10 @@ def _listed(walk: _Walk, here: Names, at: str) -> Iterator[os.DirEntry[str]]:
                     raise BadInput(
                         f"{str(walk.root)!r} holds more than {limits.FILES} files and folders; give a smaller folder"
                     )
-                yield entry
+                found.append(entry)
     except OSError:
         walk.passed.add("folders that cannot be opened", here)
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def _follow(walk: _Walk, place: Names, path: str) -> None:

@@ -25,8 +25,10 @@ from chipfit.core.errors import BadInput
 from chipfit.data import limits
 
 
-def gathered(pieces: Iterable[Inputs]) -> Inputs:
+def gathered(pieces: Iterable[Inputs], expected: int = 0) -> Inputs:
     """All rows of the pieces, in order; the pieces agree in type and in shape but for their length.
+
+    `expected` is how many bytes they are known to take: what is too much for memory is then written from the start.
 
     Raises:
         BadInput: more bytes than a data set may have, or than the disk has free.
@@ -38,7 +40,7 @@ def gathered(pieces: Iterable[Inputs]) -> Inputs:
     for piece in remaining:
         first.append(piece)
         size += piece.nbytes
-        if size > limits.IN_MEMORY:
+        if max(size, expected) > limits.IN_MEMORY:
             return _in_file(chain(_emptied(first), remaining))
     return cast(Inputs, np.concatenate(first))
 

@@ -36,6 +36,8 @@ _TURNS = {
 class Header:
     """What is known of a picture before it is decoded."""
 
+    size: tuple[int, int] = (0, 0)
+    """(height, width), before it is turned."""
     colour: bool = False
     deep: bool = False
     oddities: frozenset[str] = frozenset()
@@ -58,7 +60,7 @@ def header(content: bytes) -> Header:
         }
         deep = _deep_grey(picture) or _deep_colour(picture)
         colour = mode not in _GREY and not _deep_grey(picture)
-        return Header(colour, deep, frozenset(name for name, there in oddities.items() if there))
+        return Header(picture.size[::-1], colour, deep, frozenset(name for name, there in oddities.items() if there))
 
 
 def deep_values(content: bytes) -> Values:

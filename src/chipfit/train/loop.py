@@ -265,9 +265,18 @@ class _Average:
                     p.copy_(m)
 
 
+def answered_at_once(dataset: Dataset) -> int:
+    """Inputs that a network answers at once: 500 of up to 64 x 64 pixels in colour, fewer of larger ones.
+
+    What a network holds of a batch grows with the pixels: 500 of 224 x 224 take gigabytes.
+    """
+    return min(500, max(16, 500 * 3 * 64 * 64 // max(1, math.prod(dataset.input_shape))))
+
+
 @torch.inference_mode()
-def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor, batch: int = 500) -> Tensor:
+def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor) -> Tensor:
     """(n, classes) float32 logits in evaluation mode."""
+    batch = answered_at_once(dataset)
     device, normalise = here(), normaliser(dataset)
     placed(net, device).eval()
     parts = [inputs[i : i + batch] for i in range(0, len(inputs), batch)]
