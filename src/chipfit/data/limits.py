@@ -31,8 +31,8 @@ ARCHIVE_FREE = 2**30
 IN_MEMORY = 2**29
 """Bytes of decoded inputs of one part that are held in memory (512 MiB); more are kept in a file and read by need."""
 
-SET_BYTES = 24_000_000_000
-"""Bytes of decoded inputs in all: 160,000 colour pictures of 224 x 224. An epoch reads all of them."""
+SET_BYTES = 16_000_000_000
+"""Bytes of decoded inputs in all: 106,000 colour pictures of 224 x 224. An epoch reads all of them."""
 
 FREE_BYTES = 2**30
 """Bytes that stay free on the disk that decoded inputs are kept on (1 GiB)."""
