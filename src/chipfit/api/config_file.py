@@ -77,7 +77,7 @@ def _text(path: Path) -> str:
 
 
 def _check_size_of(text: str, path: Path) -> None:
-    """Refuses aliases and deep nesting, by events: these are read one after the other, without recursion.
+    """Refuses aliases, tags and deep nesting, by events: these are read one after the other, without recursion.
 
     An alias stands for a whole value, so that a few of them, each in the next, unfold to gigabytes.
     """
@@ -86,6 +86,8 @@ def _check_size_of(text: str, path: Path) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
             raise BadInput(f"{str(path)!r}, line {line}: the alias *{event.anchor} is not allowed; write the value out")
+        if (tag := getattr(event, "tag", None)) not in (None, "!"):
+            raise BadInput(f"{str(path)!r}, line {line}: the tag {tag!r} is not allowed; write the plain value")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
