@@ -8,12 +8,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from data.files import png, two_classes
 
 from chipfit.core.errors import BadInput
 from chipfit.data import limits
 from chipfit.data.folder import read_folder
 from chipfit.data.pictures import load
+from data.files import png, two_classes
 
 
 def names(root: Path) -> list[str]:

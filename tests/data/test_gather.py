@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.files import two_classes
 
 from chipfit.core import data as core
 from chipfit.core.data import Split, in_file
@@ -20,6 +19,7 @@ from chipfit.data import gather, limits
 from chipfit.data.gather import check_bytes, gathered, taken, walked, write_rows
 from chipfit.data.load import load_data
 from chipfit.data.stored import read_part, write_part
+from data.files import two_classes
 
 ROWS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), np.uint8)
 
@@ -117,7 +117,9 @@ def test_more_than_a_set_may_have_is_told_while_it_comes(monkeypatch: pytest.Mon
 
 
 def test_a_resize_that_no_memory_holds_is_told_with_its_size() -> None:
-    said = "digits: 1297 inputs of 1x4096x4096 take 21.8 GB decoded, at most 16 GB are possible; give a smaller --resize"
+    said = (
+        "digits: 1297 inputs of 1x4096x4096 take 21.8 GB decoded, at most 16 GB are possible; give a smaller --resize"
+    )
     with pytest.raises(BadInput, match=said):
         load_data("digits", resize=(4096, 4096))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data.files import png, two_classes
 
 from chipfit.core.errors import BadInput
 from chipfit.data import limits
 from chipfit.data.pictures import load
+from data.files import png, two_classes
 
 
 def test_one_folder_alone_is_unlabelled_and_says_so(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.files import deep_png, empty_png, png, saved, two_classes
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
 from chipfit.data.pictures import load
+from data.files import deep_png, empty_png, png, saved, two_classes
 
 RNG = np.random.default_rng(0)
 
@@ -80,7 +80,10 @@ def test_deep_colour_keeps_its_small_values_too(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (saved(Image.fromarray(np.full((5, 6), -3, np.int32)), "TIFF"), "holds negative values such as -3, which are no brightness"),
+        (
+            saved(Image.fromarray(np.full((5, 6), -3, np.int32)), "TIFF"),
+            "holds negative values such as -3, which are no brightness",
+        ),
         (saved(Image.fromarray(np.full((5, 6), np.inf, np.float32)), "TIFF"), "holds NaN or infinite values"),
         (deep_png(np.ones((5, 6, 2), np.uint16), 4), "grey of 16 bits with alpha; save it without alpha"),
         (empty_png(12_000, 12_000), "12000x12000, more than 67 million pixels"),
@@ -123,7 +126,9 @@ def test_exif_orientation_is_applied_and_counted(tmp_path: Path, kind: str) -> N
     for content in made:
         turned = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
         want.add(np.asarray(turned.convert("L" if d.input_shape[0] == 1 else "RGB")).T.tobytes())
-    assert {x.T.swapaxes(0, 1).T.tobytes() if x.ndim == 2 else x.transpose(0, 2, 1).tobytes() for x in of_all(d)} == want
+    assert {
+        x.T.swapaxes(0, 1).T.tobytes() if x.ndim == 2 else x.transpose(0, 2, 1).tobytes() for x in of_all(d)
+    } == want
     assert "7 pictures were turned as their EXIF orientation says" in d.notes
 
 
@@ -171,5 +176,7 @@ def test_a_format_that_pillow_lacks_is_passed_over_with_a_count(
     (root / "a" / "x.avif").write_bytes(b"anything")
     assert "1 files that are no pictures passed over: 1 .avif" in read(root).notes
     monkeypatch.setattr("chipfit.data.files.readable", lambda: frozenset({".bmp"}))
-    with pytest.raises(BadInput, match="holds no pictures.*; 9 files that are no pictures passed over: 8 .png, 1 .avif"):
+    with pytest.raises(
+        BadInput, match="holds no pictures.*; 9 files that are no pictures passed over: 8 .png, 1 .avif"
+    ):
         read(root)

@@ -86,12 +86,13 @@ class PassedOver:
     def notes(self) -> tuple[str, ...]:
         """A line for each reason."""
         lines = [f"{n} {reason} passed over, {self._first[reason]!r} first" for reason, n in self._count.items()]
-        if self._suffixes:
-            common = sorted(self._suffixes.items(), key=lambda pair: (-pair[1], pair[0]))[:6]
-            kinds = [f"{n} {shown(suffix)}" for suffix, n in common]
-            more = ", ..." if len(self._suffixes) > 6 else ""
-            lines.append(f"{self._suffixes.total()} files that are no pictures passed over: {', '.join(kinds)}{more}")
-        return tuple(lines)
+        if not self._suffixes:
+            return tuple(lines)
+        commonest = sorted(self._suffixes.items(), key=lambda pair: (-pair[1], pair[0]))
+        kinds = ", ".join(f"{n} {shown(suffix)}" for suffix, n in commonest[:6])
+        more = ", ..." if len(commonest) > 6 else ""
+        total = self._suffixes.total()
+        return (*lines, f"{total} files that are no pictures passed over: {kinds}{more}")
 
 
 def composed(parts: Iterable[str]) -> Names:

@@ -90,24 +90,38 @@ def _by_part(tree: Tree, roots: Mapping[Part, Names], source: str) -> Layout:
     folders = {part: _folder(tree, root, source) for part, root in roots.items()}
     classes = tuple(folders["train"].by_class)
     _check_classes(classes, source)
-    notes = list(tree.notes)
     parts: dict[Part, tuple[File, ...]] = {}
     labels: dict[Part, tuple[int, ...] | None] = {}
     for part, folder in folders.items():
-        _check_part(part, folder, classes, source)
-        in_classes = [(k, p) for k, c in enumerate(classes) for p in folder.by_class.get(c, ())]
-        parts[part] = tuple(p for _, p in in_classes) if classes else folder.loose
-        labels[part] = tuple(k for k, _ in in_classes) if classes else None
-        if absent := [c for c in classes if c not in folder.by_class]:
-            notes.append(f"{part} has no pictures of {len(absent)} classes, {absent[0]!r} among them")
+        _check_part(folder, classes, source)
+        parts[part], labels[part] = _labelled(folder, classes) if classes else (folder.loose, None)
+    notes = [*tree.notes, *_absent(folders, classes)]
     if not classes and roots["train"] and "train" not in map(str.lower, roots["train"]):
-        one = roots["train"][-1]
-        notes.append(
-            f"all pictures stand in one folder, {shown(one)!r}, so they have no labels: two folders make classes"
-        )
+        one = shown(roots["train"][-1])
+        notes.append(f"all pictures stand in one folder, {one!r}, so they have no labels: two folders make classes")
     if left := len(tree.pictures) - sum(map(len, parts.values())):
         notes.append(f"{left} pictures outside the class folders were left out")
     return Layout(parts, labels, classes, tuple(notes))
+
+
+def _labelled(folder: _Folder, classes: tuple[str, ...]) -> tuple[tuple[File, ...], tuple[int, ...]]:
+    """The pictures of a part, class by class, and the number of each one's class."""
+    pictures: list[File] = []
+    labels: list[int] = []
+    for number, name in enumerate(classes):
+        of_class = folder.by_class.get(name, ())
+        pictures += of_class
+        labels += [number] * len(of_class)
+    return tuple(pictures), tuple(labels)
+
+
+def _absent(folders: Mapping[Part, _Folder], classes: tuple[str, ...]) -> list[str]:
+    """What to say of classes that a part has no folder for."""
+    notes = []
+    for part, folder in folders.items():
+        if absent := [c for c in classes if c not in folder.by_class]:
+            notes.append(f"{part} has no pictures of {len(absent)} classes, {absent[0]!r} among them")
+    return notes
 
 
 def _check_classes(classes: tuple[str, ...], source: str) -> None:
@@ -122,8 +136,8 @@ def _check_classes(classes: tuple[str, ...], source: str) -> None:
         )
 
 
-def _check_part(part: Part, folder: _Folder, classes: tuple[str, ...], source: str) -> None:
-    if classes and (strange := [c for c in folder.by_class if c not in set(classes)]):
+def _check_part(folder: _Folder, classes: tuple[str, ...], source: str) -> None:
+    if classes and (strange := sorted(folder.by_class.keys() - set(classes))):
         known = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
         raise BadInput(
             f"{source!r}: class folder '{shown(strange[0])}' of {folder.name!r} is not one of train: {known}"

@@ -38,10 +38,14 @@ def checked_resize(size: object) -> tuple[int, int]:
         BadInput: not one or two whole numbers from 1 to 4096.
     """
     pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and 1 <= s <= MOST for s in pair)
-    if len(pair) != 2 or not whole:
+    if len(pair) != 2 or not all(map(_is_edge, pair)):
         raise BadInput(f"resize {size!r} is not a size; give (height, width) like (32, 32), each from 1 to {MOST}")
-    return pair[0], pair[1]
+    height, width = pair
+    return height, width
+
+
+def _is_edge(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
 
 
 def parse_normalize(text: str) -> Normalisation:

@@ -35,8 +35,8 @@ def load(spec: str, *, normalize: Normalisation | None = None) -> Dataset:
         raise BadInput(f"{spec} returned {_kind(found)}; return dict(train=, validation=, test=)")
     _check_keys(spec, found)
     batches: dict[Part, Batches] = {p: Batches(f"{spec}: {p}", found[p]) for p in PARTS if p in found}
-    given: dict[Part, Split] = {part: _split(one) for part, one in batches.items()}
-    _check_agreement(spec, given)
+    given: dict[Part, Split] = {part: joined(one) for part, one in batches.items()}
+    check_agreement(spec, given)
     parts = complete(given)
     (mean, std), origin = normalisation(parts.train.inputs, normalize)
     classes, absent = _classes(parts.train.targets)
@@ -66,7 +66,7 @@ def _check_keys(spec: str, found: Mapping[Any, Any]) -> None:
             raise BadInput(f"{spec}: {key} {found[key]!r} is not supported; leave it out or give {only!r}")
 
 
-def _split(batches: Batches) -> Split:
+def joined(batches: Batches) -> Split:
     """All rows of a part; in a file where they are many."""
     targets: list[Labels] = []
 
@@ -89,7 +89,8 @@ def _classes(labels: Labels | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(map(str, range(most))), (absent,) if there < most else ()
 
 
-def _check_agreement(spec: str, given: Mapping[Part, Split]) -> None:
+def check_agreement(spec: str, given: Mapping[Part, Split]) -> None:
+    """Raises BadInput where a part has other inputs than train, labels that train has not, or none."""
     train = given["train"]
     for part, split in given.items():
         if split.inputs.shape[1:] != train.inputs.shape[1:] or split.inputs.dtype != train.inputs.dtype:
