@@ -102,7 +102,11 @@ def composed(parts: Iterable[str]) -> Names:
 
 def shown(text: str) -> str:
     """A name for one line of a message or note: what is no UTF-8 or moves the cursor is written as an escape."""
-    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    try:
+        content = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair that no byte stands for
+        content = text.encode("utf-8", "backslashreplace")
+    plain = content.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in plain)
 
 
