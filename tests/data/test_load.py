@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,35 @@ def test_normalize_holds_for_pictures_and_own_loaders(tmp_path: Path) -> None:
 def test_what_is_not_there_is_told_from_what_is_misspelt(spec: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         load_data(spec)
+
+
+def test_what_is_neither_folder_nor_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    for spec in (str(tmp_path / "pipe.zip"), "/dev/zero", "/dev/null"):
+        with pytest.raises(BadInput, match="is neither a folder nor a file; give fashion-mnist, digits"):
+            load_data(spec)
+
+
+@pytest.mark.parametrize("spec", ["x" * 300, "a/" * 3000, "null\0.zip", "~nobody-of-this-name/x"])
+def test_a_name_that_no_file_can_have_is_one_line(spec: str) -> None:
+    with pytest.raises(BadInput, match="cannot be opened|does not exist|is unknown") as caught:
+        load_data(spec)
+    assert "\n" not in str(caught.value)
+    assert "\0" not in str(caught.value)
+
+
+def test_a_path_and_a_size_may_be_python_objects(tmp_path: Path) -> None:
+    for c in "ab":
+        (tmp_path / c).mkdir()
+        for k in range(4):
+            Image.fromarray(np.full((4, 4), 10 * k + ord(c), np.uint8)).save(tmp_path / c / f"{k}.png")
+    assert load_data(tmp_path, resize=(3, 5)).input_shape == (1, 3, 5)
+    for spec in (None, 3, {"train": []}):
+        with pytest.raises(BadInput, match="data is an? .*; give a name or a path"):
+            load_data(spec)  # type: ignore[arg-type]
+    for size in ((0, 3), (3,), "32", (5000, 5), (2.5, 3), True):
+        with pytest.raises(BadInput, match=r"is not a size; give \(height, width\)"):
+            load_data("digits", resize=size)  # type: ignore[arg-type]
 
 
 def test_loading_data_needs_no_torch() -> None:

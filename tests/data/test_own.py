@@ -67,6 +67,12 @@ def test_without_targets_the_data_set_is_unlabelled(tmp_path: Path, item: str) -
     assert d.open_test().targets is None
 
 
+def test_labels_far_apart_are_counted_and_told(tmp_path: Path) -> None:
+    d = own(tmp_path, "dict(train=[(x, y * 4000) for x, y in batches(30)])")
+    assert len(d.classes) == 8001
+    assert "labels run from 0 to 8000, and 3 of these 8001 classes occur in train" in d.notes
+
+
 @pytest.mark.parametrize(
     ("returned", "said"),
     [

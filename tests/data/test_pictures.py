@@ -190,8 +190,8 @@ def _empty_part(flat: Path) -> None:
     (flat / "test").mkdir()
 
 
-def _floats(flat: Path) -> None:
-    Image.fromarray(np.ones((5, 6), np.float32)).save(flat / "cat" / "deep.tiff")
+def _nan(flat: Path) -> None:
+    Image.fromarray(np.full((5, 6), np.nan, np.float32)).save(flat / "cat" / "deep.tiff")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def _floats(flat: Path) -> None:
         (_strange_class, "class folder 'brid' of 'test' is not one of train: bird, cat"),
         (_two_validations, "two folders for validation: 'val' and 'valid'; keep one"),
         (_empty_part, "'test' holds no pictures of the classes of train; fill it"),
-        (_floats, r"1 of 41 pictures cannot be read: cat/deep.tiff \(holds floats; save it with 8 or 16 bits\)"),
+        (_nan, r"1 of 41 pictures cannot be read: cat/deep.tiff \(holds NaN or infinite values\)"),
     ],
 )
 def test_what_cannot_be_used_is_named_in_one_line(flat: Path, spoil: Callable[[Path], None], said: str) -> None:

@@ -15,6 +15,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
+from chipfit.data.given import checked
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.cache import default_folder
@@ -108,7 +109,7 @@ def load(config: Config, given: Given) -> Inputs:
 
 def _dataset(config: Config, given: Given) -> Dataset:
     if given.dataset is not None:
-        return given.dataset
+        return checked(given.dataset)
     if config.data is None:
         raise BadInput(
             "no data was named; give --data: fashion-mnist, digits, a folder or zip of class folders, or FILE.py:NAME"

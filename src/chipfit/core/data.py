@@ -7,13 +7,52 @@ reads it (the report) is the one place that can.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+import mmap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Inputs = NDArray[np.uint8] | NDArray[np.float32]
+"""Rows of one shape: in memory, or mapped from a file where they are more than memory should hold (`release`)."""
+
+_ROWS_AT_ONCE = 64
+"""Rows that are read from a file between two releases."""
+
+PIECE_BYTES = 2**28
+"""Bytes of normalised inputs that are held at once where a whole part is walked (256 MiB)."""
+
+
+def in_file(inputs: Inputs) -> mmap.mmap | None:
+    """The mapped file that these rows are a view of; None for rows in memory."""
+    base: object = inputs
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def release(inputs: Inputs) -> None:
+    """Gives back the memory that rows mapped from a file took when they were read; they stay as they are.
+
+    Called after each batch of a walk, so that a walk takes the memory of a batch: the next read finds the rows in the
+    file, mostly in the system's cache of it. Rows in memory are left alone.
+    """
+    mapped = in_file(inputs)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _chosen(inputs: Inputs, rows: NDArray[np.intp] | slice) -> Inputs:
+    """`inputs[rows]`; rows by number are read from a file a few at a time, since each maps its surroundings as well."""
+    if isinstance(rows, slice) or in_file(inputs) is None:
+        return inputs[rows]
+    chosen = np.empty((len(rows), *inputs.shape[1:]), inputs.dtype)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        chosen[start : start + _ROWS_AT_ONCE] = inputs[rows[start : start + _ROWS_AT_ONCE]]
+        release(inputs)
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +66,16 @@ class Split:
         return len(self.inputs)
 
     def take(self, rows: NDArray[np.intp] | slice) -> Split:
-        """The same part with only these rows."""
-        return Split(self.inputs[rows], None if self.targets is None else self.targets[rows])
+        """The same part with only these rows; in memory where they are given by number."""
+        return Split(_chosen(self.inputs, rows), None if self.targets is None else self.targets[rows])
+
+    def pieces(self) -> Iterator[Split]:
+        """The part in order, in pieces that take at most `PIECE_BYTES` as float32; a small part is one piece."""
+        row_bytes = 4 * max(1, math.prod(self.inputs.shape[1:]))
+        rows = max(1, PIECE_BYTES // row_bytes)
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
+            release(self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +115,22 @@ class Dataset:
 
     def normalise(self, inputs: Inputs) -> NDArray[np.float32]:
         """What a network sees: float32 (n, C, H, W), scaled and normalised."""
-        x = inputs.astype(np.float32)
+        x = np.array(inputs, np.float32)
+        release(inputs)
         if inputs.dtype == np.uint8:
             x /= 255.0
         shape = (1, -1) + (1,) * (x.ndim - 2)
-        return (x - np.asarray(self.mean, np.float32).reshape(shape)) / np.asarray(self.std, np.float32).reshape(shape)
+        # in place: a large part is held once, not three times
+        x -= np.asarray(self.mean, np.float32).reshape(shape)
+        x /= np.asarray(self.std, np.float32).reshape(shape)
+        return x
 
     def digest(self) -> str:
         """Sha256 (16 hex digits) over names, sizes and every 64th row of train and validation."""
         h = hashlib.sha256(repr((self.name, self.classes, self.mean, self.std)).encode())
         for part in (self.train, self.validation):
             h.update(repr(part.inputs.shape).encode())
-            h.update(np.ascontiguousarray(part.inputs[::64]).tobytes())
+            h.update(part.take(np.arange(0, len(part), 64)).inputs.tobytes())
             if part.targets is not None:
                 h.update(np.ascontiguousarray(part.targets).tobytes())
         return h.hexdigest()[:16]

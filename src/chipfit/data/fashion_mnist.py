@@ -25,6 +25,9 @@ CLASSES = (
 )  # fmt: skip
 _FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
+_MOST_BYTES = 2**27
+"""Bytes that a file may unpack to; the largest has 47 million."""
+
 
 def folders() -> Iterator[Path]:
     """Where the files are looked for, in order: $CHIPFIT_FASHION_MNIST, Debian's folder, the user's cache."""
@@ -57,6 +60,8 @@ def load(folder: Path | None = None) -> Dataset:
             "or put its four .gz files into a folder and set CHIPFIT_FASHION_MNIST to it, or use --data digits"
         )
     images, labels = _pictures(at / _FILES[0]), _labels(at / _FILES[1])
+    if len(images) != len(labels) or len(images) <= TRAIN_ROWS:
+        raise _damaged(at / _FILES[1], f"{len(images)} pictures and {len(labels)} labels; as many of each, 60000")
     return Dataset(
         name="fashion-mnist",
         classes=CLASSES,
@@ -88,9 +93,12 @@ def _labels(path: Path) -> NDArray[np.int64]:
 def _bytes(path: Path, header: int) -> NDArray[np.uint8]:
     """What follows the header of a gzipped IDX file; its first four bytes say 08 for uint8 and the number of axes."""
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as e:
         raise _damaged(path, str(e)) from e
+    if len(content) > _MOST_BYTES:
+        raise _damaged(path, f"more than {_MOST_BYTES / 1e6:.0f} MB")
     if content[:3] != b"\0\0\x08" or len(content) <= header:
         raise _damaged(path, "not an IDX file of bytes")
     return np.frombuffer(content, np.uint8, offset=header)

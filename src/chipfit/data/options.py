@@ -11,6 +11,10 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """(means, standard deviations), one value a channel, or one for all."""
 
 
+MOST = 4096
+"""Pixels of an edge that pictures may be resized to."""
+
+
 def parse_resize(text: str) -> tuple[int, int]:
     """(height, width) of "32" or "32x48".
 
@@ -20,11 +24,28 @@ def parse_resize(text: str) -> tuple[int, int]:
     Raises:
         BadInput: not one or two whole numbers from 1 to 4096.
     """
-    match = re.fullmatch(r"\s*(\d+)(?:\s*[x,]\s*(\d+))?\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[x,]\s*(\d{1,9}))?\s*", text)
     size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not all(1 <= s <= 4096 for s in size):
-        raise BadInput(f"--resize {text!r} is not a size; write HEIGHTxWIDTH like 32x32, each from 1 to 4096")
+    if not all(1 <= s <= MOST for s in size):
+        raise BadInput(f"--resize {text!r} is not a size; write HEIGHTxWIDTH like 32x32, each from 1 to {MOST}")
     return size
+
+
+def checked_resize(size: object) -> tuple[int, int]:
+    """(height, width) as a Python caller gives it: a pair of whole numbers, or one for both.
+
+    Raises:
+        BadInput: not one or two whole numbers from 1 to 4096.
+    """
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2 or not all(map(_is_edge, pair)):
+        raise BadInput(f"resize {size!r} is not a size; give (height, width) like (32, 32), each from 1 to {MOST}")
+    height, width = pair
+    return height, width
+
+
+def _is_edge(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
 
 
 def parse_normalize(text: str) -> Normalisation:

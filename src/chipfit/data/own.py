@@ -6,15 +6,16 @@ rows where the target is one number. Targets may be None, or missing, in all par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chipfit.core import user_code
 from chipfit.core.data import Dataset, Inputs, Split
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.data.batches import Batches, Labels
+from chipfit.data.gather import gathered
 from chipfit.data.options import Normalisation
 from chipfit.data.split import PARTS, Part, complete
 from chipfit.data.statistics import normalisation
@@ -33,20 +34,23 @@ def load(spec: str, *, normalize: Normalisation | None = None) -> Dataset:
     if not isinstance(found, Mapping):
         raise BadInput(f"{spec} returned {_kind(found)}; return dict(train=, validation=, test=)")
     _check_keys(spec, found)
-    given: dict[Part, Split] = {p: _split(f"{spec}: {p}", found[p]) for p in PARTS if p in found}
-    _check_agreement(spec, given)
+    batches: dict[Part, Batches] = {p: Batches(f"{spec}: {p}", found[p]) for p in PARTS if p in found}
+    given: dict[Part, Split] = {part: joined(one) for part, one in batches.items()}
+    check_agreement(spec, given)
     parts = complete(given)
     (mean, std), origin = normalisation(parts.train.inputs, normalize)
-    labels = parts.train.targets
+    classes, absent = _classes(parts.train.targets)
+    taken_for = sorted({note for one in batches.values() for note in one.notes})
+    walked = "each of your loaders was walked once and kept; its augmentation is drawn once"
     return Dataset(
         name=spec,
-        classes=() if labels is None else tuple(str(c) for c in range(int(labels.max()) + 1)),
+        classes=classes,
         mean=mean,
         std=std,
         train=parts.train,
         validation=parts.validation,
         open_test=lambda: parts.test,
-        notes=("each of your loaders was walked once and kept; its augmentation is drawn once", *parts.notes, *origin),
+        notes=(walked, *taken_for, *absent, *parts.notes, *origin),
     )
 
 
@@ -62,75 +66,31 @@ def _check_keys(spec: str, found: Mapping[Any, Any]) -> None:
             raise BadInput(f"{spec}: {key} {found[key]!r} is not supported; leave it out or give {only!r}")
 
 
-def _split(where: str, items: object) -> Split:
-    if not isinstance(items, Iterable):
-        raise BadInput(f"{where} is {_kind(items)}; give an iterable of (inputs, targets), such as a DataLoader")
-    inputs: list[Inputs] = []
-    targets: list[NDArray[np.int64]] = []
-    try:
-        for item in items:
-            x, y = _pair(where, item)
-            if y is not None and y.ndim == 0:
-                x, y = x[None], y[None]
+def joined(batches: Batches) -> Split:
+    """All rows of a part; in a file where they are many."""
+    targets: list[Labels] = []
+
+    def inputs() -> Iterator[Inputs]:
+        for x, y in batches:
             if y is not None:
-                _check_targets(where, y, len(x))
-                targets.append(y.astype(np.int64))
-            inputs.append(_inputs(where, x, sum(map(len, inputs))))
-    except BadInput:
-        raise
-    except Exception as e:
-        raise BadInput(f"{where} raised {type(e).__name__} while being read: {' '.join(str(e).split())[:300]}") from e
-    if not inputs or not sum(map(len, inputs)):
-        raise BadInput(f"{where} has no rows; give at least one batch (a generator that was used up gives none)")
-    if targets and len(targets) != len(inputs):
-        raise BadInput(f"{where} has targets in {len(targets)} of {len(inputs)} batches; give them in all or in none")
-    if len({x.shape[1:] for x in inputs}) > 1 or len({x.dtype for x in inputs}) > 1:
-        kinds = sorted({f"{x.dtype} {x.shape[1:]}" for x in inputs})
-        raise BadInput(f"{where} has inputs of different kinds: {', '.join(kinds[:3])}; give all one shape and type")
-    return Split(cast(Inputs, np.concatenate(inputs)), np.concatenate(targets) if targets else None)
+                targets.append(y)
+            yield x
+
+    rows = gathered(inputs())
+    return Split(rows, np.concatenate(targets) if targets else None)
 
 
-def _pair(where: str, item: object) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    if isinstance(item, tuple | list) and len(item) in (1, 2):
-        x, y = item[0], item[1] if len(item) == 2 else None
-        return np.asarray(x), None if y is None else np.asarray(y)
-    if isinstance(item, tuple | list | Mapping):
-        raise BadInput(f"{where} gives {_kind(item)} of {len(item)}; give (inputs, targets)")
-    return np.asarray(item), None
+def _classes(labels: Labels | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A name for each number up to the largest, and a note where many of them do not occur."""
+    if labels is None:
+        return (), ()
+    most, there = int(labels.max()) + 1, len(np.unique(labels))
+    absent = f"labels run from 0 to {most - 1}, and {there} of these {most} classes occur in train"
+    return tuple(map(str, range(most))), (absent,) if there < most else ()
 
 
-def _inputs(where: str, x: NDArray[Any], before: int) -> Inputs:
-    if x.ndim not in (2, 4):
-        raise BadInput(f"{where} has inputs of shape {x.shape}; give (n, channels, height, width) or (n, features)")
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind != "f":
-        raise BadInput(f"{where} has inputs of type {x.dtype}; give uint8 (0..255) or float32")
-    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-    if bad.any():
-        raise BadInput(
-            f"{where} has NaN or infinite inputs in {int(bad.sum())} rows of a batch, the first is row "
-            f"{before + int(bad.argmax())}; clean them"
-        )
-    return x.astype(np.float32)
-
-
-def _check_targets(where: str, y: NDArray[Any], n: int) -> None:
-    if y.ndim != 1:
-        raise BadInput(
-            f"{where} has targets of shape {y.shape}; give one class number a row, e.g. argmax(1) of one-hot"
-        )
-    if len(y) != n:
-        raise BadInput(f"{where} has a batch of {n} inputs with {len(y)} targets; give one for each")
-    if y.dtype.kind not in "iu":
-        raise BadInput(
-            f"{where} has targets of type {y.dtype}; give whole class numbers 0, 1, ... (regression comes later)"
-        )
-    if len(y) and y.min() < 0:
-        raise BadInput(f"{where} has the label {int(y.min())}; labels are 0, 1, ..., classes - 1")
-
-
-def _check_agreement(spec: str, given: Mapping[Part, Split]) -> None:
+def check_agreement(spec: str, given: Mapping[Part, Split]) -> None:
+    """Raises BadInput where a part has other inputs than train, labels that train has not, or none."""
     train = given["train"]
     for part, split in given.items():
         if split.inputs.shape[1:] != train.inputs.shape[1:] or split.inputs.dtype != train.inputs.dtype:

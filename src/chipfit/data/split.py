@@ -8,7 +8,7 @@ of each class goes into each part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from chipfit.core.data import Split
 from chipfit.core.errors import BadInput
+from chipfit.data.gather import taken, walked
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 SHARE = 0.1
 """Share of each class that goes into a part that is cut from train."""
+
+
+Targets = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +38,53 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which rows of train become which part, ascending; and in words how. Parts that were given are not in it."""
+
+    rows: Mapping[Part, NDArray[np.intp]]
+    notes: tuple[str, ...] = ()
+
+
 def complete(given: Mapping[Part, Split], classes: tuple[str, ...] = ()) -> Parts:
     """All three parts, those that are missing cut from train.
 
     Raises:
         BadInput: a class too small to be cut.
     """
-    parts = dict(given)
+    train = given["train"]
+    cut = cut_train(given.keys(), len(train), train.targets, classes)
+    return with_shared_rows({**given, **{part: taken(train, rows) for part, rows in cut.rows.items()}}, cut.notes)
+
+
+def cut_train(parts: Collection[Part], n: int, targets: Targets | None, classes: tuple[str, ...] = ()) -> Cut:
+    """How the parts that are not among `parts` are cut from a train part of `n` rows; nothing where none is missing.
+
+    Raises:
+        BadInput: a class too small to be cut.
+    """
     missing = [p for p in PARTS if p not in parts]
+    if not missing:
+        return Cut({})
     if len(missing) == 2:
-        order = np.random.default_rng(0).permutation(len(parts["train"]))
+        order = np.random.default_rng(0).permutation(n)
         notes = ["split 80/10/10 of each class into train, validation and test, at random with seed 0"]
     else:
-        order = np.arange(len(parts["train"]))
+        order = np.arange(n)
         notes = [f"{m}: the last tenth of each class of train" for m in missing]
+    rows: dict[Part, NDArray[np.intp]] = {}
     share = SHARE
     for part in reversed(missing):
-        order, tail = _cut(parts["train"].targets, order, share, len(missing), classes)
-        parts[part] = given["train"].take(np.sort(tail))
+        order, tail = _cut(targets, order, share, len(missing), classes)
+        rows[part] = np.sort(tail)
         share = SHARE / (1 - SHARE)
-    if missing:
-        parts["train"] = given["train"].take(np.sort(order))
-    notes += _shared_rows(parts)
-    return Parts(parts["train"], parts["validation"], parts["test"], tuple(notes))
+    rows["train"] = np.sort(order)
+    return Cut(rows, tuple(notes))
+
+
+def with_shared_rows(parts: Mapping[Part, Split], notes: tuple[str, ...]) -> Parts:
+    """The three parts, with a note of the rows that stand in two of them."""
+    return Parts(parts["train"], parts["validation"], parts["test"], (*notes, *_shared_rows(parts)))
 
 
 def stratified(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -108,4 +136,7 @@ def _shared_rows(parts: Mapping[Part, Split]) -> list[str]:
 
 def fingerprints(split: Split) -> list[bytes]:
     """A hash of each row's values."""
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in split.inputs]
+    prints: list[bytes] = []
+    for piece in walked(split.inputs):
+        prints += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in piece]
+    return prints

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.data import Inputs
+from chipfit.data.gather import walked
 from chipfit.data.options import Normalisation, for_channels
 
 
@@ -23,7 +26,7 @@ def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisa
         return for_channels(given, channels), ()
     if train.dtype == np.uint8:
         note = "mean and deviation of the pixels computed from train; if the model was trained with others, --normalize"
-        return pixel_statistics(train.astype(np.uint8, copy=False)), (note,)
+        return pixel_statistics(cast(NDArray[np.uint8], train)), (note,)
     return ((0.0,) * channels, (1.0,) * channels), ("float inputs are taken as they come, without normalisation",)
 
 
@@ -37,16 +40,26 @@ def pixel_statistics(pictures: NDArray[np.uint8]) -> Normalisation:
 
     A channel that never changes gets the deviation 1.
     """
+    counts = np.zeros((channels_of(pictures), 256), np.int64)
+    for piece in walked(pictures):
+        by_channel = piece.reshape(len(piece), len(counts), -1)
+        for channel in range(len(counts)):
+            counts[channel] += _counted(by_channel[:, channel])
     levels = np.arange(256) / 255.0
     means, deviations = [], []
-    pictures = pictures.reshape(len(pictures), channels_of(pictures), -1)
-    for channel in range(pictures.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for start in range(0, len(pictures), 1000):  # by parts: bincount makes 64-bit integers of its input
-            counts += np.bincount(pictures[start : start + 1000, channel].ravel(), minlength=256)
-        share = counts / counts.sum()
+    for count in counts:
+        share = count / count.sum()
         mean = float(share @ levels)
         deviation = float(np.sqrt(share @ (levels - mean) ** 2))
         means.append(round(mean, 4))
         deviations.append(round(deviation, 4) if deviation >= 5e-5 else 1.0)
     return tuple(means), tuple(deviations)
+
+
+def _counted(values: Inputs) -> NDArray[np.int64]:
+    """How often each of 0..255 stands in some rows; by parts, since bincount makes 64-bit integers of its input."""
+    flat = values.ravel()
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(flat), 2**20):
+        counts += np.bincount(flat[start : start + 2**20], minlength=256)
+    return counts

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chipfit.core.data import Dataset
+from chipfit.core.data import Dataset, release
 from chipfit.nets.accelerator import fast_bf16, here
-from chipfit.train.loop import Views, as_tensor, normaliser, placed, shifted
+from chipfit.train.loop import Views, answered_at_once, as_tensor, normaliser, placed, shifted
 from chipfit.train.memory import in_halves
 
 
@@ -39,8 +39,9 @@ def views_for(epochs: float) -> int:
 
 
 @torch.inference_mode()
-def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) -> Views:
+def teach(teacher: nn.Module, dataset: Dataset, n_views: int) -> Views:
     """The teacher's logits, float16 (views, n, classes), for the training inputs."""
+    batch = answered_at_once(dataset)
     device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)
     placed(teacher, device).eval()
     views = view_list(dataset, n_views)
@@ -52,6 +53,7 @@ def teach(teacher: nn.Module, dataset: Dataset, n_views: int, batch: int = 500) 
             moved = shifted(x, *view) if x.ndim == 4 else x
             with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
                 parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
+            release(dataset.train.inputs)
         made.append(torch.cat(parts))
     return Views(torch.stack(made), views)
 

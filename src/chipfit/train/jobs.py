@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
+from chipfit.data.stored import read_part, write_part
 from chipfit.nets import accelerator
 from chipfit.nets.accelerator import here
 from chipfit.nets.build import build
@@ -131,10 +132,7 @@ def _no_test() -> Split:
 
 
 def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
-    arrays = {"inputs": np.ascontiguousarray(dataset.train.inputs)}
-    if dataset.train.targets is not None:
-        arrays["targets"] = np.ascontiguousarray(dataset.train.targets)
-    save_file(arrays, str(folder / "train.safetensors"))
+    write_part(folder, dataset.train)
     if teacher is not None:
         save_file(to_arrays(teacher), str(folder / "teacher.safetensors"))
 
@@ -143,8 +141,7 @@ def _work(job: Job, folder: str, description: Dataset, until: float | None, thre
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     accelerator.choose("cpu")  # a GPU's jobs never come here
     torch.set_num_threads(threads)
-    arrays = load_file(str(Path(folder) / "train.safetensors"))
-    dataset = replace(description, train=Split(arrays["inputs"], arrays.get("targets")))
+    dataset = replace(description, train=read_part(Path(folder)))
     stored = Path(folder) / "teacher.safetensors"
     teacher = from_arrays(load_file(str(stored))) if stored.exists() else None
     deadline = None if until is None else Deadline.after(max(0.0, until - time.time()))

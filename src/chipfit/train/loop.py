@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chipfit.core.data import Dataset, Split
+from chipfit.core.data import Dataset, Split, in_file, release
 from chipfit.core.deadline import Deadline
 from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.memory import Pieces, in_halves
@@ -84,7 +84,9 @@ def placed(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 def as_tensor(split: Split) -> Tensor:
-    """The split's inputs as they are stored (uint8 or float32), contiguous."""
+    """The split's inputs as they are stored (uint8 or float32), contiguous; what is mapped from a file stays there."""
+    if in_file(split.inputs) is not None:
+        return torch.from_numpy(split.inputs)
     return torch.from_numpy(np.array(split.inputs))  # a copy: arrays read from a buffer are read-only
 
 
@@ -171,6 +173,7 @@ def train(
         at += schedule.batch
         view = None if teacher is None else int(rng.integers(len(teacher.shifts)))
         x = inputs[rows].to(device)
+        release(dataset.train.inputs)
         x = random_views(x, dataset, rng) if teacher is None or view is None else shifted(x, *teacher.shifts[view])
         batch = _Batch(
             x, None if targets is None else targets[rows].to(device),
@@ -262,9 +265,18 @@ class _Average:
                     p.copy_(m)
 
 
+def answered_at_once(dataset: Dataset) -> int:
+    """Inputs that a network answers at once: 500 of up to 64 x 64 pixels in colour, fewer of larger ones.
+
+    What a network holds of a batch grows with the pixels: 500 of 224 x 224 take gigabytes.
+    """
+    return min(500, max(16, 500 * 3 * 64 * 64 // max(1, math.prod(dataset.input_shape))))
+
+
 @torch.inference_mode()
-def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor, batch: int = 500) -> Tensor:
+def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor) -> Tensor:
     """(n, classes) float32 logits in evaluation mode."""
+    batch = answered_at_once(dataset)
     device, normalise = here(), normaliser(dataset)
     placed(net, device).eval()
     parts = [inputs[i : i + batch] for i in range(0, len(inputs), batch)]
@@ -276,5 +288,7 @@ def accuracy(net: nn.Module, dataset: Dataset, split: Split) -> float:
     """Share of right answers, 0..1."""
     if split.targets is None:
         raise ValueError("accuracy needs labels")
-    right = logits_of(net, dataset, as_tensor(split)).argmax(1).numpy() == split.targets
-    return float(right.mean())
+    right = 0
+    for piece in split.pieces():
+        right += int((logits_of(net, dataset, as_tensor(piece)).argmax(1).numpy() == piece.targets).sum())
+    return right / len(split)
