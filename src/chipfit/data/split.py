@@ -3,7 +3,7 @@
 Where a part is missing it is cut from train: with nothing but train, 80/10/10 under a fixed permutation of each class;
 with a test part but no validation (or the reverse), the last tenth of each class in the order given. At least one row
 of each class goes into each part, with two exceptions, both noted: a class of too few rows stays in train as a whole,
-and where one row of each class would leave train fewer than `TRAIN_AT_LEAST` rows of 20 or more, the tenth is a tenth of
+and where one row of each class would leave train fewer than `TRAIN_AT_LEAST` rows of 20 or more, the tenth is one of
 all rows, taken from the largest classes.
 """
 
@@ -142,10 +142,8 @@ def _absent_classes(parts: Mapping[Part, Split], classes: tuple[str, ...]) -> li
         if len(absent) and targets is not None:
             names = [classes[c] if c < len(classes) else str(c) for c in absent[:3]]
             more = ", ..." if len(absent) > 3 else ""
-            notes.append(
-                f"{part} holds no row of {len(absent)} of {len(np.unique(trained))} classes ({', '.join(names)}{more}): "
-                f"scores on it say nothing of them"
-            )
+            of = f"{len(absent)} of {len(np.unique(trained))} classes ({', '.join(names)}{more})"
+            notes.append(f"{part} holds no row of {of}: scores on it say nothing of them")
     return notes
 
 

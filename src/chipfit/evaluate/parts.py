@@ -45,7 +45,7 @@ class Parts:
     @property
     def overlapping(self) -> bool:
         """True where designs are corrected and confirmed on inputs that the options were scored on too."""
-        return self.truth.start < self.damage.stop or self.confirmation.start < self.truth.stop
+        return bool(self.truth.start < self.damage.stop or self.confirmation.start < self.truth.stop)
 
 
 def parts_of(n: int) -> Parts:

@@ -21,7 +21,6 @@ from chipfit.recipes.settings import Progress, budget_text
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
-
 FEW_ROWS = 100
 """Rows of a part below which the error of an accuracy that is read off it (5 points and more) is told beforehand."""
 
