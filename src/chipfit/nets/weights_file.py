@@ -150,9 +150,10 @@ def _torch_load(path: Path) -> object:
     except Exception as e:  # the bytes of a stranger, read by an interpreter: every kind of error means this
         unsafe = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand|global)", str(e))
         if unsafe is not None:
+            what = unsafe[1] or "a pickle of another kind"
             raise BadInput(
-                f"weights {str(path)!r} hold more than tensors ({unsafe[1] or 'a pickle of another kind'}), and reading them would run "
-                f"code; convert them once where you trust them: {SAVE}"
+                f"weights {str(path)!r} hold more than tensors ({what}), and reading them would run code; convert them "
+                f"once where you trust them: {SAVE}"
             ) from e
         raise BadInput(
             f"weights {str(path)!r} cannot be read ({one_line(e)}): cut off, damaged, or no checkpoint of torch; save "
