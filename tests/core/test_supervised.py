@@ -52,7 +52,7 @@ def body(*lines: str) -> str:
         (body("return int('two')"), "invalid literal for int() with base 10: 'two' (mine.py, line 2)"),
         ("import torchvision_of_nobody\n", "No module named 'torchvision_of_nobody' (mine.py, line 1)"),
         ("raise SystemExit(2)\n", "importing mine.py raised SystemExit: 2 (mine.py, line 1)"),
-        ("x = (\n", "importing mine.py raised SyntaxError: '(' was never closed"),
+        ("x = (\n", "importing mine.py raised SyntaxError: '(' was never closed (mine.py, line 1)"),
         ("def build():\n\tx = 1\n        y = 2\n", "importing mine.py raised TabError"),
     ],
 )

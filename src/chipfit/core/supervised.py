@@ -140,7 +140,7 @@ def told(e: BaseException, folder: Path | None = None) -> str:
     """An error in one line: its kind, its text, and the last line of the user's files that was on its way."""
     kind = "os._exit" if isinstance(e, _Exited) else type(e).__name__
     try:
-        message = " ".join(str(e).split())[:300]
+        message = " ".join(str(e.msg if isinstance(e, SyntaxError) else e).split())[:300]
     except Exception:  # an error of the user's own may fail at that, too
         message = ""
     missing = e.name.partition(".")[0] if isinstance(e, ModuleNotFoundError) and e.name else ""

@@ -127,7 +127,7 @@ def _too_few(labels: NDArray[np.int64], classes: tuple[str, ...] | None, parts: 
     others = "" if classes is None else f" ({n}), and so has every other"
     return (
         f"{name} has too few rows{others} to cut {'validation and test' if parts == 2 else 'a part'} from it; "
-        f"give it at least {parts + 1}, or give train, val and test parts"
+        f"give it at least {parts + 1} (and 20 rows in all), or give train, val and test parts"
     )
 
 

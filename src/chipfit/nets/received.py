@@ -48,6 +48,9 @@ def received(spec: str, found: object) -> nn.Module:
             f"{spec} returned a module on the meta device, {len(without)} of whose tensors ({without[0]}, ...) have no "
             f"values; build it on the cpu"
         )
+    packed = next((n for n, t in _held(found) if not is_lazy(t) and (t.layout != torch.strided or t.is_quantized)), None)
+    if packed is not None:
+        raise BadInput(f"{spec} returned a module whose {packed!r} is sparse or quantised; give it dense float weights")
     return found
 
 
@@ -76,7 +79,7 @@ def _held(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _is_spoilt(t: Tensor, finite: bool) -> bool:
-    if not (t.is_floating_point() or t.is_complex()) or t.layout != torch.strided:
+    if not (t.is_floating_point() or t.is_complex()):
         return False
     return not bool(torch.isfinite(t).all()) if finite else bool(torch.isnan(t).any())
 
