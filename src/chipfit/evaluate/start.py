@@ -48,6 +48,9 @@ REPAIR_INPUTS = 128
 CHECK_INPUTS = 64
 """The same, where many networks are scored to test that damages add up."""
 
+FEW_SCORED = 30
+"""Scored inputs below which their spread tells too little: divergences have long tails, which few inputs miss."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -70,7 +73,10 @@ class Start:
     def sureness(self) -> str:
         """In words: how many inputs the damages rest on, and how far a typical one may be off by their choice."""
         error, n = self.profile.uncertainty, self.profile.scored
-        spread = "no option does harm on them" if math.isnan(error) else f"± {100 * error:.0f} % (standard error)"
+        least = "at least " if n < FEW_SCORED else ""
+        spread = (
+            "no option does harm on them" if math.isnan(error) else f"{least}± {100 * error:.0f} % (standard error)"
+        )
         line = f"damage of {self.entry.name} rests on {n} input{'s' * (n != 1)}: {spread}"
         return f"{line}; options and whole designs are scored on shared inputs" if self.parts.overlapping else line
 

@@ -48,7 +48,9 @@ def received(spec: str, found: object) -> nn.Module:
             f"{spec} returned a module on the meta device, {len(without)} of whose tensors ({without[0]}, ...) have no "
             f"values; build it on the cpu"
         )
-    packed = next((n for n, t in _held(found) if not is_lazy(t) and (t.layout != torch.strided or t.is_quantized)), None)
+    packed = next(
+        (n for n, t in _held(found) if not is_lazy(t) and (t.layout != torch.strided or t.is_quantized)), None
+    )
     if packed is not None:
         raise BadInput(f"{spec} returned a module whose {packed!r} is sparse or quantised; give it dense float weights")
     return found
