@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from chipfit.core.data import Inputs
 from chipfit.core.errors import BadInput
+from chipfit.core.supervised import supervised_items
 from chipfit.data import limits
 
 Labels = NDArray[np.int64]
@@ -62,21 +63,16 @@ class Batches:
     def _walked(self) -> Iterator[Any]:
         """The items, as long as that may take; what the user's code raises is told in one line."""
         start, count = time.monotonic(), 0
-        try:
-            for item in self._items:
-                count += 1
-                if max(count, self.rows) > limits.FILES:
-                    raise BadInput(f"{self.where} gives more than {limits.FILES} rows; does it ever end? bound it")
-                if time.monotonic() - start > limits.LOADER_SECONDS:
-                    raise BadInput(
-                        f"{self.where} gave {self.rows} rows in {limits.LOADER_SECONDS:.0f} s and has not ended; "
-                        f"does it ever? give fewer rows"
-                    )
-                yield item
-        except BadInput:
-            raise
-        except (Exception, SystemExit) as e:
-            raise BadInput(f"{self.where} raised {type(e).__name__} while being read: {_reason(e)}") from e
+        for item in supervised_items(self.where, self._items):
+            count += 1
+            if max(count, self.rows) > limits.FILES:
+                raise BadInput(f"{self.where} gives more than {limits.FILES} rows; does it ever end? bound it")
+            if time.monotonic() - start > limits.LOADER_SECONDS:
+                raise BadInput(
+                    f"{self.where} gave {self.rows} rows in {limits.LOADER_SECONDS:.0f} s and has not ended; "
+                    f"does it ever? give fewer rows"
+                )
+            yield item
 
     def _arrays(self, item: object) -> Batch:
         given, targets = _pair(self.where, item)

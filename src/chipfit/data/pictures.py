@@ -20,7 +20,7 @@ from chipfit.data.files import File, Tree, shown
 from chipfit.data.folder import read_folder
 from chipfit.data.layout import Layout, layout_of
 from chipfit.data.options import Normalisation
-from chipfit.data.split import PARTS, Cut, Part, cut_train, with_shared_rows
+from chipfit.data.split import PARTS, Cut, Part, cut_train, finished
 from chipfit.data.statistics import normalisation
 
 
@@ -46,7 +46,7 @@ def load(path: Path, *, resize: tuple[int, int] | None, normalize: Normalisation
             targets = targets[cut.rows[part]]
         given[part] = Split(decoded.pictures[start : start + sizes[part]], targets)
         start += sizes[part]
-    parts = with_shared_rows(given, cut.notes)
+    parts = finished(given, cut.notes, layout.classes)
     (mean, std), origin = normalisation(parts.train.inputs, normalize)
     return Dataset(
         name=shown(path.resolve().stem if path.is_file() else path.resolve().name),

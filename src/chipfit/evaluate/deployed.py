@@ -96,7 +96,11 @@ class Deployer:
         return self.timing.artifacts(artifacts, fidelity, sitting=sitting)
 
     def accuracy(self, artifact: Artifact, split: Split, where: str) -> Measurement:
-        """Share of right answers of the file itself, on the device where they are fewest; the spread is its error."""
+        """Share of right answers of the file itself, on the device where they are fewest; the spread is its error.
+
+        The error counts one right and one wrong answer more than were seen, so that three right ones of three are not
+        taken for certainty (Agresti & Coull 1998, with one of each instead of two).
+        """
         if split.targets is None:
             raise ValueError("accuracy needs labels")
         n, right = len(split), Counter[int]()
@@ -105,7 +109,9 @@ class Deployer:
             for k, (device, part) in enumerate(self.timing.parts(artifact)):
                 right[k] += int((device.run(part, inputs).argmax(1) == piece.targets).sum())
         p = min(right.values()) / n
-        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", (p * (1 - p) / n) ** 0.5, n)
+        share = (p * n + 1) / (n + 2)
+        error = (share * (1 - share) / (n + 2)) ** 0.5
+        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", error, n)
 
     def sizes(self, artifact: Artifact, latency: Measurement) -> tuple[Measurement, ...]:
         """Megabytes of the (largest) file, and the counts of its graph; memory as the device told it, if it did."""
