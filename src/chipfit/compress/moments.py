@@ -38,10 +38,13 @@ def moments(y: Tensor, axis: int = 0) -> Moments:
 
 
 def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:
-    """(C,) float64 factor f and offset c of a batch norm in evaluation: y = f x + c."""
-    gamma, beta, mean, var = (
-        weights[f"{o.weights}.{n}"].double() for n in ("weight", "bias", "running_mean", "running_var")
-    )
+    """(C,) float64 factor f and offset c of a batch norm in evaluation, or of an affine: y = f x + c."""
+    if o.kind == "affine":
+        one = torch.ones(o.shape[0], dtype=torch.float64)
+        scale = weights[o.array("scale")] if o["scale"] else 1.0
+        shift = weights[o.array("shift")] if o["shift"] else 0.0
+        return one * scale, one * shift
+    gamma, beta, mean, var = (weights[o.array(n)].double() for n in ("weight", "bias", "running_mean", "running_var"))
     f = gamma / torch.sqrt(var + o["eps"])
     return f, beta - f * mean
 
@@ -54,7 +57,7 @@ def set_affine(weights: Tensors, o: Op, f: Tensor, c: Tensor, seen: Moments) -> 
         ("running_mean", seen.mean),
         ("running_var", seen.var),
     ):
-        weights[f"{o.weights}.{name}"].copy_(value)
+        weights[o.array(name)].copy_(value)
 
 
 def matching(now: Moments, wanted: Moments) -> tuple[Tensor, Tensor]:
