@@ -151,7 +151,7 @@ def odd() -> Graph:
 
 
 def scaled() -> Graph:
-    """Scales and shifts of every kind, between layers and beside them; PReLU, clip, tanh's GELU, maxima, log-softmax."""
+    """Scales and shifts of every kind, in layers and beside them; PReLU, clip, tanh's GELU, maxima, log-softmax."""
     b = Sketch(3, 12, 12)
     x = b.add("affine", "x", scale=1, shift=1, single=0, learnt=0)
     x = b.add("prelu", b.conv(x, 8), single=0)

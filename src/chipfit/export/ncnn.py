@@ -244,7 +244,7 @@ def _prelu(sheet: _Sheet, o: Op, ins: list[str]) -> str:
 
 def _log_softmax(sheet: _Sheet, o: Op, ins: list[str]) -> str:
     """As x - max - log(sum(exp(x - max))): the logarithm of a small softmax would be that of 0."""
-    axis = {1: 0, 3: [o["axis"]], 4: 1, 5: 1}
+    axis: dict[int, Value] = {1: 0, 3: (int(o["axis"]),), 4: 1, 5: 1}
     first, x = sheet.layer("Split", f"{o.name}/inputs", ins, 2)
     (most,) = sheet.layer("Reduction", f"{o.name}/most", [first], given={0: 4, **axis})
     (below,) = sheet.layer("BinaryOp", f"{o.name}/below", [x, most], given={0: 1})
