@@ -40,10 +40,9 @@ def moments(y: Tensor, axis: int = 0) -> Moments:
 def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:
     """(C,) float64 factor f and offset c of a batch norm in evaluation, or of an affine: y = f x + c."""
     if o.kind == "affine":
-        one = torch.ones(o.shape[0], dtype=torch.float64)
-        scale = weights[o.array("scale")] if o["scale"] else 1.0
-        shift = weights[o.array("shift")] if o["shift"] else 0.0
-        return one * scale, one * shift
+        given = {role: weights[o.array(role)].double() for role in ("scale", "shift") if o[role]}
+        ones = torch.ones(o.shape[0]).to(next(iter(given.values())))
+        return ones * given.get("scale", 1.0), ones * given.get("shift", 0.0)
     gamma, beta, mean, var = (weights[o.array(n)].double() for n in ("weight", "bias", "running_mean", "running_var"))
     f = gamma / torch.sqrt(var + o["eps"])
     return f, beta - f * mean

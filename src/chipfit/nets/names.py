@@ -2,7 +2,7 @@
 
 Operators and arrays are named like the modules they come from. A graph's names have meaning elsewhere, though: `input`
 is the graph's own first operator, `.` becomes `/` in torch's module tables, writers name what they add to an operator
-`<operator>/<part>`, and ncnn's files are words between blanks. So a name holds letters, digits and `_.-` only; what is
+`<operator>/<part>`, and ncnn's files are words between blanks. So a name holds letters, digits and `_.-@` only; what is
 taken gets a number behind an `@`.
 """
 
@@ -22,7 +22,7 @@ class Names:
 
     def fresh(self, wish: str) -> str:
         """The wish, made of the characters that all formats take, numbered where it is taken."""
-        plain = re.sub(r"[^\w.\-]|[^\x00-\x7f]", "_", wish).strip(".")[:200] or "op"
+        plain = re.sub(r"[^\w.@\-]|[^\x00-\x7f]", "_", wish).strip(".")[:200] or "op"
         name, n = plain, 1
         while name in self._taken:
             n += 1

@@ -38,7 +38,10 @@ def exported(module: nn.Module, input_shape: tuple[int, ...]) -> torch.export.Ex
     except BadInput:
         raise
     except Exception as e:
-        raise Untraceable(f"the model cannot be traced by torch.export: {_first_line(e)}") from e
+        way_out = ""
+        if "assigned during export" in str(e):
+            way_out = "; pruning and old weight norms do this: make them final (torch.nn.utils.prune.remove) first"
+        raise Untraceable(f"the model cannot be traced by torch.export: {_first_line(e)}{way_out}") from e
     finally:
         module.train(was_training)
 

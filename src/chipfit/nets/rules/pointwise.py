@@ -71,11 +71,21 @@ def nothing(t: Tracer, call: Call) -> None:
 
 def cast(t: Tracer, call: Call) -> None:
     """A copy to the type and place that a value has."""
-    call.ignore("layout", "device", "pin_memory", "non_blocking", "memory_format")
+    call.ignore("layout", "device", "pin_memory", "non_blocking", "memory_format", "other")
     dtype = call.take("dtype")
     if dtype is not None and str(dtype) != "torch.float32":
         call.refuse(f"with dtype={dtype}")
+    t.sample_shape(call.node)
     t.known[call.node.name] = t.operand(call, "self")
+
+
+def copy(t: Tracer, call: Call) -> None:
+    """The values of another tensor, which stand in the place of the first."""
+    call.ignore("self", "non_blocking")
+    source, shape = t.value(call, "src"), t.sample_shape(call.node)
+    if t.shapes[source] != shape:
+        call.refuse(f"of a value of shape {t.shapes[source]} into {shape}")
+    t.known[call.node.name] = source
 
 
 def check(t: Tracer, call: Call) -> None:
