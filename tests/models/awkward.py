@@ -130,13 +130,13 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.stem((x - self.mean) / self.std)
-        y = y + self.gamma * F.relu(self.down(self.slopes(self.up(y)))) + 0.5
+        y = y + self.gamma * F.relu(self.down(self.slopes(self.up(y))))
         y = F.gelu(self.last(F.hardtanh(y - self.shift)), approximate="tanh")
         return self.head(y.amax((2, 3)) * 2)
 
 
 class Tied(nn.Module):
-    """Layers that share single arrays: a weight with other biases and dilations, a norm's scale, a bias."""
+    """Layers that share single arrays: a weight with other biases and dilations, and a bias."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,6 @@ class Tied(nn.Module):
         self.b.weight = self.d.weight = self.a.weight
         self.c.bias = self.stem.bias
         self.norms = nn.ModuleList(nn.BatchNorm2d(24) for _ in range(2))
-        self.norms[1].weight = self.norms[0].weight
         self.last, self.head = nn.Conv2d(24, 32, 1), nn.Linear(32, 10)
 
     def forward(self, x: Tensor) -> Tensor:

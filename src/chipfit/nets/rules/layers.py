@@ -20,7 +20,7 @@ def conv(t: Tracer, call: Call) -> None:
         padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
     before = (0, 0) if padding == "valid" else (int(padding[0]), int(padding[-1]))
     t.layer(
-        call, "conv", (x,), _arrays(weight, bias), _prefix(call, weight), kernel=kernel,
+        call, "conv", (x,), _arrays(weight, bias), t.owner(call, weight, "weight"), kernel=kernel,
         stride=call.pair("stride", 1), padding=before, dilation=dilation, groups=int(call.take("groups")),
         bias=int(bias is not None),
     )  # fmt: skip
@@ -29,7 +29,7 @@ def conv(t: Tracer, call: Call) -> None:
 def linear(t: Tracer, call: Call) -> None:
     """A dense layer on the last axis."""
     x, weight, bias = t.value(call), _weight(t, call), t.constant(call, "bias")
-    t.layer(call, "linear", (x,), _arrays(weight, bias), _prefix(call, weight), bias=int(bias is not None))
+    t.layer(call, "linear", (x,), _arrays(weight, bias), t.owner(call, weight, "weight"), bias=int(bias is not None))
 
 
 def batch_norm(t: Tracer, call: Call) -> None:
@@ -47,8 +47,8 @@ def batch_norm(t: Tracer, call: Call) -> None:
         "running_mean": mean,
         "running_var": variance,
     }
-    prefix = mean.name.removesuffix(".running_mean")
-    t.layer(call, "batch_norm", (t.value(call),), arrays, prefix, eps=float(call.take("eps")))
+    owner = t.owner(call, mean, "running_mean")
+    t.layer(call, "batch_norm", (t.value(call),), arrays, owner, eps=float(call.take("eps")))
     t.parts[call.node.name] = [t.known[call.node.name]]
 
 
@@ -62,7 +62,7 @@ def prelu(t: Tracer, call: Call) -> None:
     slope = t.constant(call, "weight")
     assert slope is not None
     single = slope.value.numel() == 1
-    t.layer(call, "prelu", (t.value(call),), {"weight": slope}, _prefix(call, slope), single=int(single))
+    t.layer(call, "prelu", (t.value(call),), {"weight": slope}, t.owner(call, slope, "weight"), single=int(single))
 
 
 def _weight(t: Tracer, call: Call) -> Constant:
@@ -73,10 +73,3 @@ def _weight(t: Tracer, call: Call) -> Constant:
 
 def _arrays(weight: Constant, bias: Constant | None) -> dict[str, Constant]:
     return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-
-
-def _prefix(call: Call, weight: Constant) -> str:
-    """The path of the module that owns a weight; of the one that computes it where none does."""
-    if " of " in weight.name:
-        return call.path or call.name
-    return weight.name.removesuffix(".weight")

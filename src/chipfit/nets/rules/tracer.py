@@ -70,6 +70,8 @@ class Tracer:
     prefixes: Names = field(default_factory=Names)
     arrays: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     """Source of a constant -> name and shape of the array it became."""
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    """Source of a parameter or buffer -> every name that the module has for it."""
     users: dict[str, str] = field(default_factory=dict)
     """Parameter -> source of the one array that is made of it."""
     layers: dict[tuple[Any, ...], Arrays] = field(default_factory=dict)
@@ -103,7 +105,8 @@ class Tracer:
         if spec.target is None or not isinstance(state.get(spec.target), torch.Tensor):
             raise Untraceable(f"the model has an input {node.name!r} that is no tensor; one input is supported")
         parameter = spec.kind == InputKind.PARAMETER
-        self.known[node.name] = given(state[spec.target], spec.target, parameter)
+        found = self.known[node.name] = given(state[spec.target], spec.target, parameter)
+        self.aliases.setdefault(found.source, []).append(spec.target)
 
     def _output(self, node: fx.Node) -> None:
         outputs, specs = node.args[0], self.program.graph_signature.output_specs
@@ -236,6 +239,16 @@ class Tracer:
         name = self.add(layer.prefix, kind, inputs, shape, layer, **attrs)
         self.known[call.node.name] = name
         return name
+
+    def owner(self, call: Call, constant: Constant, role: str) -> str:
+        """The path of the module that an array is of: the caller's, where it is one of several names of the array.
+
+        Of a computed array it is the caller's path.
+        """
+        names = self.aliases.get(constant.source, [])
+        if not names or f"{call.path}.{role}" in names:
+            return call.path or call.name
+        return constant.name.removesuffix(f".{role}")
 
     def _new_layer(self, call: Call, arrays: Mapping[str, Constant], prefix: str) -> Arrays:
         sharing = [c for c in arrays.values() if c.source in self.arrays]
