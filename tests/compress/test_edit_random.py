@@ -60,11 +60,9 @@ def with_dead(network: Network, group: str, dead: np.ndarray) -> Network:
     """The network with channels of a group that are always 0."""
     g = channel_groups(network.graph).group(group)
     weights = dict(network.weights)
-    spots = [(p, 0, ("weight", "bias")) for p in g.producers]
-    spots += [(c, start, ("weight", "bias")) for c, start in g.carriers]
-    for name, start, arrays in spots:
-        prefix = network.graph[name].weights
-        for key in (f"{prefix}.{a}" for a in arrays):
+    spots = [(p, 0) for p in g.producers] + list(g.carriers)
+    for name, start in spots:
+        for key in (network.graph[name].array(role) for role in ("weight", "bias", "shift")):
             if key in weights:
                 weights[key] = weights[key].copy()
                 weights[key][start + dead] = 0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from chipfit.core.graph import Graph, Network, Op, op
+from chipfit.core.graph import CHANNELWISE, LAYERS, Graph, Network, Op, op
 
 Values = dict[str, NDArray[np.float32]]
 
@@ -31,7 +31,7 @@ class Sketch:
 
     def add(self, kind: str, *inputs: str, shape: tuple[int, ...] | None = None, **attrs: object) -> str:
         name = f"{kind}{len(self.ops)}"
-        weights = name if kind in ("conv", "linear", "batch_norm") else ""
+        weights = name if kind in LAYERS | CHANNELWISE else ""
         self.shapes[name] = shape or self.shapes[inputs[0]]
         self.ops.append(op(name, kind, inputs, self.shapes[name], weights, **attrs))  # type: ignore[arg-type]
         return name
@@ -150,6 +150,23 @@ def odd() -> Graph:
     return b.graph
 
 
+def scaled() -> Graph:
+    """Scales and shifts of every kind, in layers and beside them; PReLU, clip, tanh's GELU, maxima, log-softmax."""
+    b = Sketch(3, 12, 12)
+    x = b.add("affine", "x", scale=1, shift=1, single=0, learnt=0)
+    x = b.add("prelu", b.conv(x, 8), single=0)
+    x = b.add("affine", b.conv(x, 8), scale=1, shift=0, single=0, learnt=1)
+    x = b.add("affine", b.add("clip", x, low=-1.0, high=2.0), scale=0, shift=1, single=1, learnt=0)
+    y = b.add("gelu_tanh", b.conv(b.add("prelu", x, single=1), 8))
+    x = b.add("add", x, b.add("affine", y, scale=1, shift=0, single=1, learnt=1))
+    most = b.add("global_max_pool", x, shape=(8, 1, 1), keep=1)
+    x = b.add("mul", x, b.add("sigmoid", b.conv(most, 8, 1, bias=1)))
+    x = b.add("global_max_pool", b.block(x, 8), shape=(8,), keep=0)
+    x = b.add("affine", b.add("linear", x, shape=(10,), bias=1), scale=1, shift=1, single=0, learnt=1)
+    b.add("log_softmax", b.add("affine", b.add("tanh", x), scale=1, shift=1, single=0, learnt=0), axis=0)
+    return b.graph
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "residual": residual,
     "mobile": mobile,
@@ -158,6 +175,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "dense": dense,
     "pooled": pooled,
     "odd": odd,
+    "scaled": scaled,
 }
 
 
@@ -181,6 +199,11 @@ def _layer(o: Op, x: Tensor, w: dict[str, Tensor]) -> Tensor:
         return F.conv2d(x, w["weight"], w.get("bias"), o["stride"], o["padding"], o["dilation"], o["groups"])
     if o.kind == "linear":
         return F.linear(x, w["weight"], w.get("bias"))
+    if o.kind == "prelu":
+        return F.prelu(x, w["weight"])
+    if o.kind == "affine":
+        form = (-1, *(1,) * (x.ndim - 2))
+        return x * w.get("scale", torch.ones(1)).view(form) + w.get("shift", torch.zeros(1)).view(form)
     return F.batch_norm(x, w["running_mean"], w["running_var"], w["weight"], w["bias"], eps=o["eps"])
 
 
@@ -209,10 +232,13 @@ TORCH: dict[str, Callable[..., Tensor]] = {
     "hard_swish": lambda o, x: F.hardswish(x),
     "tanh": lambda o, x: torch.tanh(x),
     "gelu": lambda o, x: F.gelu(x),
+    "gelu_tanh": lambda o, x: F.gelu(x, approximate="tanh"),
+    "clip": lambda o, x: x.clamp(o["low"], o["high"]),
     "leaky_relu": lambda o, x: F.leaky_relu(x, o["slope"]),
     "max_pool": lambda o, x: F.max_pool2d(x, o["kernel"], o["stride"], o["padding"], ceil_mode=bool(o["ceil"])),
     "avg_pool": _avg_pool,
     "global_pool": lambda o, x: x.mean((2, 3), keepdim=bool(o["keep"])),
+    "global_max_pool": lambda o, x: x.amax((2, 3), keepdim=bool(o["keep"])),
     "concat": lambda o, *xs: torch.cat(xs, o["axis"] + 1),
     "flatten": lambda o, x: x.flatten(1),
     "reshape": lambda o, x: x.reshape(len(x), *o["to"]),
@@ -220,6 +246,7 @@ TORCH: dict[str, Callable[..., Tensor]] = {
     "slice": _slice,
     "pad": _pad,
     "softmax": lambda o, x: torch.softmax(x, o["axis"] + 1),
+    "log_softmax": lambda o, x: torch.log_softmax(x, o["axis"] + 1),
 }
 
 

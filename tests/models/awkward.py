@@ -116,5 +116,43 @@ class Split(nn.Module):
         return self.head(F.relu(self.free(y)).mean((2, 3)))
 
 
-AWKWARD = {m.__name__: m for m in (Concat, Shared, Grouped, Shuffle, SqueezeExcite, Flat, Split)}
+class Scaled(nn.Module):
+    """Normalises its input, scales a branch before adding it (LayerScale), and ends in a maximum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.2, 0.3, 0.25]).view(3, 1, 1))
+        self.stem, self.up, self.down = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 1), nn.Conv2d(32, 16, 1)
+        self.slopes, self.gamma = nn.PReLU(32), nn.Parameter(torch.full((16, 1, 1), 0.5))
+        self.shift = nn.Parameter(torch.linspace(-1, 1, 16)[:, None, None])
+        self.last, self.head = nn.Conv2d(16, 24, 3, stride=2), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem((x - self.mean) / self.std)
+        y = y + self.gamma * F.relu(self.down(self.slopes(self.up(y))))
+        y = F.gelu(self.last(F.hardtanh(y - self.shift)), approximate="tanh")
+        return self.head(y.amax((2, 3)) * 2)
+
+
+class Tied(nn.Module):
+    """Layers that share single arrays: a weight with other biases and dilations, and a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 24, 3, padding=1)
+        self.b, self.c = nn.Conv2d(16, 24, 3, padding=2, dilation=2), nn.Conv2d(24, 16, 1)
+        self.d = nn.Conv2d(16, 24, 3, padding=1, bias=False)
+        self.b.weight = self.d.weight = self.a.weight
+        self.c.bias = self.stem.bias
+        self.norms = nn.ModuleList(nn.BatchNorm2d(24) for _ in range(2))
+        self.last, self.head = nn.Conv2d(24, 32, 1), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.stem(x))
+        y = F.relu(self.c(F.relu(self.norms[0](self.a(y)) + self.b(y))))
+        return self.head(F.relu(self.last(self.norms[1](self.d(y)))).mean((2, 3)))
+
+
+AWKWARD = {m.__name__: m for m in (Concat, Shared, Grouped, Shuffle, SqueezeExcite, Flat, Split, Scaled, Tied)}
 INPUT_SHAPE = (3, 16, 16)

@@ -80,10 +80,10 @@ class Odd(nn.Module):
     [
         (lambda m, y: torch.cumsum(y, 1), "'cumsum'"),
         (lambda m, y: m.norm(y), "running statistics"),
-        (lambda m, y: F.adaptive_avg_pool2d(y, 2), "adaptive average pool"),
+        (lambda m, y: F.adaptive_avg_pool2d(y, 3), "adaptive average pool"),
         (lambda m, y: y.mean(1), r"mean over axes \[1\]"),
-        (lambda m, y: y + 1.0, "takes a constant"),
-        (lambda m, y: F.hardtanh(y), "hardtanh"),
+        (lambda m, y: 1.0 / y, "'reciprocal'"),
+        (lambda m, y: y + torch.ones(8, 16, 16), "'add' with constant 'ones' of shape"),
         (lambda m, y: (y, y), "more than one tensor"),
         (lambda m, y: y.transpose(0, 1), "batch"),
         (lambda m, y: F.pad(y, (1, 1, 1, 1), mode="circular"), "pad"),

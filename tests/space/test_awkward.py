@@ -18,6 +18,8 @@ EXPECTED = {
     "SqueezeExcite": ({"stem", "up", "squeeze"}, {"head": "answers"}),
     "Flat": ({"conv", "hidden"}, {"head": "answers"}),
     "Split": ({"part", "free"}, {"stem": "takes fixed channels", "head": "answers"}),
+    "Scaled": ({"stem", "up", "last"}, {"head": "answers"}),
+    "Tied": ({"stem", "a", "last"}, {"head": "answers"}),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.edits import Edit, Width
-from chipfit.core.graph import Network, Weights
+from chipfit.core.graph import Network, Weights, single
 from chipfit.space import edits as on_graph
 from chipfit.space.groups import Segment, channel_groups
 
@@ -31,7 +31,7 @@ def apply(network: Network, edits: Sequence[Edit]) -> Network:
         inputs = kept(coupling.segments[old.inputs[0]], keep)
         for name in graph.weight_shapes(o):
             array = network.weights[name]
-            if outputs is not None:
+            if outputs is not None and not single(o):
                 array = array[outputs]
             if inputs is not None and array.ndim > 1 and not (o.kind == "conv" and old["groups"] > 1):
                 array = array[:, inputs]

@@ -55,10 +55,14 @@ def consumers(graph: Graph) -> tuple[Op, ...]:
     )  # fmt: skip
 
 
+def owner(o: Op) -> str:
+    """The prefix under which a layer's weight is kept: equal for all layers that share it."""
+    return o.array("weight").removesuffix(".weight")
+
+
 def fan_in(graph: Graph, o: Op) -> int:
     """d: values in one patch."""
-    weight = graph.weight_shapes(o)[f"{o.weights}.weight"]
-    return int(np.prod(weight[1:]))
+    return int(np.prod(graph.roles(o)["weight"][1:]))
 
 
 def pixels(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Pixels | None:
@@ -140,8 +144,9 @@ def hessians(
                 rows = min(rows_per_column * d, MOST_ROWS) * len(part) // len(inputs) + 1
                 u = patches(o, walk.values[o.inputs[0]], pixels(o, len(part), rows, rng))
                 gram = (u.T @ u if d <= WIDEST else u.square().sum(0)).double()
-                sums[o.weights] = sums[o.weights] + gram if o.weights in sums else gram
-                counts[o.weights] += len(u)
+                name = owner(o)
+                sums[name] = sums[name] + gram if name in sums else gram
+                counts[name] += len(u)
             walk.step(o)
     return {name: ridged(total / counts[name]).cpu() for name, total in sums.items()}
 

@@ -38,10 +38,12 @@ def moments(y: Tensor, axis: int = 0) -> Moments:
 
 
 def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:
-    """(C,) float64 factor f and offset c of a batch norm in evaluation: y = f x + c."""
-    gamma, beta, mean, var = (
-        weights[f"{o.weights}.{n}"].double() for n in ("weight", "bias", "running_mean", "running_var")
-    )
+    """(C,) float64 factor f and offset c of a batch norm in evaluation, or of an affine: y = f x + c."""
+    if o.kind == "affine":
+        given = {role: weights[o.array(role)].double() for role in ("scale", "shift") if o[role]}
+        ones = torch.ones(o.shape[0]).to(next(iter(given.values())))
+        return ones * given.get("scale", 1.0), ones * given.get("shift", 0.0)
+    gamma, beta, mean, var = (weights[o.array(n)].double() for n in ("weight", "bias", "running_mean", "running_var"))
     f = gamma / torch.sqrt(var + o["eps"])
     return f, beta - f * mean
 
@@ -54,7 +56,7 @@ def set_affine(weights: Tensors, o: Op, f: Tensor, c: Tensor, seen: Moments) -> 
         ("running_mean", seen.mean),
         ("running_var", seen.var),
     ):
-        weights[f"{o.weights}.{name}"].copy_(value)
+        weights[o.array(name)].copy_(value)
 
 
 def matching(now: Moments, wanted: Moments) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import tensors
-from chipfit.compress.hessian import columns_of, flat, output_scale
+from chipfit.compress.hessian import columns_of, consumers, flat, output_scale, owner
 from chipfit.core.graph import Network
 from chipfit.space.groups import ChannelGroup
 
@@ -70,9 +70,9 @@ def removal_order(network: Network, group: ChannelGroup, hessians: Mapping[str, 
     """Channels in the order in which they are given up; any width keeps a tail of it."""
     graph, weights = network.graph, tensors(network.weights)
     readers = []
-    for prefix in dict.fromkeys(graph[c.op].weights for c in group.consumers):
+    for prefix in dict.fromkeys(owner(graph[c.op]) for c in group.consumers):
         weight = weights[f"{prefix}.weight"]
-        o = next(o for o in graph if o.weights == prefix)  # users of one weight read the same channels
+        o = next(o for o in consumers(graph) if owner(o) == prefix)  # users of one weight read the same channels
         channel = np.arange(group.size)[:, None]
         inputs = np.concatenate(
             [c.start + channel * c.repeat + np.arange(c.repeat) for c in group.consumers if c.op == o.name], 1

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import edit
-from chipfit.compress.hessian import columns_of, consumers, flat, hessians, unflat
+from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.edits import Edit, Width, to_plain
 from chipfit.core.graph import Network, Weights
@@ -145,13 +145,13 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
     weights: Weights = dict(made.weights)
     for o in consumers(made.graph):
         inputs = edit.kept(coupling.segments[before[o.name].inputs[0]], keep)
-        name = f"{o.weights}.weight"
-        if inputs is None or o.weights not in profile.hessians:
+        name = o.array("weight")
+        if inputs is None or owner(o) not in profile.hessians:
             continue
         whole = torch.from_numpy(network.weights[name])
         rows = edit.kept(coupling.segments[o.name], keep)
         columns = torch.from_numpy(columns_of(inputs, whole).ravel())
-        h = torch.from_numpy(profile.hessians[o.weights]).double()
+        h = torch.from_numpy(profile.hessians[owner(o)]).double()
         solved = compensated(flat(whole if rows is None else whole[rows]).double(), h, columns)
         weights[name] = unflat(solved, torch.from_numpy(weights[name])).float().contiguous().numpy()
     return Network(made.graph, weights)

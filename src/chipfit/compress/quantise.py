@@ -149,7 +149,7 @@ def _vanishes(graph: Graph, o: Op) -> bool:
 
 def folded_layer(o: Op, norm: Op | None, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Weight and bias (float32) of a layer with the batch norm behind it folded in."""
-    weight, bias = weights[f"{o.weights}.weight"], weights.get(f"{o.weights}.bias") if o["bias"] else None
+    weight, bias = weights[o.array("weight")], weights.get(o.array("bias")) if o["bias"] else None
     if norm is None:
         return weight, weight.new_zeros(len(weight)) if bias is None else bias
     f, c = affine(weights, norm)
@@ -199,5 +199,5 @@ def quantised_weights(network: Network, how: Plan, reduce_range: bool) -> Tensor
         if o.kind in ("conv", "linear"):
             weight, bias = folded_layer(o, norms.get(o.name), weights)
             weight = rounded_weight(weight, reduce_range) if o.bits == 8 else weight
-            made |= {f"{o.name}/{o.weights}.weight": weight, f"{o.name}/{o.weights}.bias": bias}
+            made |= {f"{o.name}/{o.array('weight')}": weight, f"{o.name}/{o.array('bias')}": bias}
     return made

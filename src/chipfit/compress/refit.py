@@ -21,7 +21,6 @@ Channels that no layer is fitted for (depth-wise convolutions, shared layers) ge
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +88,6 @@ class Chain:
 
 def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
     """The chain of each layer that can be fitted, when operators are computed in this order."""
-    uses = Counter(o.weights for o in graph)
     place = {o.name: n for n, o in enumerate(order)}
 
     def follower(o: Op, *kinds: str) -> Op | None:
@@ -99,10 +97,10 @@ def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
 
     found = {}
     for o in consumers(graph):
-        if uses[o.weights] > 1 or fan_in(graph, o) > WIDEST:
+        if o.name in graph.sharing or fan_in(graph, o) > WIDEST:
             continue
         norm = follower(o, "batch_norm")
-        if norm is not None and uses[norm.weights] > 1:
+        if norm is not None and norm.name in graph.sharing:
             continue
         last = norm or o
         add = follower(last, "add")
@@ -209,17 +207,17 @@ def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> 
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
         return False
-    weight = weights[f"{o.weights}.weight"]
+    weight = weights[o.array("weight")]
     now = flat(weight).double()
     rows = _rows(pair, chain, torch.where(alive, f, 1.0).float(), c.float(), effort, rng)
     intercept = norm is not None or bool(o["bias"])
     w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
     weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
     if o["bias"]:
-        bias = weights[f"{o.weights}.bias"]
+        bias = weights[o.array("bias")]
         bias.copy_(torch.where(alive, b, bias.double()))
     elif norm is not None:
-        weights[f"{norm.weights}.running_mean"].sub_(torch.where(alive, b, 0.0).float())
+        weights[norm.array("running_mean")].sub_(torch.where(alive, b, 0.0).float())
     return True
 
 

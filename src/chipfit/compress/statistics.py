@@ -14,7 +14,6 @@ evaluation and training mode agree on these inputs.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +25,7 @@ from chipfit.compress.moments import Moments, affine, matching, moments, set_aff
 from chipfit.compress.pair import Original, Pair
 from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit
-from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.graph import LAYERS, Graph, Network, Op
 
 MEMORY_MB = 1500.0
 """For the values of the inputs that are walked at once."""
@@ -37,13 +36,12 @@ def adjustable(graph: Graph) -> frozenset[str]:
 
     Those that share their weights are left out, since one change would not suit all their uses.
     """
-    uses = Counter(o.weights for o in graph)
 
     def free(o: Op) -> bool:
-        if not o.weights or uses[o.weights] > 1:
+        if o.name in graph.sharing:
             return False
-        if o.kind == "batch_norm":
-            return True
+        if o.kind not in LAYERS:
+            return o.kind == "batch_norm"
         normed = any(graph[u].kind == "batch_norm" for u in graph.users[o.name])
         return bool(o["bias"]) and not normed
 
@@ -60,7 +58,7 @@ def adjust(pair: Pair, o: Op) -> None:
         set_affine(weights, o, f * r, c * r + shift, seen)
     else:
         r, shift = matching(moments(pair.small.evaluate(o), array_axis(o)), wanted)
-        weight, bias = weights[f"{o.weights}.weight"], weights[f"{o.weights}.bias"]
+        weight, bias = weights[o.array("weight")], weights[o.array("bias")]
         weight.mul_(r.float().view(-1, *(1,) * (weight.ndim - 1)))
         bias.copy_(bias * r + shift)
 

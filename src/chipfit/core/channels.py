@@ -7,7 +7,7 @@ whatever stands on the first. The two are the same for a dense layer on vectors 
 
 from __future__ import annotations
 
-from chipfit.core.graph import Graph, Op
+from chipfit.core.graph import LAYERS, Graph, Op
 
 
 def array_axis(o: Op) -> int:
@@ -21,12 +21,12 @@ def on_channels(o: Op) -> bool:
 
 
 def foldable(graph: Graph) -> dict[str, str]:
-    """Batch norm to the convolution or dense layer it folds into: its only producer, which nothing else reads."""
+    """Batch norm or affine to the layer it folds into: its only producer, which nothing else reads."""
     found = {}
     for norm in graph:
-        if norm.kind == "batch_norm":
+        if norm.kind in ("batch_norm", "affine"):
             layer = graph[norm.inputs[0]]
             alone = graph.users[layer.name] == (norm.name,) and graph.output != layer.name
-            if alone and layer.kind in ("conv", "linear") and array_axis(layer) == array_axis(norm):
+            if alone and layer.kind in LAYERS and array_axis(layer) == array_axis(norm):
                 found[norm.name] = layer.name
     return found

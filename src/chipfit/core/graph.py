@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,34 +20,59 @@ from numpy.typing import NDArray
 
 Attr = int | float | str | tuple[int, ...]
 Weights = dict[str, NDArray[np.float32]]
-"""Arrays by name: `<op.weights>.weight`, `.bias`, and for batch norm `.running_mean`, `.running_var`."""
+"""Arrays by name: `<op.weights>.weight`, `.bias`, and what else `Graph.weight_shapes` names."""
 
 ACTIVATIONS = frozenset(
-    {"relu", "relu6", "sigmoid", "hard_sigmoid", "silu", "hard_swish", "tanh", "gelu", "leaky_relu"}
+    {
+        "relu",
+        "relu6",
+        "sigmoid",
+        "hard_sigmoid",
+        "silu",
+        "hard_swish",
+        "tanh",
+        "gelu",
+        "gelu_tanh",
+        "leaky_relu",
+        "clip",
+    }
 )
 ELEMENTWISE = frozenset({"add", "sub", "mul"})
 POOLS = frozenset({"max_pool", "avg_pool"})
+GLOBAL_POOLS = frozenset({"global_pool", "global_max_pool"})
+SOFTMAXES = frozenset({"softmax", "log_softmax"})
+LAYERS = frozenset({"conv", "linear"})
+"""Kinds that multiply by a matrix of weights."""
+CHANNELWISE = frozenset({"batch_norm", "affine", "prelu"})
+"""Kinds with arrays of one value a channel: their channels are those of what they read."""
 KINDS = (
-    frozenset({"input", "conv", "linear", "batch_norm", "global_pool", "concat", "flatten"})
-    | frozenset({"reshape", "transpose", "slice", "pad", "softmax"})
+    frozenset({"input", "concat", "flatten", "reshape", "transpose", "slice", "pad"})
     | ACTIVATIONS
     | ELEMENTWISE
     | POOLS
+    | GLOBAL_POOLS
+    | SOFTMAXES
+    | LAYERS
+    | CHANNELWISE
 )
 """Every kind of operator that has a rule in trace, build, edits and export. Attributes, by kind:
 
 conv        kernel, stride, padding, dilation (pairs), groups (int), bias (0/1)
 linear      bias (0/1); acts on the last axis
 batch_norm  eps (float)
+affine      scale, shift (0/1): which of the two there are in y = x · scale + shift; single (0/1): one value for all
+            channels; learnt (0/1): trained and counted, else constants of the model
+prelu       single (0/1): one slope for all channels
 *_pool      kernel, stride, padding (pairs), ceil (0/1); avg_pool also count_include_pad (0/1)
-global_pool keep (0/1): mean over the two spatial axes, which stay as 1 where keep is 1
+global_*    keep (0/1): mean (or maximum) over the two spatial axes, which stay as 1 where keep is 1
 concat      axis, counted without the batch axis (0 is channels)
 reshape     to: the new shape without the batch axis
 transpose   perm of the axes after the batch axis, 0-based
 slice       axis (without batch), start, stop, step
 pad         pads: (before, after) of each axis without batch, flattened
-softmax     axis, counted without the batch axis
+*softmax    axis, counted without the batch axis
 leaky_relu  slope (float)
+clip        low, high (floats)
 
 A kind with a capital is an ONNX operator of a file that was not made here: it has macs (int), counted; a `Constant` is
 an array that such operators read. A graph of these is counted and profiled, never edited or built.
@@ -58,8 +83,9 @@ an array that such operators read. A graph of these is counted and profiled, nev
 class Op:
     """One operator; its `name` also names its output, of `shape` without the batch axis.
 
-    `weights` is the prefix of its arrays ("" for none); two operators with one prefix share them. `bits` is 8 where
-    the operator computes in int8 (QDQ in the file), else 32.
+    `weights` is the prefix of its arrays ("" for none): `<weights>.<role>`; two operators with one prefix share them
+    all. `tied` lists (role, name) of those arrays that are another prefix's: layers may share a weight and have biases
+    of their own. `bits` is 8 where the operator computes in int8 (QDQ in the file), else 32.
     """
 
     name: str
@@ -69,6 +95,14 @@ class Op:
     attrs: tuple[tuple[str, Attr], ...] = ()
     weights: str = ""
     bits: int = 32
+    tied: tuple[tuple[str, str], ...] = ()
+
+    def array(self, role: str) -> str:
+        """The name of its array of this role: "weight", "bias", ..."""
+        for own, name in self.tied:
+            if own == role:
+                return name
+        return f"{self.weights}.{role}"
 
     def __getitem__(self, key: str) -> Any:
         """The value of an attribute; KeyError names the operator."""
@@ -148,27 +182,45 @@ class Graph:
 
     def weight_shapes(self, o: Op) -> dict[str, tuple[int, ...]]:
         """Name to shape of an operator's arrays."""
-        if o.kind == "conv":
-            inputs = self.in_shape(o)[0] // o["groups"]
-            shapes = {"weight": (o.shape[0], inputs, *o["kernel"])}
-        elif o.kind == "linear":
-            shapes = {"weight": (o.shape[-1], self.in_shape(o)[-1])}
-        elif o.kind == "batch_norm":
-            return {f"{o.weights}.{n}": (o.shape[0],) for n in ("weight", "bias", "running_mean", "running_var")}
-        elif o.kind == "Constant":
+        if o.kind == "Constant":
             return {o.name: o.shape}
-        else:
+        return {o.array(role): shape for role, shape in self.roles(o).items()}
+
+    def roles(self, o: Op) -> dict[str, tuple[int, ...]]:
+        """Role ("weight", "bias", ...) to shape of an operator's arrays, in the order in which files take them."""
+        if o.kind in CHANNELWISE:
+            shape = (1,) if single(o) else (o.shape[0],)
+            return dict.fromkeys(_channelwise_roles(o), shape)
+        if o.kind not in LAYERS:
             return {}
-        if o["bias"]:
-            shapes["bias"] = (o.shape[0] if o.kind == "conv" else o.shape[-1],)
-        return {f"{o.weights}.{n}": s for n, s in shapes.items()}
+        if o.kind == "conv":
+            outputs, inputs = o.shape[0], (self.in_shape(o)[0] // o["groups"], *o["kernel"])
+        else:
+            outputs, inputs = o.shape[-1], self.in_shape(o)[-1:]
+        weight = {"weight": (outputs, *inputs)}
+        return weight | {"bias": (outputs,)} if o["bias"] else weight
+
+    def learnt(self, o: Op) -> dict[str, tuple[int, ...]]:
+        """Name to shape of those of an operator's arrays that are trained: no running statistics, no constants."""
+        if o.kind == "affine" and not o["learnt"]:
+            return {}
+        fixed = {o.array(role) for role in self.roles(o) if role.startswith("running")}
+        return {name: shape for name, shape in self.weight_shapes(o).items() if name not in fixed}
+
+    @cached_property
+    def sharing(self) -> frozenset[str]:
+        """Operators that share an array with another."""
+        readers: dict[str, list[str]] = {}
+        for o in self.ops:
+            for name in self.weight_shapes(o):
+                readers.setdefault(name, []).append(o.name)
+        return frozenset(name for names in readers.values() if len(names) > 1 for name in names)
 
     def macs(self, o: Op) -> int:
         """Multiply-accumulates of one operator for one input (convolutions and linear layers)."""
-        if o.kind not in ("conv", "linear"):
+        if o.kind not in LAYERS:
             return int(o["macs"]) if o.kind[0].isupper() else 0
-        weight = self.weight_shapes(o)[f"{o.weights}.weight"]
-        return o.size * math.prod(weight[1:])
+        return o.size * math.prod(self.roles(o)["weight"][1:])
 
     @property
     def total_macs(self) -> int:
@@ -177,8 +229,10 @@ class Graph:
 
     @property
     def total_params(self) -> int:
-        """Learnt values (running statistics not counted); shared ones count once."""
-        shapes = {n: s for o in self.ops for n, s in self.weight_shapes(o).items() if "running" not in n}
+        """Learnt values (running statistics and constants not counted); shared ones count once."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for o in self.ops:
+            shapes |= self.learnt(o)
         return sum(math.prod(s) for s in shapes.values())
 
     @cached_property
@@ -186,16 +240,22 @@ class Graph:
         """Hash of the structure: equal for graphs that differ in names only."""
         place = {o.name: n for n, o in enumerate(self.ops)}
         shared: dict[str, int] = {}
-        rows = [
-            [o.kind, [place[i] for i in o.inputs], o.shape, o.attrs, o.bits]
-            + ([shared.setdefault(o.weights, len(shared))] if o.weights else [])
-            for o in self.ops
-        ]
+        rows = []
+        for o in self.ops:
+            row = [o.kind, [place[i] for i in o.inputs], o.shape, o.attrs, o.bits]
+            if o.weights:
+                row.append(shared.setdefault(o.weights, len(shared)))
+            if o.tied:
+                row.append([(role, shared.setdefault(name, len(shared))) for role, name in o.tied])
+            rows.append(row)
         return hashlib.sha256(json.dumps([rows, place[self.output]]).encode()).hexdigest()[:20]
 
     def to_json(self) -> str:
         """The graph as text; `Graph.from_json` reads it back."""
-        rows = [[o.name, o.kind, o.inputs, o.shape, dict(o.attrs), o.weights, o.bits] for o in self.ops]
+        rows = [
+            [o.name, o.kind, o.inputs, o.shape, dict(o.attrs), o.weights, o.bits, *([o.tied] if o.tied else [])]
+            for o in self.ops
+        ]
         return json.dumps({"version": self.version, "output": self.output, "ops": rows})
 
     @classmethod
@@ -207,10 +267,25 @@ class Graph:
             return tuple(value) if isinstance(value, list) else value
 
         ops = tuple(
-            Op(n, k, tuple(i), tuple(s), tuple(sorted((a, plain(v)) for a, v in attrs.items())), w, b)
-            for n, k, i, s, attrs, w, b in data["ops"]
+            Op(n, k, tuple(i), tuple(s), tuple(sorted((a, plain(v)) for a, v in attrs.items())), w, b, _pairs(*tied))
+            for n, k, i, s, attrs, w, b, *tied in data["ops"]
         )
         return cls(ops, data["output"])
+
+
+def single(o: Op) -> bool:
+    """True where an operator's arrays hold one value for all channels, so that narrowing leaves them as they are."""
+    return o.kind in ("affine", "prelu") and bool(o["single"])
+
+
+def _channelwise_roles(o: Op) -> tuple[str, ...]:
+    if o.kind == "batch_norm":
+        return ("weight", "bias", "running_mean", "running_var")
+    return ("weight",) if o.kind == "prelu" else tuple(role for role in ("scale", "shift") if o[role])
+
+
+def _pairs(tied: Iterable[Sequence[str]] = ()) -> tuple[tuple[str, str], ...]:
+    return tuple((role, name) for role, name in tied)
 
 
 def live(ops: tuple[Op, ...], output: str) -> Graph:

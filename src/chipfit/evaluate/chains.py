@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from chipfit.core.graph import Attr, Graph, Op, op
+from chipfit.core.graph import CHANNELWISE, LAYERS, Attr, Graph, Op, op
 from chipfit.evaluate.kernel import Unit
 
 LONG = 6
@@ -179,7 +179,7 @@ class _Writer:
 
     def put(self, kind: str, inputs: tuple[str, ...], shape: tuple[int, ...], bits: int, **attrs: object) -> str:
         name = f"{kind}{len(self.ops)}"
-        weights = name if kind in ("conv", "linear") else ""
+        weights = name if kind in LAYERS | CHANNELWISE else ""
         self.ops.append(op(name, kind, inputs, shape, weights, bits, **attrs))  # type: ignore[arg-type]
         return name
 

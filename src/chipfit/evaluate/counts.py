@@ -9,15 +9,13 @@ from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import Graph
+from chipfit.core.graph import CHANNELWISE, LAYERS, Graph
 from chipfit.core.types import Measurement
 from chipfit.evaluate.kernel import Unit
 from chipfit.evaluate.pieces import term
 from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
-
-LAYERS: Final = frozenset({"conv", "linear"})
 
 METRICS: Final = ("macs", "params", "bops", "size_mb")
 
@@ -123,8 +121,7 @@ def _held(graph: Graph, site: Site, owners: Mapping[str, str], stored: bool) -> 
     learnt = [
         (name, shape, op)
         for op in map(graph.by_name.__getitem__, site.members)
-        for name, shape in graph.weight_shapes(op).items()
-        if "running" not in name
+        for name, shape in graph.learnt(op).items()
     ]
     mine = [(name, shape) for name, shape, op in learnt if owners[name] == op.name]
     layer = o.kind in LAYERS
@@ -151,7 +148,7 @@ def counted(graph: Graph) -> tuple[Measurement, ...]:
 
 def peak_memory_mb(graph: Graph) -> float:
     """Megabytes of activations alive at the worst moment, operators run in order, batch norm and ReLU in place."""
-    in_place_kinds = ("batch_norm", "relu", "relu6", "flatten", "BatchNormalization", "Relu", "Flatten")
+    in_place_kinds = CHANNELWISE | {"relu", "relu6", "clip", "flatten", "BatchNormalization", "Relu", "Flatten"}
     last = {i: n for n, o in enumerate(graph) for i in o.inputs}
     alive: dict[str, float] = {}
     peak = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chipfit.core.graph import Attr
+from chipfit.core.graph import GLOBAL_POOLS, Attr
 from chipfit.space.groups import Segment
 
 
@@ -34,7 +34,7 @@ class Unit:
     @property
     def out_size(self) -> tuple[int, ...]:
         """(height, width) of the output; () for flat ones."""
-        if self.kind == "global_pool":
+        if self.kind in GLOBAL_POOLS:
             return (1, 1) if self.attr("keep") else ()
         kernel = self.attr("kernel")
         if not self.size or kernel is None:

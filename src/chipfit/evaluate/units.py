@@ -10,16 +10,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from chipfit.core.graph import ACTIVATIONS, Attr, Graph, Op
+from chipfit.core.graph import ACTIVATIONS, SOFTMAXES, Attr, Graph, Op
 from chipfit.evaluate.kernel import Channels, Kernel, Unit
 from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.space.groups import QUANTISABLE, Block, Coupling, Segment, channel_groups, residual_blocks, sites
 from chipfit.space.offer import Offer
 
-_FREE = frozenset({"input", "batch_norm", "flatten", "concat", "reshape", "slice", "pad", "transpose", "softmax"})
+_FREE = (
+    frozenset({"input", "batch_norm", "affine", "flatten", "concat", "reshape", "slice", "pad", "transpose"})
+    | SOFTMAXES
+)
 """Kinds whose cost is folded elsewhere or left to the calibration on whole networks."""
 
-_FUSED = ACTIVATIONS - {"leaky_relu"}
+_INSIDE = frozenset({"batch_norm", "affine"})
+"""Kinds that are folded into the layer before them."""
+
+_FUSED = ACTIVATIONS - {"leaky_relu", "clip"}
 """Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
 
 
@@ -71,7 +77,7 @@ class UnitMap:
     def _behind(self, name: str) -> str:
         """Kind of the operator that makes a value, batch norms aside; "" where more than one operator reads it."""
         before = self.graph[name]
-        while before.kind == "batch_norm":
+        while before.kind in _INSIDE:
             before = self.graph[before.inputs[0]]
         alone = all(len(self.graph.users[n]) == 1 for n in (name, before.name))
         return before.kind if alone else ""
@@ -80,7 +86,7 @@ class UnitMap:
         act, name, members = "", o.name, [o.name]
         while len(users := self.graph.users[name]) == 1:
             after = self.graph[users[0]]
-            if after.kind == "batch_norm":
+            if after.kind in _INSIDE:
                 name = after.name
                 members.append(name)
             elif after.kind in ACTIVATIONS and not self._counts(after):

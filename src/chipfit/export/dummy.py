@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from chipfit.core.graph import Graph, Weights
+from chipfit.core.graph import CHANNELWISE, Graph, Weights
 from chipfit.export.lower import Range
 
 
@@ -21,9 +21,9 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
     made: Weights = {}
     for o in graph:
         for key, shape in graph.weight_shapes(o).items():
-            if o.kind == "batch_norm":
-                centre = np.float32(key.endswith(("weight", "running_var")))
-                made[key] = centre + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
+            if o.kind in CHANNELWISE:
+                centre = np.float32(key.endswith(("weight", "running_var", "scale"))) * _CENTRE.get(o.kind, 1)
+                made[key] = np.float32(centre) + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
             elif key.endswith("weight"):
                 made[key] = rng.standard_normal(shape, np.float32) * np.float32((2 / math.prod(shape[1:])) ** 0.5)
             else:
@@ -44,6 +44,9 @@ def dummy_ranges(graph: Graph) -> dict[str, Range]:
         found[o.name] = low * scale, high * scale
     return found
 
+
+_CENTRE: Final[Mapping[str, float]] = {"prelu": 0.25}
+"""What channel-wise weights are near; 1 where nothing is said."""
 
 _FIXED: Final = frozenset({"relu6", "sigmoid", "hard_sigmoid", "softmax"})
 """Kinds whose values end where they do."""

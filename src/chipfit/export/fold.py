@@ -1,8 +1,10 @@
-"""Batch norm folded into the convolution or dense layer before it, as every runtime would do on loading.
+"""Batch norm, or a scale and shift, folded into the convolution or dense layer before it, as runtimes do on loading.
 
 With gamma, beta the learnt scale and shift, mu and v the running statistics of an output channel:
 
     gamma (W x + b - mu) / sqrt(v + eps) + beta  =  (f W) x + f (b - mu) + beta,      f = gamma / sqrt(v + eps)
+
+A scale and shift of its own (`affine`) has f and the offset as they are.
 
 It is done here, in double precision, and not left to the runtime, because int8 needs the folded weights' scales.
 """
@@ -17,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.channels import foldable
-from chipfit.core.graph import Graph, Network, Op, Weights
+from chipfit.core.graph import LAYERS, Graph, Network, Op, Weights
 
 
 def fold(network: Network) -> Network:
-    """The same function with every batch norm that can be folded gone.
+    """The same function with every batch norm (or affine) that can be folded gone.
 
-    A folded operator keeps the name of its convolution or dense layer, and has a bias. Layers that share their weights
-    but not their batch norm get arrays of their own.
+    A folded operator keeps the name of its convolution or dense layer, and has a bias. Layers that share an array but
+    not all that is folded into it get arrays of their own.
     """
     graph = network.graph
     into = foldable(graph)
@@ -38,8 +40,10 @@ def fold(network: Network) -> Network:
             continue
         small = replace(o, inputs=tuple(into.get(i, i) for i in o.inputs))
         if o.name in norms:
-            weights |= _arrays(o, norms[o.name], network.weights, prefixes[o.name])
-            small = replace(small.having(bias=1), weights=prefixes[o.name])
+            if o.name in prefixes:
+                small = replace(small, weights=prefixes[o.name], tied=())
+            small = small.having(bias=1)
+            weights |= _arrays(o, small, norms[o.name], network.weights)
         ops.append(small)
     made = Graph(tuple(ops), into.get(graph.output, graph.output))
     wanted = {n for o in made for n in made.weight_shapes(o)}
@@ -47,31 +51,51 @@ def fold(network: Network) -> Network:
 
 
 def scale_and_shift(norm: Op, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(channels,) factor and offset of a batch norm in evaluation: y = factor x + offset."""
-    gamma, beta, mean, var = (
-        weights[f"{norm.weights}.{n}"].astype(np.float64) for n in ("weight", "bias", "running_mean", "running_var")
-    )
-    factor = gamma / np.sqrt(var + norm["eps"])
-    return factor, beta - factor * mean
+    """(channels,) factor and offset of a batch norm in evaluation, or an affine: y = factor x + offset."""
+    arrays = {role: weights[norm.array(role)].astype(np.float64) for role in _ROLES if norm.array(role) in weights}
+    if norm.kind == "affine":
+        factor = arrays["scale"] if norm["scale"] else np.ones(1)
+        offset = arrays["shift"] if norm["shift"] else np.zeros(1)
+        channels = np.ones(norm.shape[0])
+        return factor * channels, offset * channels
+    factor = arrays["weight"] / np.sqrt(arrays["running_var"] + norm["eps"])
+    return factor, arrays["bias"] - factor * arrays["running_mean"]
+
+
+_ROLES = ("weight", "bias", "running_mean", "running_var", "scale", "shift")
 
 
 def _prefixes(graph: Graph, norms: Mapping[str, Op]) -> dict[str, str]:
-    """Folded layer to the prefix of its new arrays: the old one where all who share it fold the same batch norm."""
-    sharing: dict[str, dict[str, Op | None]] = defaultdict(dict)
-    for o in graph:
-        if o.kind in ("conv", "linear"):
-            sharing[o.weights][o.name] = norms.get(o.name)
-    prefixes: dict[str, str] = {}
-    for prefix, layers in sharing.items():
-        apart = len({n and (n.weights, n["eps"]) for n in layers.values()}) > 1
-        prefixes |= {layer: f"{layer}.folded" if apart else prefix for layer in layers}
-    return prefixes
+    """Folded layer to a new prefix, where it shares an array with a layer that has something else folded into it.
+
+    Layers with the same arrays, the same folded into them, share the new ones too.
+    """
+    recipes = {o.name: _recipe(o, norms.get(o.name)) for o in graph if o.kind in LAYERS}
+    using: dict[str, set[Recipe]] = defaultdict(set)
+    first: dict[Recipe, str] = {}
+    for name, recipe in recipes.items():
+        first.setdefault(recipe, name)
+        for array in graph.weight_shapes(graph[name]):
+            using[array].add(recipe)
+    apart = {r for found in using.values() if len(found) > 1 for r in found}
+    return {name: f"{first[recipe]}/folded" for name, recipe in recipes.items() if recipe in apart and name in norms}
 
 
-def _arrays(layer: Op, norm: Op, weights: Weights, prefix: str) -> Weights:
-    """Weight and bias of the layer with the batch norm in them."""
+Recipe = tuple[str, ...]
+"""The arrays a folded layer is made of, and what else sets its values: equal for layers with equal folded arrays."""
+
+
+def _recipe(layer: Op, norm: Op | None) -> Recipe:
+    own = (layer.array("weight"), layer.array("bias") if layer["bias"] else "")
+    if norm is None:
+        return own
+    return (*own, str(norm.attrs), *(norm.array(role) for role in _ROLES))
+
+
+def _arrays(layer: Op, folded: Op, norm: Op, weights: Weights) -> Weights:
+    """Weight and bias of the folded layer: those of the layer with the batch norm in them."""
     factor, offset = scale_and_shift(norm, weights)
-    weight = weights[f"{layer.weights}.weight"]
-    folded = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
-    bias = offset + factor * weights[f"{layer.weights}.bias"] if layer["bias"] else offset
-    return {f"{prefix}.weight": folded.astype(np.float32), f"{prefix}.bias": bias.astype(np.float32)}
+    weight = weights[layer.array("weight")]
+    scaled = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    bias = offset + factor * weights[layer.array("bias")] if layer["bias"] else offset
+    return {folded.array("weight"): scaled.astype(np.float32), folded.array("bias"): bias.astype(np.float32)}

@@ -3,7 +3,7 @@
 Names of what is added are `<operator>/<part>`; the last part keeps the operator's name, so that its users stay.
 
     silu                          sigmoid, mul
-    global_pool without keep      global_pool, flatten
+    whole pools without keep      the pool, flatten
     int8 linear on several axes   reshape to rows, linear, reshape back     (the bias then fuses; MatMul has none)
     int8 batch_norm (unfolded)    depth-wise 1x1 convolution                (its exact int8 form)
     int8 relu on an int8 tensor   leaky_relu of slope 0                     (a table of 256 entries; relu has no kernel)
@@ -199,7 +199,7 @@ def _silu(o: Op, graph: Graph, weights: Weights, known: dict[str, Range]) -> tup
 def _global_pool(o: Op, graph: Graph, weights: Weights, known: dict[str, Range]) -> tuple[Op, ...]:
     if o["keep"]:
         return (o,)
-    mean = op(f"{o.name}/mean", "global_pool", o.inputs, (*o.shape, 1, 1), bits=o.bits, keep=1)
+    mean = op(f"{o.name}/mean", o.kind, o.inputs, (*o.shape, 1, 1), bits=o.bits, keep=1)
     _same_range(known, mean, o)
     return mean, op(o.name, "flatten", (mean.name,), o.shape, bits=o.bits)
 
@@ -234,6 +234,7 @@ def _same_range(known: dict[str, Range], part: Op, o: Op) -> None:
 _RULES: Final[Mapping[str, Callable[[Op, Graph, Weights, dict[str, Range]], tuple[Op, ...]]]] = {
     "silu": _silu,
     "global_pool": _global_pool,
+    "global_max_pool": _global_pool,
     "linear": _linear,
     "batch_norm": _batch_norm,
 }

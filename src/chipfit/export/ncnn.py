@@ -26,6 +26,7 @@ import numpy as np
 
 from chipfit.core.graph import Graph, Network, Op, live, op
 from chipfit.core.types import Artifact
+from chipfit.export.fold import scale_and_shift
 from chipfit.export.formats import only_float
 from chipfit.export.lower import Range, ends, prepared
 
@@ -144,7 +145,18 @@ class _Sheet:
     def normalise(self, o: Op) -> None:
         """Adds the arrays of a batch norm, in ncnn's order."""
         names = ("weight", "running_mean", "running_var", "bias")
-        self.arrays += [np.asarray(self._weights[f"{o.weights}.{n}"], "<f4").tobytes() for n in names]
+        self.arrays += [np.asarray(self._weights[o.array(n)], "<f4").tobytes() for n in names]
+
+    def scale(self, o: Op) -> None:
+        """Adds the arrays of an affine: a scale for each channel, then the shifts where there are any."""
+        factor, offset = scale_and_shift(o, self._weights)
+        self.arrays += [np.asarray(v, "<f4").tobytes() for v in (factor, offset)][: 1 + o["shift"]]
+
+    def slopes(self, o: Op) -> int:
+        """Adds the slopes of a PReLU; says how many they are."""
+        slopes = np.asarray(self._weights[o.array("weight")], "<f4")
+        self.arrays.append(slopes.tobytes())
+        return len(slopes)
 
     def param(self, output: str, metadata: Mapping[str, str]) -> str:
         """The param text, with this blob as the output."""
@@ -221,6 +233,28 @@ def _batch_norm(sheet: _Sheet, o: Op, ins: list[str]) -> str:
     return sheet.layer("BatchNorm", o.name, ins, given={0: o.shape[0], 1: float(o["eps"])})[0]
 
 
+def _affine(sheet: _Sheet, o: Op, ins: list[str]) -> str:
+    sheet.scale(o)
+    return sheet.layer("Scale", o.name, ins, given={0: o.shape[0], 1: o["shift"]})[0]
+
+
+def _prelu(sheet: _Sheet, o: Op, ins: list[str]) -> str:
+    return sheet.layer("PReLU", o.name, ins, given={0: sheet.slopes(o)})[0]
+
+
+def _log_softmax(sheet: _Sheet, o: Op, ins: list[str]) -> str:
+    """As x - max - log(sum(exp(x - max))): the logarithm of a small softmax would be that of 0."""
+    axis: dict[int, Value] = {1: 0, 3: (int(o["axis"]),), 4: 1, 5: 1}
+    first, x = sheet.layer("Split", f"{o.name}/inputs", ins, 2)
+    (most,) = sheet.layer("Reduction", f"{o.name}/most", [first], given={0: 4, **axis})
+    (below,) = sheet.layer("BinaryOp", f"{o.name}/below", [x, most], given={0: 1})
+    one, two = sheet.layer("Split", f"{o.name}/twice", [below], 2)
+    (powers,) = sheet.layer("UnaryOp", f"{o.name}/powers", [one], given={0: 7})
+    (total,) = sheet.layer("Reduction", f"{o.name}/total", [powers], given={0: 0, **axis})
+    (offset,) = sheet.layer("UnaryOp", f"{o.name}/offset", [total], given={0: 8})
+    return sheet.layer("BinaryOp", o.name, [two, offset], given={0: 1})[0]
+
+
 def _binary(number: int) -> Rule:
     def rule(sheet: _Sheet, o: Op, ins: list[str]) -> str:
         if len({len(sheet.graph[i].shape) for i in o.inputs}) > 1:
@@ -247,7 +281,7 @@ def _avg_pool(sheet: _Sheet, o: Op, ins: list[str]) -> str:
 
 
 def _global_pool(sheet: _Sheet, o: Op, ins: list[str]) -> str:
-    (mean,) = sheet.layer("Pooling", o.name, ins, given={0: 1, 4: 1})
+    (mean,) = sheet.layer("Pooling", o.name, ins, given={0: int(o.kind == "global_pool"), 4: 1})
     return sheet.reshape(f"{o.name}/axes", mean, o.shape) if len(o.shape) == 3 else mean
 
 
@@ -291,6 +325,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "conv": _conv,
     "linear": _linear,
     "batch_norm": _batch_norm,
+    "affine": _affine,
+    "prelu": _prelu,
     "add": _binary(0),
     "sub": _binary(1),
     "mul": _binary(2),
@@ -303,10 +339,14 @@ RULES: Final[Mapping[str, Rule]] = {
     "hard_sigmoid": _fixed("HardSigmoid", {0: 1 / 6, 1: 0.5}),
     "hard_swish": _fixed("HardSwish", {0: 1 / 6, 1: 0.5}),
     "gelu": _fixed("GELU"),
+    "gelu_tanh": _fixed("GELU", {0: 1}),
+    "clip": _from("Clip", lambda o: {0: float(o["low"]), 1: float(o["high"])}),
     "softmax": _from("Softmax", lambda o: {0: o["axis"], 1: 1}),  # 1: axes of matrices are counted as documented
+    "log_softmax": _log_softmax,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "global_pool": _global_pool,
+    "global_max_pool": _global_pool,
     "concat": _from("Concat", lambda o: {0: o["axis"]}),
     "flatten": _fixed("Flatten"),
     "reshape": _reshape,

@@ -17,7 +17,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from chipfit.core.graph import Op
 from chipfit.export.lower import ends
 
-Attribute = int | float | Sequence[int]
+Attribute = int | float | str | Sequence[int]
 
 _TYPES: Final = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -56,6 +56,8 @@ def _attribute(name: str, value: Attribute) -> AttributeProto:
         return AttributeProto(name=name, type=AttributeProto.FLOAT, f=value)
     if isinstance(value, int):
         return AttributeProto(name=name, type=AttributeProto.INT, i=value)
+    if isinstance(value, str):
+        return AttributeProto(name=name, type=AttributeProto.STRING, s=value.encode())
     return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
 
 
@@ -110,7 +112,20 @@ def _concat(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int,
 
 
 def _softmax(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    sheet.node("Softmax", ins, out, o.name, axis=o["axis"] + 1)
+    sheet.node("Softmax" if o.kind == "softmax" else "LogSoftmax", ins, out, o.name, axis=o["axis"] + 1)
+
+
+def _affine(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+    if not o["shift"]:
+        sheet.node("Mul", ins, out, o.name)
+        return
+    x = sheet.node("Mul", ins[:2], f"{o.name}/scaled") if o["scale"] else ins[0]
+    sheet.node("Add", [x, ins[-1]], out, o.name)
+
+
+def _clip(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+    bounds = [sheet.constant(f"{o.name}/{end}", np.float32(o[end])) for end in ("low", "high")]
+    sheet.node("Clip", [*ins, *bounds], out, o.name)
 
 
 def _reshape(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
@@ -146,6 +161,8 @@ EMIT: Final[Mapping[str, Emit]] = {
     "conv": _conv,
     "linear": _linear,
     "batch_norm": _batch_norm,
+    "affine": _affine,
+    "prelu": _plain("PRelu"),
     "add": _plain("Add"),
     "sub": _plain("Sub"),
     "mul": _plain("Mul"),
@@ -157,10 +174,14 @@ EMIT: Final[Mapping[str, Emit]] = {
     "hard_swish": _plain("HardSwish"),
     "leaky_relu": _leaky_relu,
     "gelu": _plain("Gelu"),
+    "gelu_tanh": _plain("Gelu", approximate="tanh"),
+    "clip": _clip,
     "softmax": _softmax,
+    "log_softmax": _softmax,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "global_pool": _plain("GlobalAveragePool"),
+    "global_max_pool": _plain("GlobalMaxPool"),
     "concat": _concat,
     "flatten": _plain("Flatten", axis=1),
     "reshape": _reshape,
@@ -168,4 +189,4 @@ EMIT: Final[Mapping[str, Emit]] = {
     "slice": _slice,
     "pad": _pad,
 }
-"""The rule of each kind that is left after lowering (`silu` and `global_pool` without `keep` are not)."""
+"""The rule of each kind that is left after lowering (`silu` and whole pools without `keep` are not)."""

@@ -81,7 +81,8 @@ def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mappi
     body = GraphProto(name=name, node=job.sheet.nodes, initializer=job.sheet.constants.values())
     body.input.append(ends[0])
     body.output.append(ends[1])
-    opset = OPSET if all(o.kind != "gelu" for o in job.network.graph) else 20  # the first with Gelu
+    gelus = any(o.kind in ("gelu", "gelu_tanh") for o in job.network.graph)
+    opset = 20 if gelus else OPSET  # the first with Gelu
     return ModelProto(
         ir_version=IR_VERSION,
         producer_name="chipfit",
@@ -150,12 +151,16 @@ def _arrays(job: _Job, o: Op) -> list[str]:
     """The names of an operator's arrays, in the order of its ONNX inputs."""
     graph, weights = job.network.graph, job.network.weights
     keys = list(graph.weight_shapes(o))
+    if o.kind in ("affine", "prelu"):  # broadcast over what is behind the channels
+        form = (-1, *(1,) * (len(o.shape) - 1))
+        arrays = {f"{k}/{len(o.shape)}": np.asarray(weights[k], np.float32).reshape(form) for k in keys}
+        return [job.sheet.constant(name, array) for name, array in arrays.items()]
     if not keys or o.bits == 32:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]
-    arrays = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)
-    names = [_dequantised(job.sheet, f"{o.name}/weight", arrays.weight, arrays.weight_scale)]
-    if arrays.bias is not None:
-        names.append(_dequantised(job.sheet, f"{o.name}/bias", arrays.bias, arrays.bias_scale))
+    low = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)
+    names = [_dequantised(job.sheet, f"{o.name}/weight", low.weight, low.weight_scale)]
+    if low.bias is not None:
+        names.append(_dequantised(job.sheet, f"{o.name}/bias", low.bias, low.bias_scale))
     return names
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.graph import CHANNELWISE, GLOBAL_POOLS, POOLS, Graph, Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.flat import FlatSheet
 from chipfit.export.fold import scale_and_shift
@@ -39,7 +39,7 @@ _ACT: Final = {
 _LAST: Final = {0: 3, 1: 1, 2: 2}
 """Axis of a (C, H, W) tensor to that of the file's (1, H, W, C)."""
 
-_SPATIAL: Final = frozenset({"conv", "max_pool", "avg_pool", "global_pool", "batch_norm"})
+_SPATIAL: Final = frozenset({"conv"}) | POOLS | GLOBAL_POOLS | CHANNELWISE
 _MIXING: Final = frozenset({"reshape", "transpose", "linear"})
 _CLAMPING: Final = frozenset({"conv", "linear", "add", "mul", "avg_pool"})
 """Kinds with a form for a relu behind them; int8 ones need none, their grid clamps."""
@@ -248,7 +248,7 @@ class _Job:
             ]
         return [
             self.sheet.constant(f"{keys[0]} {how}", np.asarray(form(arrays[0]), np.float32)),
-            self.sheet.constant(f"{o.weights}.bias", np.asarray(arrays[1], np.float32)),
+            self.sheet.constant(keys[1] if keys[1:] else f"{o.name}/zeros", np.asarray(arrays[1], np.float32)),
         ]
 
 
@@ -309,11 +309,27 @@ def _linear(job: _Job, o: Op, out: int, act: str) -> None:
 
 def _batch_norm(job: _Job, o: Op, out: int, act: str) -> None:
     (x,) = job.inputs(o, last=True)
-    form = (-1, *(1,) * (len(o.shape) - 1)) if len(o.shape) == 2 else (-1,)
-    factor, offset = (v.astype(np.float32).reshape(form) for v in scale_and_shift(o, job.network.weights))
+    factor, offset = (v.astype(np.float32).reshape(_per_channel(o)) for v in scale_and_shift(o, job.network.weights))
     scaled = job.sheet.tensor(f"{o.name}/scaled", job.sheet.shape(out))
     job.sheet.operator("MUL", [x, job.sheet.constant(f"{o.name}/factor", factor)], scaled, "MulOptions")
     job.sheet.operator("ADD", [scaled, job.sheet.constant(f"{o.name}/offset", offset)], out, "AddOptions")
+
+
+def _per_channel(o: Op) -> tuple[int, ...]:
+    """The shape in which values of each channel broadcast: maps have their channels last, other tensors first."""
+    return (1, 1, -1) if len(o.shape) == 3 else (-1, *(1,) * (len(o.shape) - 1))
+
+
+def _prelu(job: _Job, o: Op, out: int, act: str) -> None:
+    (x,) = job.inputs(o, last=True)
+    slopes = np.asarray(job.network.weights[o.array("weight")], np.float32) * np.ones(o.shape[0], np.float32)
+    job.sheet.operator("PRELU", [x, job.sheet.constant(f"{o.name}/slopes", slopes.reshape(_per_channel(o)))], out)
+
+
+def _clip(job: _Job, o: Op, out: int, act: str) -> None:
+    above = job.sheet.tensor(f"{o.name}/above", job.sheet.shape(out))
+    job.sheet.operator("MAXIMUM", [*_follow(job, o), job.scalar(o["low"])], above, "MaximumMinimumOptions")
+    job.sheet.operator("MINIMUM", [above, job.scalar(o["high"])], out, "MaximumMinimumOptions")
 
 
 def _elementwise(kind: str) -> Rule:
@@ -365,14 +381,17 @@ def _softmax(job: _Job, o: Op, out: int, act: str) -> None:
     last = job.own[o.name][1]
     axis = _LAST[o["axis"]] if last else o["axis"] + 1
     rank, (x,) = len(job.sheet.shape(out)), _follow(job, o)
+    form: dict[str, Any] = {"kind": "SOFTMAX", "options": "SoftmaxOptions", "beta": 1.0}
+    if o.kind == "log_softmax":
+        form = {"kind": "LOG_SOFTMAX", "options": "LogSoftmaxOptions"}
     if axis == rank - 1:
-        job.sheet.operator("SOFTMAX", [x], out, "SoftmaxOptions", beta=1.0)
+        job.sheet.operator(inputs=[x], output=out, **form)
         return
     order = [*(a for a in range(rank) if a != axis), axis]
     shape = [job.sheet.shape(out)[a] for a in order]
     turned, made = (job.sheet.tensor(f"{o.name}/{part}", shape) for part in ("turned", "soft"))
     job.sheet.operator("TRANSPOSE", [x, job.whole(order)], turned, "TransposeOptions")
-    job.sheet.operator("SOFTMAX", [turned], made, "SoftmaxOptions", beta=1.0)
+    job.sheet.operator(inputs=[turned], output=made, **form)
     job.sheet.operator("TRANSPOSE", [made, job.whole(np.argsort(order))], out, "TransposeOptions")
 
 
@@ -430,7 +449,8 @@ def _avg_pool(job: _Job, o: Op, out: int, act: str) -> None:
 
 def _global_pool(job: _Job, o: Op, out: int, act: str) -> None:
     (x,) = job.inputs(o, last=True)
-    job.sheet.operator("MEAN", [x, job.whole([1, 2])], out, "ReducerOptions", keepDims=True)
+    kind = "MEAN" if o.kind == "global_pool" else "REDUCE_MAX"
+    job.sheet.operator(kind, [x, job.whole([1, 2])], out, "ReducerOptions", keepDims=True)
 
 
 def _concat(job: _Job, o: Op, out: int, act: str) -> None:
@@ -496,6 +516,8 @@ _RULES: Final[Mapping[str, Rule]] = {
     "conv": _conv,
     "linear": _linear,
     "batch_norm": _batch_norm,
+    "affine": _batch_norm,
+    "prelu": _prelu,
     "add": _elementwise("ADD"),
     "sub": _elementwise("SUB"),
     "mul": _elementwise("MUL"),
@@ -507,10 +529,14 @@ _RULES: Final[Mapping[str, Rule]] = {
     "hard_swish": _single("HARD_SWISH", "HardSwishOptions"),
     "leaky_relu": _leaky_relu,
     "gelu": _single("GELU", "GeluOptions", approximate=False),
+    "gelu_tanh": _single("GELU", "GeluOptions", approximate=True),
+    "clip": _clip,
     "softmax": _softmax,
+    "log_softmax": _softmax,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "global_pool": _global_pool,
+    "global_max_pool": _global_pool,
     "concat": _concat,
     "flatten": _flatten,
     "reshape": _reshape,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -14,18 +14,42 @@ from chipfit.core.graph import Graph, Network, Op, Weights
 Function = Callable[..., Tensor]
 
 
+class Affine(nn.Module):
+    """y = x · scale + shift for each channel: parameters where they are learnt, else buffers."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], learnt: bool) -> None:
+        """`shapes` has those of "scale" and "shift" that there are."""
+        super().__init__()
+        self._roles = tuple(shapes)
+        for role, shape in shapes.items():
+            value = torch.ones(shape) if role == "scale" else torch.zeros(shape)
+            if learnt:
+                self.register_parameter(role, nn.Parameter(value))
+            else:
+                self.register_buffer(role, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The values (n, C, ...) scaled and shifted."""
+        form = (-1, *(1,) * (x.ndim - 2))
+        if "scale" in self._roles:
+            x = x * getattr(self, "scale").view(form)  # noqa: B009  a tensor, which mypy would take for a module
+        return x + getattr(self, "shift").view(form) if "shift" in self._roles else x  # noqa: B009
+
+
 class GraphModule(nn.Module):
-    """Runs a graph operator by operator; layers with weights are torch's own, shared where the graph says so."""
+    """Runs a graph operator by operator; layers and single arrays are shared where the graph says so."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
         self.layers = nn.ModuleDict()
+        arrays: dict[str, tuple[nn.Module, str]] = {}
         place = {o.name: n for n, o in enumerate(graph)}
         self._plan: list[tuple[Function, tuple[int, ...]]] = []
         for o in graph.ops[1:]:
             if o.weights and (key := _key(o)) not in self.layers:
                 self.layers[key] = _layer(graph, o)
+                _tie(self.layers[key], {role: o.array(role) for role in graph.roles(o)}, arrays)
             function = self.layers[_key(o)] if o.weights else _FUNCTIONS[o.kind](o)
             self._plan.append((function, tuple(place[i] for i in o.inputs)))
         self._out = place[graph.output]
@@ -70,8 +94,8 @@ class GraphModule(nn.Module):
             if o.weights:
                 state = self.layers[_key(o)].state_dict()
                 weights |= {
-                    name: state[name.removeprefix(f"{o.weights}.")].detach().float().cpu().contiguous().numpy().copy()
-                    for name in self.graph.weight_shapes(o)
+                    o.array(role): state[role].detach().float().cpu().contiguous().numpy().copy()
+                    for role in self.graph.roles(o)
                 }
         return Network(self.graph, weights)
 
@@ -85,18 +109,27 @@ def build(network: Network) -> GraphModule:
     module = GraphModule(network.graph)
     with torch.no_grad():
         for o in network.graph:
-            for name, shape in network.graph.weight_shapes(o).items():
+            for role, shape in network.graph.roles(o).items():
+                name = o.array(role)
                 array = network.weights.get(name)
                 if array is None or array.shape != shape:
                     have = "missing" if array is None else f"of shape {array.shape}"
                     raise ValueError(f"weight {name!r} is {have}; the graph says {shape}")
-                target = getattr(module.layer(o), name.removeprefix(f"{o.weights}."))
+                target = getattr(module.layer(o), role)
                 target.copy_(torch.from_numpy(array))
     return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _key(o: Op) -> str:
-    return o.weights.replace(".", "/")
+    """The layer's key in a ModuleDict, which takes no dot and no name of a method (`keys`, `pop`)."""
+    return f"{o.weights.replace('.', '/')}/"
+
+
+def _tie(layer: nn.Module, names: Mapping[str, str], arrays: dict[str, tuple[nn.Module, str]]) -> None:
+    """Makes the arrays of a new layer (role -> name) those of the layers before it that have the same name."""
+    for role, name in names.items():
+        owner, of = arrays.setdefault(name, (layer, role))
+        setattr(layer, role, getattr(owner, of))
 
 
 def _layer(graph: Graph, o: Op) -> nn.Module:
@@ -107,6 +140,10 @@ def _layer(graph: Graph, o: Op) -> nn.Module:
         )  # fmt: skip
     if o.kind == "linear":
         return nn.Linear(graph.in_shape(o)[-1], o.shape[-1], bool(o["bias"]))
+    if o.kind == "affine":
+        return Affine(graph.roles(o), bool(o["learnt"]))
+    if o.kind == "prelu":
+        return nn.PReLU(1 if o["single"] else o.shape[0])
     norm = nn.BatchNorm2d if len(o.shape) == 3 else nn.BatchNorm1d
     return norm(o.shape[0], eps=o["eps"])
 
@@ -144,6 +181,8 @@ _FUNCTIONS: dict[str, Callable[[Op], Function]] = {
     "hard_swish": lambda o: F.hardswish,
     "tanh": lambda o: torch.tanh,
     "gelu": lambda o: F.gelu,
+    "gelu_tanh": lambda o: partial(F.gelu, approximate="tanh"),
+    "clip": lambda o: partial(torch.clamp, min=o["low"], max=o["high"]),
     "leaky_relu": lambda o: partial(F.leaky_relu, negative_slope=o["slope"]),
     "add": lambda o: torch.add,
     "sub": lambda o: torch.sub,
@@ -151,6 +190,7 @@ _FUNCTIONS: dict[str, Callable[[Op], Function]] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "global_pool": lambda o: lambda x: x.mean((2, 3), keepdim=bool(o["keep"])),
+    "global_max_pool": lambda o: lambda x: x.amax((2, 3), keepdim=bool(o["keep"])),
     "concat": lambda o: lambda *xs: torch.cat(xs, o["axis"] + 1),
     "flatten": lambda o: lambda x: x.flatten(1),
     "reshape": lambda o: lambda x: x.reshape(x.shape[0], *o["to"]),
@@ -158,9 +198,14 @@ _FUNCTIONS: dict[str, Callable[[Op], Function]] = {
     "slice": _slice,
     "pad": _pad,
     "softmax": lambda o: lambda x: torch.softmax(x, o["axis"] + 1),
+    "log_softmax": lambda o: lambda x: torch.log_softmax(x, o["axis"] + 1),
 }
 
 
 def function(o: Op) -> Function:
     """What an operator without weights computes, as a function of its inputs (each with a batch axis)."""
     return _FUNCTIONS[o.kind](o)
+
+
+FUNCTIONS = frozenset(_FUNCTIONS)
+"""Kinds that compute without arrays."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from chipfit.core.channels import array_axis, on_channels
-from chipfit.core.graph import ACTIVATIONS, ELEMENTWISE, POOLS, Graph, Op
+from chipfit.core.graph import ACTIVATIONS, CHANNELWISE, ELEMENTWISE, GLOBAL_POOLS, POOLS, Graph, Op, single
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ class _Analysis:
         self.parent: list[int] = []
         self.roots: list[_Root] = []
         self.rows: dict[str, list[tuple[int, int, int]]] = {}  # op -> (root, size, repeat)
-        self.shared: dict[str, Op] = {}
+        self.shared: dict[str, Op] = {}  # array -> the first operator that reads it
+        self.fixed: dict[str, str] = {}  # array -> why its axes stay as they are
         for o in graph:
             self.rows[o.name] = self.visit(o)
         self.freeze(graph.output, "its outputs are the network's answers")
@@ -137,10 +138,10 @@ class _Analysis:
         if o.kind in ("conv", "linear"):
             return self.layer(o)
         rows = self.rows[o.inputs[0]]
-        if o.kind == "batch_norm":
+        if o.kind in CHANNELWISE and not single(o):
             self.carry(o, rows)
             return rows
-        if o.kind in ACTIVATIONS | POOLS | {"global_pool"}:
+        if o.kind in ACTIVATIONS | POOLS | GLOBAL_POOLS | CHANNELWISE:
             return rows
         if o.kind in ELEMENTWISE:
             return self.elementwise(o)
@@ -155,9 +156,7 @@ class _Analysis:
     def layer(self, o: Op) -> list[tuple[int, int, int]]:
         source, inputs = o.inputs[0], self.graph.in_shape(o)
         if not on_channels(o):
-            rows = self.opaque_layer(o, f"linear layer '{o.name}' acts on the last of several axes")
-            self.tie_shared(o, rows)
-            return rows
+            return self.opaque_layer(o, f"linear layer '{o.name}' acts on the last of several axes")
         if o.kind == "conv" and o["groups"] > 1:
             if o["groups"] == inputs[0] == o.shape[0]:
                 self.tie_shared(o, self.rows[source])
@@ -176,23 +175,25 @@ class _Analysis:
 
     def opaque_layer(self, o: Op, reason: str) -> list[tuple[int, int, int]]:
         rows = self.opaque(o, reason)
-        self.roots[rows[0][0]].producers.append(o.name)
+        if o.kind == "conv":
+            self.roots[rows[0][0]].producers.append(o.name)
+        self.fixed.update(dict.fromkeys(self.graph.weight_shapes(o), reason))
+        self.tie_shared(o, rows)
         return rows
 
     def tie_shared(self, o: Op, rows: list[tuple[int, int, int]]) -> None:
         """Two uses of one array have the same channels out, and where it is a weight in."""
         self.rows[o.name] = rows
-        for name, shape in self.graph.weight_shapes(o).items():
-            first = self.shared.setdefault(name, o)
+        for array, shape in self.graph.weight_shapes(o).items():
+            first = self.shared.setdefault(array, o)
             if first is o:
                 continue
-            sides = [(first.name, o.name)] + [(first.inputs[0], o.inputs[0])] * (len(shape) > 1)
-            for one, other in sides:
-                if array_axis(first) == array_axis(o):
-                    self.join(one, other, f"layer '{o.weights}' is used twice with different channels")
-                else:
-                    self.freeze(one, f"layer '{o.weights}' is also used on another axis")
-                    self.freeze(other, f"layer '{o.weights}' is also used on another axis")
+            why = self.fixed.get(array, f"layer '{o.weights}' is used twice with different channels")
+            for a, b in [(first.name, o.name), (first.inputs[0], o.inputs[0])][: len(shape)]:
+                self.join(a, b, why)
+                if array in self.fixed or array_axis(first) != array_axis(o):
+                    self.freeze(a, why)
+                    self.freeze(b, why)
 
     def carry(self, o: Op, rows: list[tuple[int, int, int]]) -> None:
         if any(repeat != 1 for _, _, repeat in rows):
@@ -201,7 +202,7 @@ class _Analysis:
         for root, size, repeat in rows:
             self.roots[self.find(root)].carriers.append((o.name, start))
             start += size * repeat
-        if o.kind == "batch_norm":
+        if o.kind in CHANNELWISE:
             self.tie_shared(o, rows)
 
     def elementwise(self, o: Op) -> list[tuple[int, int, int]]:
@@ -226,6 +227,7 @@ class _Analysis:
             "slice": o.kind == "slice" and o["axis"] != 0,
             "pad": o.kind == "pad" and not any(o["pads"][:2]),
             "softmax": o.kind == "softmax" and o["axis"] != 0,
+            "log_softmax": o.kind == "log_softmax" and o["axis"] != 0,
         }
         if keeps.get(o.kind, False):
             return rows
@@ -292,7 +294,7 @@ def _weight(graph: Graph, ops: frozenset[str]) -> int:
     """0 for a shortcut (at most one 1x1 convolution, no activation), else the number of its operators."""
     kinds = [graph[name] for name in ops]
     convs = [o for o in kinds if o.kind == "conv"]
-    linear = all(o.kind in ("conv", "batch_norm", "avg_pool") for o in kinds)
+    linear = all(o.kind in ("conv", "batch_norm", "affine", "avg_pool") for o in kinds)
     small = len(convs) <= 1 and all(o["kernel"] == (1, 1) for o in convs)
     return 0 if linear and small else len(kinds)
 

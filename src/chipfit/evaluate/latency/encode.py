@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput
-from chipfit.core.graph import ACTIVATIONS, KINDS, POOLS, Graph, Op, live
+from chipfit.core.graph import ACTIVATIONS, ELEMENTWISE, GLOBAL_POOLS, KINDS, POOLS, SOFTMAXES, Graph, Op, live
 from chipfit.evaluate.latency.base import Floats, Ints, Networks
 
 OUTPUT, INPUT, FIRST = 0, 1, 2
@@ -183,11 +183,11 @@ def _class(graph: Graph, o: Op) -> str:
         return f"{form} {min((1, 3, 5, 7), key=lambda k: abs(k - max(o['kernel'])))}"
     if o.kind == "linear" or o.kind in ("MatMul", "Gemm", "Attention"):
         return "linear"
-    if o.kind in POOLS or o.kind == "global_pool":
+    if o.kind in POOLS | GLOBAL_POOLS:
         return "pool"
-    if o.kind in ACTIVATIONS or o.kind == "softmax":
+    if o.kind in ACTIVATIONS | SOFTMAXES | {"prelu"}:
         return "activation"
-    return "elementwise" if o.kind in ("add", "sub", "mul") else "other"
+    return "elementwise" if o.kind in ELEMENTWISE | {"affine"} else "other"
 
 
 def _stage(graph: Graph, o: Op) -> int:
@@ -239,14 +239,22 @@ def _of_variant(graph: Graph, reference: Graph) -> Floats:
     return np.array(found, np.float64).reshape(-1)
 
 
+OTHER = "other"
+"""What stands for kinds that are not ours (those of an ONNX file)."""
+
+_LATER = ("affine", "prelu", "gelu_tanh", "clip", "global_max_pool", "log_softmax")
+"""Kinds that came after predictors were tuned and stored: behind the others, whose tokens stay."""
+
+_VOCABULARY = (*sorted(KINDS - {"input", *_LATER}), OTHER, *_LATER)
+
+
 def _tokens(networks: Sequence[Graph]) -> tuple[Ints, NDArray[np.bool_]]:
     """Tokens (n, V) and edges (n, V, V): operators in their order, the input first; -1 fills up."""
     v = max(len(g.ops) for g in networks)
     tokens, reads = np.full((len(networks), v), -1, np.int64), np.zeros((len(networks), v, v), bool)
-    kinds = sorted(KINDS - {"input"})
     for i, g in enumerate(networks):
         place = {o.name: j for j, o in enumerate(g.ops)}
         for j, o in enumerate(g.ops):
-            tokens[i, j] = INPUT if j == 0 else FIRST + (kinds.index(o.kind) if o.kind in kinds else len(kinds))
+            tokens[i, j] = INPUT if j == 0 else FIRST + _VOCABULARY.index(o.kind if o.kind in KINDS else OTHER)
             reads[i, [place[a] for a in o.inputs], j] = True
     return tokens, reads

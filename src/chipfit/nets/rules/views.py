@@ -1,0 +1,162 @@
+"""Rules of what moves values: reshapes, transposes, slices, concatenations, pads."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import fx
+
+from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.tracer import Known, Tracer
+
+
+def reshape(t: Tracer, call: Call) -> None:
+    """view, squeeze, unsqueeze: the same values in the same order, each input on its own."""
+    call.ignore("size", "dim")  # the shape they lead to is known
+    t.known[call.node.name] = _shaped(t, call, t.value(call), t.sample_shape(call.node))
+
+
+def _shaped(t: Tracer, call: Call, x: str, shape: tuple[int, ...]) -> str:
+    if shape == t.shapes[x]:
+        return x
+    if prod(shape) != prod(t.shapes[x]):
+        call.refuse(f"from {t.shapes[x]} to {shape}")
+    if len(shape) == 1:
+        return t.add(t.wish(call, "flatten"), "flatten", (x,), shape)
+    return t.add(t.wish(call, "reshape"), "reshape", (x,), shape, to=shape)
+
+
+def transpose(t: Tracer, call: Call) -> None:
+    """Axes in another order, the batch axis staying the first."""
+    rank = len(call.shape)
+    order = list(range(rank))
+    if call.name == "permute":
+        order = [int(a) % rank for a in call.take("dims")]
+    else:
+        a, b = (int(call.take(n)) % rank for n in ("dim0", "dim1"))
+        order[a], order[b] = order[b], order[a]
+    if order[0] != 0:
+        call.refuse("moves the batch axis, which")
+    if order == list(range(rank)):
+        t.known[call.node.name] = t.value(call)
+        return
+    t.put(call, "transpose", (t.value(call),), perm=tuple(o - 1 for o in order[1:]))
+
+
+def slice_(t: Tracer, call: Call) -> None:
+    """Every `step`-th from start to stop along one axis."""
+    whole = shape_of(call.node_of("self"))
+    dim = int(call.take("dim")) % len(whole)
+    bounds = slice(call.take("start"), call.take("end"), call.take("step"))
+    start, stop, step = bounds.indices(whole[dim])
+    if (start, stop, step) == (0, whole[dim], 1):
+        t.known[call.node.name] = t.value(call)
+        return
+    t.put(call, "slice", (t.value(call),), axis=call.axis(dim), start=start, stop=stop, step=step)
+
+
+def split(t: Tracer, call: Call) -> None:
+    """chunk, split and split_with_sizes: one slice a part."""
+    call.ignore("split_size", "split_sizes", "chunks")  # the parts' shapes are known
+    whole = shape_of(call.node_of("self"))
+    axis = call.axis(int(call.take("dim")), len(whole))
+    sizes = [int(part.shape[axis + 1]) for part in call.node.meta["val"]]
+    t.parts[call.node.name] = _cut(t, call, axis, sizes)
+
+
+def _cut(t: Tracer, call: Call, axis: int, sizes: list[int]) -> list[Known]:
+    x, start = t.value(call), 0
+    found: list[Known] = []
+    for size in sizes:
+        found.append(_part(t, call, x, axis, start, start + size))
+        start += size
+    return found
+
+
+def _part(t: Tracer, call: Call, x: str, axis: int, start: int, stop: int) -> str:
+    before = t.shapes[x]
+    if (start, stop) == (0, before[axis]):
+        return x
+    shape = (*before[:axis], stop - start, *before[axis + 1 :])
+    wish = f"{call.path}.slice" if call.path else "slice"
+    return t.add(wish, "slice", (x,), shape, axis=axis, start=start, stop=stop, step=1)
+
+
+def unbind(t: Tracer, call: Call) -> None:
+    """One slice a part, without its axis."""
+    whole = shape_of(call.node_of("self"))
+    axis = call.axis(int(call.take("dim")), len(whole))
+    parts = _cut(t, call, axis, [1] * whole[axis + 1])
+    t.parts[call.node.name] = [_dropped(t, call, str(part), axis) for part in parts]
+
+
+def select(t: Tracer, call: Call) -> None:
+    """One index of an axis, which goes."""
+    whole = shape_of(call.node_of("self"))
+    axis = call.axis(int(call.take("dim")), len(whole))
+    index = int(call.take("index")) % whole[axis + 1]
+    part = _part(t, call, t.value(call), axis, index, index + 1)
+    t.known[call.node.name] = _dropped(t, call, part, axis)
+
+
+def _dropped(t: Tracer, call: Call, x: str, axis: int) -> str:
+    before = t.shapes[x]
+    return _shaped(t, call, x, (*before[:axis], *before[axis + 1 :]))
+
+
+def slice_scatter(t: Tracer, call: Call) -> None:
+    """A value with a slice of it replaced, as `y[:, :4].add_(1)` leaves it: what is before it, it, what is behind."""
+    whole = shape_of(call.node_of("self"))
+    dim = int(call.take("dim")) % len(whole)
+    start, stop, step = slice(call.take("start"), call.take("end"), call.take("step")).indices(whole[dim])
+    x, source = t.value(call, "self"), t.value(call, "src")
+    if (start, stop, step) == (0, whole[dim], 1):
+        t.known[call.node.name] = source
+        return
+    axis = call.axis(dim)
+    if step != 1:
+        call.refuse(f"changes every {step}th value of an axis in place, which")
+    around = [(0, start), (stop, whole[dim])]
+    first, last = (_part(t, call, x, axis, a, b) if b > a else "" for a, b in around)
+    t.put(call, "concat", tuple(part for part in (first, source, last) if part), axis=axis)
+
+
+def select_scatter(t: Tracer, call: Call) -> None:
+    """A value with one index of an axis replaced, as `y[:, 0] = ...` leaves it."""
+    whole = shape_of(call.node_of("self"))
+    axis = call.axis(int(call.take("dim")), len(whole))
+    index = int(call.take("index")) % whole[axis + 1]
+    x, source = t.value(call, "self"), t.value(call, "src")
+    shape = t.shapes[x]
+    one = _shaped(t, call, source, (*shape[:axis], 1, *shape[axis + 1 :]))
+    around = [(0, index), (index + 1, shape[axis])]
+    first, last = (_part(t, call, x, axis, a, b) if b > a else "" for a, b in around)
+    t.put(call, "concat", tuple(part for part in (first, one, last) if part), axis=axis)
+
+
+def concat(t: Tracer, call: Call) -> None:
+    """Values side by side along one axis."""
+    parts = call.take("tensors")
+    axis = call.axis(int(call.take("dim")))
+    names = tuple(t.made(call, t.known[part.name]) for part in parts if isinstance(part, fx.Node))
+    t.put(call, "concat", names, axis=axis)
+
+
+def pad(t: Tracer, call: Call) -> None:
+    """Zeros around an input, or a crop where amounts are negative."""
+    amounts = [int(a) for a in call.take("pad")]
+    mode, value = call.take("mode", "constant"), call.take("value")
+    rank = len(call.shape)
+    if mode != "constant":
+        call.refuse(f"with mode={mode!r}")
+    if value not in (None, 0, 0.0):
+        call.refuse(f"with value={value!r}")
+    if len(amounts) > 2 * (rank - 1) and any(amounts[2 * (rank - 1) :]):
+        call.refuse("around the batch axis")
+    pads = [(0, 0)] * rank
+    for i in range(len(amounts) // 2):  # torch counts from the last axis
+        pads[rank - 1 - i] = (amounts[2 * i], amounts[2 * i + 1])
+    if not any(amounts):
+        t.known[call.node.name] = t.value(call)
+        return
+    t.put(call, "pad", (t.value(call),), pads=tuple(v for pair in pads[1:] for v in pair))
