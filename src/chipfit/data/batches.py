@@ -62,9 +62,8 @@ class Batches:
 
     def _walked(self) -> Iterator[Any]:
         """The items, as long as that may take; what the user's code raises is told in one line."""
-        start, count = time.monotonic(), 0
-        for item in supervised_items(self.where, self._items):
-            count += 1
+        start = time.monotonic()
+        for count, item in enumerate(supervised_items(self.where, self._items), 1):
             if max(count, self.rows) > limits.FILES:
                 raise BadInput(f"{self.where} gives more than {limits.FILES} rows; does it ever end? bound it")
             if time.monotonic() - start > limits.LOADER_SECONDS:
