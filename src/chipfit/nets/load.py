@@ -5,6 +5,7 @@ Several networks that solve one task are a hot-start zoo: the best starting poin
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,11 +18,12 @@ from chipfit.core import user_code
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
 from chipfit.nets import zoo
+from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
-from chipfit.nets.trace import trace
+from chipfit.nets.faithful import traced
 from chipfit.nets.zoo import Entry
 
-__all__ = ["Entry", "load_models"]
+__all__ = ["Entry", "entry_of", "load_models"]
 
 _LATER: Mapping[str, str] = {
     "timm:": "timm models come later",
@@ -60,7 +62,7 @@ def load_models(
         if spec.startswith("zoo:"):
             entries += [zoo.load_zoo(f"{r.dataset}/{r.name}") for r in zoo.find(spec.removeprefix("zoo:"))]
         elif user_code.names_code(spec):
-            entries.append(_own(spec, next(files, None), input_shape or (dataset.input_shape if dataset else None)))
+            entries.append(_own(spec, next(files, None), input_shape, dataset))
         else:
             raise _unsupported(spec)
     for entry in entries:
@@ -68,21 +70,64 @@ def load_models(
     return _distinct(entries)
 
 
-def _own(spec: str, weights: Path | None, shape: tuple[int, ...] | None) -> Entry:
+def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
     module = user_code.call(spec, "build")
     if not isinstance(module, nn.Module):
         hint = "the class itself; return an instance" if isinstance(module, type) else f"a {type(module).__name__}"
         raise BadInput(f"{spec} returned {hint}; return a torch.nn.Module with its weights, or give --weights")
+    shape = input_shape or (dataset.input_shape if dataset else None)
     if shape is None:
         raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
     source = spec
     if weights is not None:
         load_into(module, weights)
         source = f"{spec} with {weights.name}"
-    module.cpu().float().eval()
-    _check_forward(spec, module, shape)
     file, _, function = spec.rpartition(":")
-    return Entry(f"{Path(file).stem}-{function}", trace(module, shape), "unknown", source)
+    return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source)
+
+
+def entry_of(
+    name: str,
+    spec: str,
+    module: nn.Module,
+    shape: tuple[int, ...],
+    dataset: Dataset | None = None,
+    *,
+    source: str = "",
+) -> Entry:
+    """The network of a module, in evaluation and float32 on the CPU, held against it; the module is left as it was.
+
+    Args:
+        name: of the entry.
+        spec: what messages call the module.
+        module: the user's own.
+        shape: of one input.
+        dataset: whose inputs the network is held against too, where they have this shape.
+        source: where it comes from; `spec` where nothing is said.
+
+    Raises:
+        BadInput: the module does not take such inputs, answers with no logits, or is traced wrongly.
+    """
+    module = _as_float(module)
+    with undisturbed(module):
+        _check_forward(spec, module, shape)
+    network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
+    return Entry(name, network, "unknown", source or spec, answers)
+
+
+def _as_float(module: nn.Module) -> nn.Module:
+    """The module itself where all it holds is float32 on the CPU, else a copy that is."""
+    held = [*module.parameters(), *module.buffers()]
+    if all(t.device.type == "cpu" and (t.dtype == torch.float32 or not t.is_floating_point()) for t in held):
+        return module
+    return copy.deepcopy(module).cpu().float()
+
+
+def _inputs_of(dataset: Dataset | None, shape: tuple[int, ...]) -> Floats | None:
+    """Some of the data's inputs as networks see them; None where they are of another shape."""
+    if dataset is None or dataset.input_shape != shape:
+        return None
+    return dataset.normalise(dataset.calibration(ROWS).inputs)
 
 
 def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:
@@ -99,8 +144,7 @@ def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None
         if not any(True for _ in layer.children())
     ]
     try:
-        with torch.no_grad():
-            out = module(torch.zeros(1, *shape))
+        out = module(torch.zeros(1, *shape))
     except Exception as e:
         first_line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
         wants = _wants(*reached[-1]) if reached else ""
