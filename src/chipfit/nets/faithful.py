@@ -36,8 +36,11 @@ DOUBT = 0.1
 DOUBLE = 1e-5
 """Allowed relative error in float64, where scalars of the graph are rounded to float32 and nothing else is."""
 
-SATURATING = frozenset({"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "tanh", "hardtanh", "relu6", "flatten"})
+SATURATING = frozenset({"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "tanh", "hardtanh", "relu6"})
 """Kinds that may hide at the end what happened before: the value that they read is held too."""
+
+SHAPES = frozenset({"flatten", "reshape", "transpose"})
+"""Kinds that change no value."""
 
 CONSTANT = 1e-6
 """Relative difference up to which answers are one and the same."""
@@ -99,8 +102,8 @@ def hold(name: str, module: nn.Module, network: Network, answers: Answers) -> No
             f"{name} is traced wrongly: the network differs from it by {error:.2g} of the largest answer (allowed "
             f"{limit:g}){first}; {_WAY_OUT}"
         )
-    if (behind := _behind(built, answers)) is not None and behind in pair.unlike():
-        first = _told(pair.first_difference())
+    if (behind := _behind(built, answers)) is not None and behind in pair.unlike(behind):
+        first = _told(pair.first_difference(behind))
         raise Untraceable(f"{name} is traced wrongly: what its answers are made of differs{first}; {_WAY_OUT}")
 
 
@@ -117,10 +120,11 @@ def _behind(built: GraphModule, answers: Answers) -> str | None:
     if len(outputs) > 1 and np.abs(outputs - outputs[:1]).max() <= CONSTANT * np.abs(outputs).max():
         varying = [o.name for o, y in built.walk(torch.from_numpy(answers.inputs)) if _varies(y)]
         return varying[-1]  # the input does
-    o = graph[graph.output]
-    while o.kind in SATURATING:
+    o, behind = graph[graph.output], None
+    while o.kind in SATURATING | SHAPES:
+        behind = o.inputs[0] if o.kind in SATURATING else behind
         o = graph[o.inputs[0]]
-    return o.name if o.name != graph.output else None
+    return behind
 
 
 def _varies(y: Tensor) -> bool:
@@ -140,8 +144,8 @@ class _Pair:
         """The module's and the network's."""
         return self.module(self.x.clone()).numpy(), self.built(self.x).numpy()
 
-    def unlike(self) -> set[str]:
-        """The network's values that the module never computes, nor any that follows from them.
+    def unlike(self, until: str = "") -> set[str]:
+        """The network's values, the last of them `until`, that the module never computes, nor any that follows.
 
         A rewritten operator makes a value of its own and what follows is right again; from a wrong one on nothing is.
         Values that do not depend on the input prove nothing.
@@ -149,16 +153,20 @@ class _Pair:
         recorder = _Recorder()
         with recorder:
             self.module(self.x.clone())
-        users, like = self.built.graph.users, set[str]()
-        found = {o.name: self._is_in(y, recorder.seen) for o, y in self.built.walk(self.x) if _varies(y)}
+        users, like, found = self.built.graph.users, set[str](), dict[str, bool]()
+        for o, y in self.built.walk(self.x):
+            if _varies(y):
+                found[o.name] = self._is_in(y, recorder.seen)
+            if o.name == until:
+                break
         for o in reversed(self.built.graph.ops):
             if found.get(o.name) or any(user in like for user in users[o.name]):
                 like.add(o.name)
         return set(found) - like
 
-    def first_difference(self) -> Op | None:
+    def first_difference(self, until: str = "") -> Op | None:
         """The first operator of the network whose values are wrong; None where each is computed somewhere."""
-        unlike = self.unlike()
+        unlike = self.unlike(until)
         return next((o for o in self.built.graph if o.name in unlike), None)
 
     def _is_in(self, y: Tensor, seen: Mapping[int, Sequence[Tensor]]) -> bool:
