@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from front_bad import MODEL, Case
+from front_case import MODEL, Case
 
 HANG_S = 60.0
 """A command that says nothing for so long hangs; those here take a few seconds at most."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from front_bad import BAD, MODEL, Case, put
+from front_case import BAD, MODEL, Case, put
 
 ROWS = (20, 60, 200, 1000, 1025, 1216)
 TOO_FEW = (1, 2, 8, 15)
