@@ -34,7 +34,6 @@ from front_networks import Found, seen
 from front_small import small_cases
 from harness import Target, at_least, at_most, commit, machine, table
 
-
 SHOWN = 5
 """Counts that are wrong come in hundreds, of one kind."""
 
