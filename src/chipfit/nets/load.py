@@ -108,16 +108,20 @@ def entry_of(
     Raises:
         BadInput: the module does not take such inputs, answers with no logits, or is traced wrongly.
     """
-    module = _as_float(module)
+    module = _as_float(spec, module)
     with undisturbed(module):
         _check_forward(spec, module, shape)
     network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
     return Entry(name, network, "unknown", source or spec, answers)
 
 
-def _as_float(module: nn.Module) -> nn.Module:
+def _as_float(spec: str, module: nn.Module) -> nn.Module:
     """The module itself where all it holds is float32 on the CPU, else a copy that is."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise BadInput(f"{spec} is a TorchScript module, which cannot be traced; give the module that it was made of")
     held = [*module.parameters(), *module.buffers()]
+    if any(t.is_meta for t in held):
+        raise BadInput(f"{spec} holds tensors without values (device meta); build it on the CPU, or load its weights")
     if all(t.device.type == "cpu" and (t.dtype == torch.float32 or not t.is_floating_point()) for t in held):
         return module
     return copy.deepcopy(module).cpu().float()
