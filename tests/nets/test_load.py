@@ -46,6 +46,8 @@ def scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.script(build())
+def nothing():
+    return nn.Sequential(nn.ReLU(), nn.Flatten())
 def meta():
     return build().to("meta")
 """
@@ -110,6 +112,7 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}:Two", (1, 8, 8), r"returns a tuple for one input; return logits of shape \(batch, classes\)"),
         ("{}:pictures", (1, 8, 8), r"returns a tensor of shape \(1, 4, 6, 6\) for one input"),
         ("{}:scripted", (1, 8, 8), "is a TorchScript module, which cannot be traced; give the module"),
+        ("{}:nothing", (1, 8, 8), "has no convolution and no dense layer"),
         ("{}:meta", (1, 8, 8), r"holds tensors without values \(device meta\)"),
         ("{}:build", (3, 8, 8), r"shape 3x8x8: layer '0' \(Conv2d\) wants 1 channels and gets 3x8x8; .*1,H,W"),
         ("{}:build", (1, 9, 9), r"layer '3' \(Linear\) wants 256 features and gets 324; give the height and width"),

@@ -112,6 +112,8 @@ def entry_of(
     with undisturbed(module):
         _check_forward(spec, module, shape)
     network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
+    if not any(o.kind in ("conv", "linear") for o in network.graph):
+        raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")
     return Entry(name, network, "unknown", source or spec, answers)
 
 
