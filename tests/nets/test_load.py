@@ -23,6 +23,7 @@ from chipfit.nets.load import load_models
 Array = NDArray[np.float32]
 RESNET = str(Path(__file__).parents[1] / "models" / "cifar_resnet.py")
 MINE = """
+import warnings
 import torch
 from torch import nn
 def build():
@@ -41,6 +42,14 @@ class Two(nn.Module):
         return x, x
 def pictures():
     return nn.Sequential(nn.Conv2d(1, 4, 3))
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(build())
+def nothing():
+    return nn.Sequential(nn.ReLU(), nn.Flatten())
+def meta():
+    return build().to("meta")
 """
 
 
@@ -97,11 +106,14 @@ def test_double_precision_is_made_single(mine: str) -> None:
     ("spec", "shape", "said"),
     [
         ("{}:biuld", (1, 8, 8), r"no function 'biuld'; did you mean 'build'"),
-        ("{}:fails", (1, 8, 8), r"fails raised RuntimeError: no weights on this disk \(mine.py, line 10\)"),
+        ("{}:fails", (1, 8, 8), r"fails raised RuntimeError: no weights on this disk \(mine.py, line 11\)"),
         ("{}:layers", (1, 8, 8), "returned a list; return a torch.nn.Module"),
         ("{}:cls", (1, 8, 8), "returned the class itself; return an instance"),
         ("{}:Two", (1, 8, 8), r"returns a tuple for one input; return logits of shape \(batch, classes\)"),
         ("{}:pictures", (1, 8, 8), r"returns a tensor of shape \(1, 4, 6, 6\) for one input"),
+        ("{}:scripted", (1, 8, 8), "is a TorchScript module, which cannot be traced; give the module"),
+        ("{}:nothing", (1, 8, 8), "has no convolution and no dense layer"),
+        ("{}:meta", (1, 8, 8), r"holds tensors without values \(device meta\)"),
         ("{}:build", (3, 8, 8), r"shape 3x8x8: layer '0' \(Conv2d\) wants 1 channels and gets 3x8x8; .*1,H,W"),
         ("{}:build", (1, 9, 9), r"layer '3' \(Linear\) wants 256 features and gets 324; give the height and width"),
         ("{}:build", None, "input shape of .* is not known; give --input-shape C,H,W, or --data"),
@@ -124,6 +136,20 @@ def test_a_model_that_cannot_be_used_is_said_in_one_line(
     with pytest.raises(BadInput, match=said) as caught:
         load_models([spec.format(mine)], input_shape=shape)
     assert "\n" not in str(caught.value)
+
+
+def test_entries_know_what_their_modules_answer(mine: str, small: Dataset) -> None:
+    """On random inputs and on the data's, as networks see them."""
+    (entry,) = load_models([f"{mine}:build"], dataset=small)
+    (alone,) = load_models([f"{mine}:build"], input_shape=small.input_shape)
+    (of_zoo,) = load_models(["zoo:fashion-mnist/lenet5"])
+    assert entry.answers is not None
+    assert alone.answers is not None
+    assert of_zoo.answers is not None
+    assert set(entry.answers.kinds) == {"normal", "wide", "data"}
+    assert set(alone.answers.kinds) == set(of_zoo.answers.kinds) == {"normal", "wide"}
+    real = small.normalise(small.calibration(4).inputs)
+    np.testing.assert_array_equal(entry.answers.inputs[-len(real) :], real)
 
 
 def test_model_and_data_must_agree(mine: str, small: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ from chipfit.api.runs import run
 from chipfit.core.data import Dataset
 from chipfit.data import fashion_mnist
 from chipfit.data.load import load_data
-from chipfit.nets.load import Entry
-from chipfit.nets.trace import trace
+from chipfit.nets.load import Entry, entry_of
 from chipfit.nets.zoo import BUILDERS, INPUT_SHAPE
 from chipfit.recipes.settings import Progress
 from chipfit.train.loop import Schedule, on_threads, train
@@ -53,4 +53,5 @@ def _trained(name: str, dataset: Dataset, seed: int, tell: Progress) -> Entry:
     steps = EPOCHS * (len(dataset.train) // BATCH)
     with on_threads(1):  # batches this small only wait for each other on more
         train(net, dataset, Schedule(steps=steps, peak=PEAK, batch=BATCH), np.random.default_rng(seed))
-    return Entry(name, trace(net.cpu().eval(), dataset.input_shape), "Apache-2.0", f"{name}, trained on {dataset.name}")
+    source = f"{name}, trained on {dataset.name}"
+    return replace(entry_of(name, name, net, dataset.input_shape, dataset, source=source), licence="Apache-2.0")

@@ -24,8 +24,7 @@ from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
 from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
 from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
-from chipfit.nets.load import Entry, load_models
-from chipfit.nets.trace import trace
+from chipfit.nets.load import Entry, entry_of, load_models
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementTable
 
@@ -140,7 +139,7 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
         if isinstance(model, Entry):
             made.append(model)
         elif isinstance(model, nn.Module):
-            made.append(_traced(name.removeprefix(OBJECT), model, shape))
+            made.append(_traced(name.removeprefix(OBJECT), model, shape, dataset))
     return tuple(made)
 
 
@@ -159,14 +158,10 @@ def load_all(config: Config, given: Given) -> tuple[tuple[Entry, ...], dict[str,
     return entries, files
 
 
-def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Entry:
+def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
     if shape is None:
         raise BadInput(f"the input shape of {name} is not known; give input_shape=(C, H, W), or data")
-    was_training = module.training
-    try:
-        return Entry(name, trace(module.cpu().float().eval(), shape), "unknown", name)
-    finally:
-        module.train(was_training)
+    return entry_of(name, name, module, shape, dataset)
 
 
 def _lost(name: str) -> BadInput:

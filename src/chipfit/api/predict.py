@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from chipfit.api.places import predictor_file
 from chipfit.api.result import Model, read_result, written
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Plain, Trial
+from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.latency.base import LEAST, Floats, Prediction, Tables
 from chipfit.evaluate.latency.device import PREFIX
 from chipfit.evaluate.latency.predict import FittedPredictor, Source, chosen
@@ -75,7 +77,7 @@ def measure(config: Config, n: int, tables: Sequence[str], out: Path, progress: 
         bits = [b for b in config.bits if all(b in t.facts.bits for t in timings)]
         if not bits:
             raise BadInput(f"--device {config.device}: these have no precision in common; measure one at a time")
-        networks = _chosen(config, n, tables, bits)
+        networks = _chosen(config, n, tables, bits, timings)
         known = _known(out, networks, config.devices)
 
         def keep(values: Floats) -> None:
@@ -130,13 +132,18 @@ def export(config: Config, n: int, tables: Sequence[str], folder: Path, format: 
     return Measured(folder / TIMINGS, networks.names, {"by hand": int((~np.isnan(known)).sum())})
 
 
-def _chosen(config: Config, n: int, tables: Sequence[str], bits: Sequence[int]) -> Table:
+def _chosen(
+    config: Config, n: int, tables: Sequence[str], bits: Sequence[int], timings: Sequence[Timing] = ()
+) -> Table:
     """The networks to time, without values."""
     if bool(config.models) == bool(tables):
         raise BadInput("name the networks to time: either models, such as zoo:fashion-mnist/resnet8, or --tables T.npz")
     rng = np.random.default_rng(config.seed)
     if config.models:
-        return recipe.candidates(load_entries(config, Given(), None), bits, n, rng)
+        entries = load_entries(config, Given(), None)
+        for entry, timing in product(entries, timings):
+            hold_file(entry, timing)
+        return recipe.candidates(entries, bits, n, rng)
     known = recipe.computable(tables_of(tables), bits)
     if n > len(known):
         raise BadInput(f"--n {n}: the tables hold {len(known)} networks that this device computes; give at most that")

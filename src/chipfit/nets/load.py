@@ -5,6 +5,7 @@ Several networks that solve one task are a hot-start zoo: the best starting poin
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +19,13 @@ from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
 from chipfit.core.supervised import supervised
 from chipfit.nets import zoo
+from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
+from chipfit.nets.faithful import traced
 from chipfit.nets.received import check_weights, lazy, received, torch_as_it_was
-from chipfit.nets.trace import trace
 from chipfit.nets.zoo import Entry
 
-__all__ = ["Entry", "load_models"]
+__all__ = ["Entry", "entry_of", "load_models"]
 
 _LATER: Mapping[str, str] = {
     "timm:": "timm models come later",
@@ -62,7 +64,7 @@ def load_models(
         if spec.startswith("zoo:"):
             entries += [zoo.load_zoo(f"{r.dataset}/{r.name}") for r in zoo.find(spec.removeprefix("zoo:"))]
         elif user_code.names_code(spec):
-            entries.append(_own(spec, next(files, None), input_shape or (dataset.input_shape if dataset else None)))
+            entries.append(_own(spec, next(files, None), input_shape, dataset))
         else:
             raise _unsupported(spec)
     for entry in entries:
@@ -70,35 +72,81 @@ def load_models(
     return _distinct(entries)
 
 
-def _own(spec: str, weights: Path | None, shape: tuple[int, ...] | None) -> Entry:
+def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
     folder = user_code.folder_of(spec)
     assert folder is not None
     with torch_as_it_was():
         module = received(spec, user_code.call(spec, "build"))
+    shape = input_shape or (dataset.input_shape if dataset else None)
     if shape is None:
         raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
     file, _, function = spec.rpartition(":")
-    theirs = supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False)
-    with user_code.importable(folder), torch_as_it_was(), theirs:
-        source = spec if weights is None else f"{spec} with {_loaded(module, weights, shape)}"
-        check_weights(spec, module)
-        module.cpu().float().eval()
-        _check_forward(spec, module, shape)
-        return Entry(f"{Path(file).stem}-{function}", trace(module, shape), "unknown", source)
+    with user_code.importable(folder):
+        source = spec if weights is None else f"{spec} with {_loaded(spec, module, weights, shape)}"
+        return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source)
 
 
 TRACING = 10.0
 """Times the seconds of one forward that may go by while a module is traced, which calls it several times."""
 
 
-def _loaded(module: nn.Module, weights: Path, shape: tuple[int, ...]) -> str:
+def _loaded(spec: str, module: nn.Module, weights: Path, shape: tuple[int, ...]) -> str:
     """Fills the module from a file; the file's name, and what was converted."""
     module.cpu().float().eval()  # first, or wide floats would be cut to a half-precision module's
     if lazy(module):
-        with torch.no_grad():
+        with torch.no_grad(), supervised(f"{spec}: forward", user_code.folder_of(spec)):
             module(torch.zeros(1, *shape))
     converted = load_into(module, weights)
     return f"{weights.name} ({converted})" if converted else weights.name
+
+
+def entry_of(
+    name: str,
+    spec: str,
+    module: nn.Module,
+    shape: tuple[int, ...],
+    dataset: Dataset | None = None,
+    *,
+    source: str = "",
+) -> Entry:
+    """The network of a module, in evaluation and float32 on the CPU, held against it; the module is left as it was.
+
+    Args:
+        name: of the entry.
+        spec: what messages call the module.
+        module: the user's own.
+        shape: of one input.
+        dataset: whose inputs the network is held against too, where they have this shape.
+        source: where it comes from; `spec` where nothing is said.
+
+    Raises:
+        BadInput: the module has no sound weights, takes no such inputs, answers with no logits, or is traced wrongly.
+    """
+    theirs = supervised(f"{spec}: forward", user_code.folder_of(spec), times=TRACING, all_theirs=False)
+    with torch_as_it_was(), theirs:
+        check_weights(spec, received(spec, module))
+        module = _as_float(module)
+        with undisturbed(module):
+            _check_forward(spec, module, shape)
+        network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
+    if not any(o.kind in ("conv", "linear") for o in network.graph):
+        raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")
+    return Entry(name, network, "unknown", source or spec, answers)
+
+
+def _as_float(module: nn.Module) -> nn.Module:
+    """The module itself where all it holds is float32 on the CPU, else a copy that is."""
+    held = [*module.parameters(), *module.buffers()]
+    if all(t.device.type == "cpu" and (t.dtype == torch.float32 or not t.is_floating_point()) for t in held):
+        return module
+    return copy.deepcopy(module).cpu().float()
+
+
+def _inputs_of(dataset: Dataset | None, shape: tuple[int, ...]) -> Floats | None:
+    """Some of the data's inputs as networks see them; None where they are of another shape."""
+    if dataset is None or dataset.input_shape != shape:
+        return None
+    return dataset.normalise(dataset.calibration(ROWS).inputs)
 
 
 def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import Network
+from chipfit.nets.answers import Answers
 from chipfit.nets.checkpoint import load_into
-from chipfit.nets.trace import trace
+from chipfit.nets.faithful import traced
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Where the trained weights lie: `<name>.safetensors` for each record of `manifest.json`."""
@@ -146,12 +147,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A trained network to start from: its name, where it comes from and under which licence."""
+    """A trained network to start from: its name, where it comes from and under which licence.
+
+    `answers` are those of the module that it was traced from: files of it are held against them.
+    """
 
     name: str
     network: Network
     licence: str
     source: str
+    answers: Answers | None = field(default=None, compare=False, repr=False)
 
 
 def manifest() -> tuple[Record, ...]:
@@ -198,4 +203,6 @@ def load_zoo(name: str) -> Entry:
         raise BadInput(f"weights {str(path)!r} are not those of the manifest; install chipfit again")
     module = BUILDERS[record.name]()
     load_into(module, path)
-    return Entry(record.name, trace(module, INPUT_SHAPE), record.licence, f"zoo:{record.dataset}/{record.name}")
+    source = f"zoo:{record.dataset}/{record.name}"
+    network, answers = traced(source, module, INPUT_SHAPE)
+    return Entry(record.name, network, record.licence, source, answers)

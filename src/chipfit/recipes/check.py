@@ -13,6 +13,7 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work
+from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.price import price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
@@ -55,6 +56,7 @@ def check(
     Damage is not known here, so the suggestion is the design that keeps most of the work.
     """
     start, timing = time.monotonic(), Timing(device, memory)
+    hold_file(entry, timing)
     settings, (entry,) = as_computed(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )

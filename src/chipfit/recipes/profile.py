@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from chipfit.core.protocols import Device
 from chipfit.core.types import OpTime
 from chipfit.evaluate.counts import peak_memory_mb
+from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.export.formats import timing_artifact, writer
@@ -35,6 +36,7 @@ def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     timing, graph = Timing(device, memory), entry.network.graph
     if 32 in timing.facts.bits:
         artifact = writer(device.format)(entry.network)
+        hold_file(entry, timing, artifact)
     else:
         artifact = timing_artifact(all_int8(entry.network).graph, device.format)
     (latency,) = timing.artifacts([artifact], "final")
