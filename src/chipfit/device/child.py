@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chipfit.core.errors import ChipfitError
+from chipfit.core.orphans import on_main_thread
 from chipfit.device.wire import Blob, Header, receive, send
 
 START_S = 60.0
@@ -81,7 +82,14 @@ class Child:
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
                 # -P: a user's folder may hold an onnxruntime.py or an openvino.py
-                [sys.executable, "-P", "-m", "chipfit.device.worker"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "chipfit.device.worker",
+                    str(os.getpid()),
+                    str(int(on_main_thread())),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
