@@ -274,10 +274,10 @@ def test_unlabelled_data_need_no_train(recipe: StandIn) -> None:
 
 
 def test_settings_reach_the_recipe(recipe: StandIn) -> None:
-    begun(epochs=2.5, train=False, bits=(32,), keep=["0"], starts=1, finalists=4, baselines=False, seed=7)
+    begun(epochs=2.5, bits=(32,), keep=["0"], starts=1, finalists=4, baselines=False, seed=7)
     (settings,) = recipe.calls
     assert settings == Settings(
-        budgets=((Limit("latency_ms", 0.5),),), train=False, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
+        budgets=((Limit("latency_ms", 0.5),),), train=True, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
         baselines=False, seed=7,
     )  # fmt: skip
 

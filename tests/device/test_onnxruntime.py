@@ -122,6 +122,26 @@ def test_an_artifact_that_crashes_twice_has_failed(
     assert fine.value > 0
 
 
+def test_a_worker_that_is_killed_while_it_answers_is_asked_once_more(
+    device: OnnxRuntime, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, kills = OnnxRuntime._answers, list[int]()
+
+    def answers(self: OnnxRuntime, *args: Any) -> Any:
+        if kills:
+            os.kill(self._child.start()["pid"], kills.pop())
+        return real(self, *args)
+
+    good, x = small(4), np.random.default_rng(0).standard_normal((3, 4, 6, 6), np.float32)
+    whole = device.run(good, x)
+    kills[:] = [signal.SIGKILL]
+    monkeypatch.setattr(OnnxRuntime, "_answers", answers)
+    assert np.array_equal(device.run(good, x), whole)
+    kills[:] = [signal.SIGKILL, signal.SIGKILL]
+    with pytest.raises(DeviceFailed, match="signal 9"):
+        device.run(good, x)
+
+
 def test_an_artifact_that_hangs_has_failed(device: OnnxRuntime, small: Small) -> None:
     device.measure([small()], "quick")
     device.timeout_s = 0.005

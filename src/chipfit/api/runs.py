@@ -29,6 +29,7 @@ from chipfit.report.page import page
 from chipfit.report.view import RunView
 from chipfit.store.atomic import write_atomically
 from chipfit.store.memory import LayeredMemory
+from chipfit.store.place import check_place
 from chipfit.store.store import DATABASE_NAME, Store
 
 LimitsLike = Mapping[str, float | str] | Sequence[str]
@@ -104,10 +105,10 @@ def fit(
     """
     given = Given.of(model, data)
     config = Config.of({
-        "models": given.names, "weights": list(weights), "data": data_name(data), "device": device,
+        "models": given.names, "weights": weights, "data": data_name(data), "device": device,
         "one_model": one_model, "max": limits,
         "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
-        "time": time, "epochs": epochs, "train": train, "bits": tuple(bits), "keep": keep, "input_shape": input_shape,
+        "time": time, "epochs": epochs, "train": train, "bits": bits, "keep": keep, "input_shape": input_shape,
         "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
         "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
     })  # fmt: skip
@@ -127,6 +128,7 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
     computing.choose(config.accelerator)
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
+    check_place(folder)
     if not (folder / DATABASE_NAME).is_file():
         with opened_all(config.devices):
             inputs = load(config, objects)
@@ -183,7 +185,7 @@ def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, R
 
 def _part(time: str, n: int) -> str:
     """An equal part of a time, as options say it."""
-    return f"{parse_duration(time) / max(1, n):g}s"
+    return f"{parse_duration(time) / max(1, n):.3f}s"
 
 
 def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | ChipfitError]:

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from chipfit.core.errors import ChipfitError
 from chipfit.core.orphans import on_main_thread
@@ -34,6 +35,26 @@ class DeviceFailed(ChipfitError):
     def __init__(self, reason: str, died: bool = False) -> None:
         super().__init__(reason)
         self.died = died
+
+
+Answer = TypeVar("Answer")
+
+
+def insisted(make: Callable[[], Answer]) -> Answer:
+    """What `make` returns; where a worker's process dies on the way, which need not be its file's fault, once more.
+
+    The kernel's memory killer takes the largest process, and a user may end one by hand. `make` has to load what it
+    needs: the next process begins with nothing.
+
+    Raises:
+        DeviceFailed: twice, or for another reason than that the process died.
+    """
+    try:
+        return make()
+    except DeviceFailed as e:
+        if not e.died:
+            raise
+        return make()
 
 
 class Child:

@@ -20,7 +20,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device import cache, canary, roofline
 from chipfit.device.canary import BASE, Family, Int8, Rung, Write
-from chipfit.device.child import Child, DeviceFailed
+from chipfit.device.child import Child, DeviceFailed, insisted
 from chipfit.device.facts import cpu, probe
 from chipfit.device.ladders import Ladders
 from chipfit.device.protocol import (
@@ -213,20 +213,24 @@ class Processor:
         Raises:
             DeviceFailed: the runtime refuses, crashes, hangs, or gives something that is not finite.
         """
-        self._load(artifact.digest, artifact.data)
+        insisted(lambda: self._load(artifact.digest, artifact.data))
         each = max(1, inputs[:1].nbytes)
         rows = min(CHUNK_BYTES // each, int(0.25e9 * self.timeout_s / self._ns[artifact.digest]))
         made = []
         for start in range(0, len(inputs), max(1, rows)):
             part = np.ascontiguousarray(inputs[start : start + max(1, rows)], np.float32)
-            self._load(artifact.digest, artifact.data)
-            head = {"verb": "run", "target": artifact.digest, "shape": list(part.shape), "batch": BATCH}
-            reply, blobs = self._child.ask(head, [part.data.cast("B")], self.timeout_s)
-            made.append(np.frombuffer(blobs[0], np.float32).reshape(reply["shape"]))
+            made.append(insisted(partial(self._answers, artifact, part)))
         outputs = np.concatenate(made)
         if not np.isfinite(outputs).all():
             raise DeviceFailed("an output is not finite")
         return outputs
+
+    def _answers(self, artifact: Artifact, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        """First output for so many inputs as go into one message."""
+        self._load(artifact.digest, artifact.data)
+        head = {"verb": "run", "target": artifact.digest, "shape": list(part.shape), "batch": BATCH}
+        reply, blobs = self._child.ask(head, [part.data.cast("B")], self.timeout_s)
+        return np.frombuffer(blobs[0], np.float32).reshape(reply["shape"])
 
     def profile(self, artifact: Artifact) -> list[OpTime]:
         """Time of each operator, slowest first; the times sum up to the quick latency of the whole.
@@ -243,7 +247,8 @@ class Processor:
         if math.isnan(whole.value):
             raise DeviceFailed(reason(whole))
         runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
-        reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
+        head = {"verb": "profile", "runs": runs}
+        reply, _ = insisted(lambda: self._child.ask(head, [artifact.data], self.timeout_s))
         data = cache.recall(self._folder, self._mark, "roofline")
         if data is None:
             data = cache.keep(
@@ -319,9 +324,13 @@ class Processor:
         self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pairs: int = PAIRS["final"], pinned: bool = False
     ) -> Block:
         """One long block of a file against another, whose time is the unit."""
-        for x in (a, b):
-            self._load(x.digest, x.data, pinned)
-        return self._pairs(a.digest, b.digest, BLOCK_S["final"], pairs, -1, 1.0, settle=settle)
+
+        def block() -> Block:
+            for x in (a, b):
+                self._load(x.digest, x.data, pinned)
+            return self._pairs(a.digest, b.digest, BLOCK_S["final"], pairs, -1, 1.0, settle=settle)
+
+        return insisted(block)
 
     def _pairs(
         self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float, *, settle: bool

@@ -9,7 +9,7 @@ from chipfit.core.edits import Precision, to_plain
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
-from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.deployed import Deployed, Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.nets.zoo import Entry
 from chipfit.space import edits as on_graph
@@ -75,29 +75,25 @@ def _named(entry: Entry, bits: int) -> str:
 
 
 def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) -> list[Screened]:
-    """Each entry in each precision; the files are timed in one sitting and scored on validation."""
-    found = []
-    for entry in entries:
-        for b in bits:
-            found.append((entry, b, deployer.export(_in_bits(entry, b))))
-    latencies = deployer.latency([a for *_, a in found], "final")
+    """Each entry in each precision; the files are timed in one sitting and scored on validation.
+
+    A file that the runtime refuses, crashes or hangs on is a failed trial under its model's name; the others go on.
+    """
+    versions = [(entry, b) for entry in entries for b in bits]
+    files = deployer.files([_in_bits(entry, b) for entry, b in versions])
     rows = []
-    for (entry, b, artifact), latency in zip(found, latencies, strict=True):
-        measurements: list[Measurement] = [latency, *deployer.sizes(artifact, latency)]
-        validation = deployer.dataset.validation
-        if validation.targets is not None:
-            measurements.append(deployer.accuracy(artifact, validation, "validation"))
-        rows.append(Screened(entry, b, artifact, _trial(entry, b, b == max(bits), tuple(measurements))))
+    for (entry, b), file in zip(versions, files, strict=True):
+        scored = file.scored(deployer, deployer.dataset.validation, "validation")
+        rows.append(Screened(entry, b, scored.artifact, _trial(entry, b, b == max(bits), scored)))
     return rows
 
 
-def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement, ...]) -> Trial:
+def _trial(entry: Entry, bits: int, plain: bool, file: Deployed) -> Trial:
     """Its row; `plain` is the model as it came, or in int8 where the device has no other precision."""
     edits = () if bits == 32 else _everywhere_int8(entry.network)
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
     role, name = "zoo" if plain else "baseline", _named(entry, bits)
-    failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
-    return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
+    return Trial(candidate, file.measurements, file.error, {"role": role, "model": entry.name, "name": name})
 
 
 def reference(rows: Sequence[Screened]) -> Screened:
