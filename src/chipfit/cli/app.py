@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
@@ -16,7 +17,7 @@ from cyclopts.exceptions import RepeatArgumentError, UnusedCliTokensError
 
 from chipfit.cli import machine, predict, verbs
 from chipfit.cli.output import document, say
-from chipfit.core.errors import BadInput, ChipfitError, Infeasible, as_told
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible, Note, as_told
 from chipfit.core.orphans import on_main_thread
 from chipfit.core.scratch import sweep_scratch
 from chipfit.core.words import shown
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), stopping():
         if not loud:
             warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=Note)
+        warnings.showwarning = partial(_shown, warnings.showwarning)
         try:
             return _ended(words, loud)
         except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
@@ -121,6 +124,16 @@ def _internal(error: Exception, loud: bool) -> ChipfitError:
     what = " ".join(str(error).split())[:LONGEST]
     how = "" if loud else "; run it again with -v for the traceback, and report it with that"
     return ChipfitError(f"internal: {type(error).__name__}: {what}{how}")
+
+
+def _shown(
+    otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: object, **how: object
+) -> None:
+    """Says a note as a line of ours; other warnings, which -v asks for, as Python does."""
+    if issubclass(category, Note):
+        say(f"note: {message}")
+    else:
+        otherwise(message, category, *where, **how)
 
 
 LONGEST = 300

@@ -2,6 +2,7 @@
 
     ChipfitError              1   something chipfit could not do, said in one line
     ├─ BadInput               2   a file, option or model that cannot be used as given
+    │  ├─ Damaged             2   a file of ours that is no longer what was written
     │  └─ Untraceable         2   a model with an operator that chipfit has no rule for
     └─ Infeasible             3   no candidate can meet the budget; carries the nearest reachable
 
@@ -26,6 +27,14 @@ class BadInput(ChipfitError):
     """A file, option, model or data set that cannot be used as it was given."""
 
     exit_code = 2
+
+
+class Damaged(BadInput):
+    """A file that chipfit wrote and that is no longer what was written: cut, edited, or eaten by the disk."""
+
+
+class Note(UserWarning):
+    """Something that a user should know and that stops nothing. The command line says it; Python warns."""
 
 
 class OutOfTime(ChipfitError):

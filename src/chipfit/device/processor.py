@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class Processor:
         last = _last_core() if core is None else core
         self._write = write
         self.threads, self.timeout_s = threads, timeout_s
-        self._folder = cache_dir or cache.default_folder()
+        self._folder = cache_dir or cache.usable_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
         versus = partial(self._versus, pairs=PAIRS["quick"], pinned=True)
@@ -145,24 +145,32 @@ class Processor:
     def facts(self) -> DeviceFacts:
         """What was probed once (a few seconds) and is cached since."""
         here = cpu()
-        data = cache.recall(self._folder, self._mark, "facts")
-        if data is None:
-            p = probe(self._quick_ms, self.bits)
-            blocks = {str(bits): block for bits, block in p.channel_block.items()}
-            stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
-            made = {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
-            data = cache.keep(self._folder, self._mark, "facts", made)
+        blocks, overhead_ms = cache.known(self._folder, self._mark, "facts", self._read_facts, self._probed)
         return DeviceFacts(
             name=self.name,
             fingerprint=self.fingerprint,
             isa=here.isa,
-            channel_block={int(bits): int(block) for bits, block in data["channel_block"].items()},
+            channel_block=blocks,
             reduce_range=self.saturates and here.reduce_range,
-            overhead_ms=float(data["overhead_ms"]),
+            overhead_ms=overhead_ms,
             runtime=self.runtime,
             bits=self.bits,
             clock=str(self._child.start()["clock"]),
         )
+
+    def _probed(self) -> dict[str, Any]:
+        """What is probed of this processor now, in plain values."""
+        p = probe(self._quick_ms, self.bits)
+        blocks = {str(bits): block for bits, block in p.channel_block.items()}
+        stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
+        return {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
+
+    def _read_facts(self, data: Any) -> tuple[dict[int, int], float]:
+        """Channel block by bits, and the ms of a call that computes nothing."""
+        blocks = {int(bits): int(cache.positive(block)) for bits, block in data["channel_block"].items()}
+        if not set(self.bits) <= set(blocks):
+            raise ValueError(f"no channel block for {self.bits}")
+        return blocks, cache.positive(data["overhead_ms"])
 
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
         """Latency of each artifact for one input, in ms.
@@ -249,13 +257,12 @@ class Processor:
         runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
         head = {"verb": "profile", "runs": runs}
         reply, _ = insisted(lambda: self._child.ask(head, [artifact.data], self.timeout_s))
-        data = cache.recall(self._folder, self._mark, "roofline")
-        if data is None:
-            data = cache.keep(
-                self._folder, self._mark, "roofline", roofline.probe(self._quick_ms, min(self.bits)).plain()
-            )
+        roof = cache.known(
+            self._folder, self._mark, "roofline", roofline.from_plain,
+            lambda: roofline.probe(self._quick_ms, min(self.bits)).plain(),
+        )  # fmt: skip
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
-        return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
+        return roofline.op_times(nodes, artifact.graph, whole.value, roof)
 
     def _sitting(
         self, files: Mapping[str, bytes], fidelity: Fidelity, done: Done

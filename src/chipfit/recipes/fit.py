@@ -114,6 +114,22 @@ def forget(store: Store, *, training: bool) -> None:
         store.set_fact(name, value)
 
 
+def idle(store: Store) -> bool:
+    """True for a run that holds nothing worth keeping, so that a corrected command may take its directory.
+
+    That is one that ended in an error before any file was chosen, or that was stopped before anything was trained.
+    """
+    if store.finished or store.trials(role="final"):
+        return False
+    if store.fact(FAILED) is not None:
+        return True
+    return not store.trials(role="candidate") and not any(name.startswith(TRAINED) for name in store.facts())
+
+
+FAILED = "failed"
+"""The fact that a run ended in an error that another command line may mend."""
+
+
 def _fixed(store: Store, limits: tuple[Limit, ...], base: Screened) -> tuple[Limit, ...]:
     """The limits as they were when first screened: a run that is taken up again keeps its budgets."""
     key = f"absolute {budget_text(limits)}"
