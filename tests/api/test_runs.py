@@ -322,11 +322,11 @@ def test_a_final_file_that_was_damaged_is_made_again_by_the_same_command(recipe:
     place.write_bytes(b"x") if how == "damaged" else place.unlink()
     with pytest.raises(Damaged, match=r"chipfit resume run makes it again"):
         chipfit.export_run("run")
-    with pytest.warns(Note, match="makes it again; making it now"):
+    with pytest.warns(Note, match="it is made again now"):
         assert chipfit.resume("run").best
     assert place.read_bytes() == data
     place.unlink()
-    with pytest.warns(Note, match="making it now"):
+    with pytest.warns(Note, match="it is made again now"):
         assert begun().best
     assert chipfit.export_run("run").path.read_bytes() == data
 

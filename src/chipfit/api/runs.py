@@ -148,7 +148,7 @@ def _made_before(store: Store, config: Config) -> Result | None:
     try:
         return _ended(store, config)
     except Damaged as e:
-        note(f"{e}; making it now")
+        note(f"{str(e).partition('; ')[0]}; it is made again now")
         recipe.forget(store, training=False)  # the file is made again of what was trained
         return None
 

@@ -31,8 +31,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(f.fileno())
         part.replace(path)
     except OSError as e:
-        kind = BadInput if isinstance(as_told(e), BadInput) else ChipfitError
-        raise kind(f"could not write {path}: {e.strerror or e}; free some space there, or give another place") from e
+        if isinstance(as_told(e), BadInput):
+            raise BadInput(f"could not write {path}: {e.strerror}; give another place") from e
+        raise ChipfitError(
+            f"could not write {path}: {e.strerror or e}; free some space there, or give another place"
+        ) from e
     finally:
         with suppress(OSError):  # a folder that is gone, or was never there
             part.unlink(missing_ok=True)
