@@ -153,6 +153,7 @@ def program(folder: Path, *step: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_random_steps_it_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
     whole = finals(finished)
     steps = int(program(tmp_path / "counted").stdout)
