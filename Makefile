@@ -1,5 +1,6 @@
 # make demo   everything from nothing: environment, data, the README's example
 # make test   the environment with the developers' tools, then ./check
+# make timed  the tests that compare times, which make test leaves out
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +11,7 @@ export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help setup dev data chromium demo test docs clean
+.PHONY: help setup dev data chromium demo test timed docs clean
 
 help:
 	@echo 'make setup   environment in $(VENV)            make demo   the example of the README'
@@ -64,6 +65,10 @@ demo: setup data
 
 test: dev data chromium
 	./check
+
+# Tests that compare times taken here: on a machine that does nothing else.
+timed: dev
+	$(VENV)/bin/python -m pytest -q -n 0 -m timed
 
 docs: dev
 	$(VENV)/bin/mkdocs build --strict

@@ -314,7 +314,8 @@ def test_our_own_mistakes_are_one_line_unless_asked(
     words = [*FIT, *TWO, "-q"]
     assert main(words) == 1
     assert capsys.readouterr().err == (
-        "error: internal: ZeroDivisionError: division by zero; run it again with -v for the traceback\n"
+        "error: internal: ZeroDivisionError: division by zero; run it again with -v for the traceback, and report "
+        "it with that\n"
     )
     assert main([*words, "-v"]) == 1
     assert "in broken" in capsys.readouterr().err

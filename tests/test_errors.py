@@ -175,7 +175,7 @@ def test_data_that_are_not_there(here: Path, capsys: pytest.CaptureFixture[str])
         (["--time", "0s"], ["not above zero"]),
         (["--epochs", "0"], ["--epochs 0 is not above zero"]),
         (["--bits", "4"], ["--bits 4 is not possible"]),
-        (["--seed", "one"], ["--seed", '"one"']),
+        (["--seed", "one"], ["--seed 'one' is not a whole number"]),
         (["--starts", "0"], ["--starts 0 is too small"]),
         (["--input-shape", "1,8"], ["--input-shape 1,8 is not a shape"]),
         (["--input-shape", "1,28,28"], ["1x28x28"]),
@@ -226,7 +226,7 @@ def test_no_model_at_all(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("max: [latency_ms=5\ntime: 10m\n", ["'chipfit.yaml' is not YAML at line 2"]),
         ("- a\n- b\n", ["holds a list, not options"]),
         ("modles: net.py:build\n", ["option 'modles' is unknown", "did you mean 'models'?"]),
-        ("seed: first\n", ["option seed='first'", "valid integer"]),
+        ("seed: first\n", ["--seed 'first' is not a whole number"]),
         ("max: {latency: 5}\n", ["metric 'latency' is unknown", "did you mean 'latency_ms'?"]),
     ],
 )

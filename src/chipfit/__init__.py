@@ -7,6 +7,7 @@ Limit(metric='latency_ms', value=0.6, relative=True, at_least=False)
 The names below are imported when they are first used, so that `import chipfit` is quick and loads no framework.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from chipfit.core.errors import BadInput, ChipfitError, Infeasible
     from chipfit.core.types import Limit, Measurement, Trial
     from chipfit.data.load import load_data
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime sends reports and leaves files of its own in the user's cache unless this is set before its import."""
 
 __all__ = [
     "BadInput", "ChipfitError", "Dataset", "Infeasible", "Limit", "Measurement", "Model", "Result", "Split", "Trial",

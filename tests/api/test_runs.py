@@ -19,7 +19,7 @@ from chipfit.api import exporting, runs
 from chipfit.api.result import read_result
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible, Note
 from chipfit.core.protocols import Device
 from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.export import onnx
@@ -273,11 +273,82 @@ def test_unlabelled_data_need_no_train(recipe: StandIn) -> None:
     assert chipfit.fit(net(), data=bare, device="null", limits={"latency_ms": 0.5}, train=False, out="run").best
 
 
+def test_a_failed_fit_leaves_nothing_that_refuses_the_corrected_command(recipe: StandIn) -> None:
+    with pytest.raises(Infeasible):
+        begun(limits={"latency_ms": 0.05})
+    assert begun(limits={"latency_ms": 0.5}).best
+    with pytest.raises(BadInput, match="started with max"):
+        begun(limits={"latency_ms": 0.4})
+
+
+def test_a_file_that_was_wrong_can_be_mended(recipe: StandIn) -> None:
+    with pytest.raises(Infeasible):
+        begun(limits={"latency_ms": 0.05})
+    with pytest.raises(Infeasible):
+        begun(net_seed=1, limits={"latency_ms": 0.05})
+    recipe.least_ms = 0.01
+    assert begun(net_seed=2, limits={"latency_ms": 0.05}).best
+    with Store("run", read_only=True) as store:
+        assert len(store.trials(role="zoo")) == 1, "rows of the failed run stayed"
+
+
+def test_a_run_that_was_stopped_before_anything_was_trained_can_be_replaced(recipe: StandIn) -> None:
+    with Store.open_or_create("run", {"seed": 5}) as store:
+        store.append(Trial(Candidate({"model": "a"}), labels={"role": "zoo"}))
+        store.put_blob(b"x")
+    assert begun().best
+    with Store("run", read_only=True) as store:
+        assert len(store.trials(role="zoo")) == 1
+
+
+@pytest.mark.parametrize("worth", ["long net 1234", "candidate", "final"])
+def test_a_run_that_did_work_is_not_replaced(recipe: StandIn, worth: str) -> None:
+    recipe.interrupt = True
+    with Store.open_or_create("run", {"seed": 5}) as store:
+        if worth.startswith("long"):
+            store.set_fact(worth, [0.1, 3, 1.0])
+        else:
+            store.append(Trial(Candidate({}), labels={"role": worth}))
+    with pytest.raises(BadInput, match="give another --out, or the same options to go on"):
+        begun()
+
+
+@pytest.mark.parametrize("how", ["damaged", "deleted"])
+def test_a_final_file_that_was_damaged_is_made_again_by_the_same_command(recipe: StandIn, how: str) -> None:
+    blob = begun().best.blob  # type: ignore[union-attr]
+    assert blob is not None
+    place = Path("run/blobs") / blob
+    data = place.read_bytes()
+    place.write_bytes(b"x") if how == "damaged" else place.unlink()
+    with pytest.raises(Damaged, match=r"chipfit resume run makes it again"):
+        chipfit.export_run("run")
+    with pytest.warns(Note, match="it is made again now"):
+        assert chipfit.resume("run").best
+    assert place.read_bytes() == data
+    place.unlink()
+    with pytest.warns(Note, match="it is made again now"):
+        assert begun().best
+    assert chipfit.export_run("run").path.read_bytes() == data
+
+
+def test_a_cache_that_is_damaged_or_cannot_be_written_does_not_stop_a_fit(
+    recipe: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cache" / "chipfit").mkdir(parents=True)
+    (tmp_path / "cache" / "chipfit" / "measurements.db").write_bytes(b"no database" * 50)
+    with pytest.warns(Note, match="set aside as measurements.db.damaged"):
+        assert begun().best
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(Note, match="XDG_CACHE_HOME names another place"):
+        assert begun(out="other").best
+
+
 def test_settings_reach_the_recipe(recipe: StandIn) -> None:
-    begun(epochs=2.5, train=False, bits=(32,), keep=["0"], starts=1, finalists=4, baselines=False, seed=7)
+    begun(epochs=2.5, bits=(32,), keep=["0"], starts=1, finalists=4, baselines=False, seed=7)
     (settings,) = recipe.calls
     assert settings == Settings(
-        budgets=((Limit("latency_ms", 0.5),),), train=False, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
+        budgets=((Limit("latency_ms", 0.5),),), train=True, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
         baselines=False, seed=7,
     )  # fmt: skip
 

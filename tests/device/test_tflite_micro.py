@@ -99,6 +99,10 @@ def test_a_death_between_timing_and_memory_is_one_failed_measurement(
 
 def test_a_profile_names_operators_of_the_graph(micro: TfliteMicro, small: Small) -> None:
     rows = micro.profile(small(16, 3, 14, 8, "tflite"))
-    convs = [r.ms for r in rows if r.kind == "conv"]
-    assert len(convs) == 3
-    assert sum(convs) > 0.8 * sum(r.ms for r in rows)
+    assert len([r.ms for r in rows if r.kind == "conv"]) == 3
+
+
+@pytest.mark.timed
+def test_convolutions_take_most_of_the_time(micro: TfliteMicro, small: Small) -> None:
+    rows = micro.profile(small(16, 3, 14, 8, "tflite"))
+    assert sum(r.ms for r in rows if r.kind == "conv") > 0.8 * sum(r.ms for r in rows)

@@ -1,6 +1,7 @@
 """A whole fit that takes seconds: two small networks on the digits, a counted device, a fixed number of epochs.
 
-As a program it runs (or takes up) the fit in the folder it is given, for the tests that kill it.
+As a program it runs (or takes up) the fit in the folder it is given, for the tests that kill it: at the step on the
+disk whose number is given, else never; it prints the number of steps.
 """
 
 from __future__ import annotations
@@ -63,4 +64,8 @@ def run(folder: Path, settings: Settings = SETTINGS) -> tuple[Trial, ...]:
 
 
 if __name__ == "__main__":
+    from kill_at import Steps
+
+    counted = Steps(int(sys.argv[2]) if len(sys.argv) > 2 else None)
     run(Path(sys.argv[1]))
+    print(counted.done)

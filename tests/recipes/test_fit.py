@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,32 +145,32 @@ def _agreement(network: object, file: bytes, digits: Dataset) -> float:
 KILLS = 20
 
 
-def test_killed_at_random_moments_it_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
-    whole = finals(finished)
-    moments = random.Random(0)
+def program(folder: Path, *step: int) -> subprocess.CompletedProcess[str]:
+    """The small fit in a process of its own, killed at a step on the disk where one is given."""
     here = Path(small.__file__)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[1]), os.environ.get("PYTHONPATH", "")])}
-    kills, number = 0, 0
-    began = time.monotonic()
-    subprocess.run([sys.executable, str(here), str(tmp_path / "timed")], env=env, check=True)
-    length = time.monotonic() - began
-    folder = tmp_path / "run0"
+    path = os.pathsep.join([str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, str(here), str(folder), *map(str, step)]
+    return subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_it_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
+    whole = finals(finished)
+    steps = int(program(tmp_path / "counted").stdout)
+    chosen = random.Random(0)
+    kills, number, folder = 0, 0, tmp_path / "run0"
     while kills < KILLS:
-        process = subprocess.Popen([sys.executable, str(here), str(folder)], env=env)
-        try:
-            process.wait(moments.uniform(0.25, 0.8) * length)
-            assert process.returncode == 0
+        done = program(folder, chosen.randint(1, steps))
+        if done.returncode == -signal.SIGKILL:
+            kills += 1
+            with Store(folder):  # it opens, and nothing finished is lost: the next round goes on from it
+                pass
+        else:
+            assert done.returncode == 0
             assert finals(folder) == whole
             number += 1
             folder = tmp_path / f"run{number}"
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            if (folder / "run.db").exists():
-                with Store(folder):  # it opens, and nothing finished is lost: the next round goes on from it
-                    pass
-    subprocess.run([sys.executable, str(here), str(folder)], env=env, check=True)
+    assert program(folder).returncode == 0
     assert finals(folder) == whole
 
 

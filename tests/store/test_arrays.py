@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, Note
 from chipfit.store.arrays import ArrayFolder
 
 
@@ -36,3 +37,37 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"rubbish")
     with pytest.raises(BadInput, match=r"a\.safetensors is damaged"):
         folder.get("a")
+
+
+def test_a_flipped_bit_in_a_value_is_found(tmp_path: Path) -> None:
+    folder = ArrayFolder(tmp_path)
+    folder.put("a", {"x": np.zeros(3)})
+    data = bytearray((tmp_path / "a.safetensors").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.raises(BadInput, match="its values are not those that were written"):
+        folder.get("a")
+
+
+def test_files_of_older_versions_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(safetensors.numpy.save({"x": np.ones(2)}))
+    found = ArrayFolder(tmp_path).get("a")
+    assert found is not None
+    assert found["x"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", b"\xff" * 100])
+def test_a_cache_sets_what_is_damaged_aside(tmp_path: Path, data: bytes) -> None:
+    folder = ArrayFolder(tmp_path, forgiving=True)
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.warns(Note, match=r"a\.safetensors is damaged .* set aside"):
+        assert folder.get("a") is None
+    assert (tmp_path / "a.safetensors.damaged").read_bytes() == data
+
+
+def test_a_cache_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "profiles").write_text("a file")
+    with pytest.warns(Note, match="not kept beyond this command: .*XDG_CACHE_HOME"):
+        ArrayFolder(tmp_path / "profiles", forgiving=True).put("a", {"x": np.zeros(3)})
+    with pytest.raises(OSError, match="File exists"):
+        ArrayFolder(tmp_path / "profiles").put("a", {"x": np.zeros(3)})

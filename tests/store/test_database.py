@@ -13,5 +13,5 @@ def test_a_making_that_fails_halfway_leaves_an_empty_file_that_can_be_made_again
     with pytest.raises(ChipfitError, match="cannot be used: near"):
         connect(place, (MEASUREMENTS, "CREATE nonsense"))
     with_tables = connect(place, (MEASUREMENTS,))
-    assert with_tables.execute("SELECT name FROM sqlite_master").fetchall() == [("measurements",)]
+    assert with_tables.execute("SELECT name FROM sqlite_master").fetchall() == [("measurements",), ("seals",)]
     with_tables.close()

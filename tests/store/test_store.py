@@ -95,7 +95,7 @@ def test_rows_of_trials_and_test_reads_can_be_neither_changed_nor_removed(store:
     store.record_test_read("report")
     for statement in ("UPDATE trials SET error = 'x'", "DELETE FROM trials", "DELETE FROM test_reads"):
         with pytest.raises(sqlite3.IntegrityError, match="are append-only"):
-            store._write(statement, ())
+            store._connection.execute(statement)
     assert len(store.trials()) == len(store.test_reads()) == 1
 
 
@@ -293,14 +293,14 @@ def test_a_damaged_page_is_found_at_opening(store: Store):
 
 
 def test_a_later_format_is_refused(store: Store):
-    store._write("PRAGMA user_version = 99", ())
+    store._connection.execute("PRAGMA user_version = 99")
     with pytest.raises(BadInput, match="has format 99, this chipfit reads up to 1; update chipfit"):
         reopened(store)
 
 
 def test_a_full_disk_is_said_in_one_line_and_keeps_what_was_there(store: Store):
     store.append(a_trial())
-    store._write("PRAGMA max_page_count = 1", ())
+    store._connection.execute("PRAGMA max_page_count = 1")
     with pytest.raises(ChipfitError, match="disk is full"):
         store.set_fact("big", "x" * 10**6)
     with reopened(store) as again:

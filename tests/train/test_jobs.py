@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from chipfit.core.data import Dataset
+from chipfit.core.scratch import sweep_scratch
 from chipfit.data.load import load_data
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
@@ -14,6 +23,61 @@ from chipfit.train import jobs as module
 from chipfit.train.jobs import RATES, Job, find_rate, run_jobs, train_job
 from chipfit.train.loop import Schedule, accuracy
 from recipes import small
+
+PARENT = """
+import numpy as np
+from chipfit.core.data import Dataset, Split
+from chipfit.nets.trace import trace
+from chipfit.train.jobs import Job, run_jobs
+from chipfit.train.loop import Schedule
+from torch import nn
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    part = Split(rng.integers(0, 256, (64, 1, 8, 8), np.uint8), np.arange(64) % 2)
+    data = Dataset("two", ("a", "b"), (0.5,), (0.25,), part, part, lambda: part)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    job = Job("endless", trace(net.eval(), (1, 8, 8)), Schedule(10**9, 0.01, batch=32), 0)
+    run_jobs([job, job], data, None, workers=2)
+"""
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one started, by their numbers."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(place.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(place.parent.name))
+    return found
+
+
+def ended(pid: int) -> bool:
+    """True for a process that is gone, or that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+def test_trainings_end_with_a_parent_that_is_killed_while_they_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=environment) as parent:
+        while len(started := children(parent.pid)) < 3:  # the tracker of multiprocessing, and both trainings
+            assert parent.poll() is None
+            time.sleep(0.01)
+        parent.send_signal(signal.SIGKILL)
+    give_up = time.monotonic() + 60
+    while not all(map(ended, started)):
+        assert time.monotonic() < give_up, "a training outlived its parent"
+        time.sleep(0.05)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    assert len(sweep_scratch()) == 1, "the data of the trainings are swept by the next command"
 
 
 @pytest.fixture(scope="module")

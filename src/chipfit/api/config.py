@@ -6,15 +6,16 @@ Every value is checked when it is given, and an error is one line that names it,
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from chipfit.api import words as read
+from chipfit.core import words
 from chipfit.core.deadline import parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import ACCELERATORS, METRICS, Limit, Plain, metric
@@ -30,38 +31,6 @@ LADDER = ("70%", "50%", "35%", "25%")
 Budget = tuple[Limit, ...]
 
 
-def _paths(value: object) -> object:
-    """A list of texts from one text or path, or from a list of them."""
-    if isinstance(value, str | Path):
-        return (str(value),)
-    return tuple(str(v) if isinstance(v, Path) else v for v in value) if isinstance(value, list | tuple) else value
-
-
-def _texts(value: object) -> object:
-    """A list of texts from "a,b", or from a list of such texts."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        return tuple(part.strip() for v in value for part in v.split(",") if part.strip())
-    return value
-
-
-def _limits(value: object) -> object:
-    """["latency_ms=5"] from that, from "latency_ms=5,size_mb=2" or from {"latency_ms": 5}."""
-    return tuple(f"{name}={v}" for name, v in value.items()) if isinstance(value, Mapping) else _texts(value)
-
-
-def _numbers(value: object) -> object:
-    """(1, 28, 28) from "1,28,28", from "1x28x28", or from a list; one number counts as a list of it."""
-    if isinstance(value, int):
-        return (value,)
-    return _texts(value.replace("x", ",")) if isinstance(value, str) else value
-
-
-def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(values), reverse=True))
-
-
 def _text(value: object) -> object:
     """Text from a number or a list of numbers, as YAML reads them."""
     if isinstance(value, list | tuple):
@@ -69,10 +38,17 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
-Limits = Annotated[tuple[str, ...], BeforeValidator(_limits)]
+Texts = tuple[str, ...]
 Text = Annotated[str, BeforeValidator(_text)]
+MOST_SEED, MOST_EPOCHS, MOST_DESIGNS = 2**31 - 1, 1e4, 1000
+
+
+def _whole(option: str, least: int, most: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: words.whole(option, value, least, most))
+
+
+def _epochs(value: object) -> float | None:
+    return None if value is None else words.real("--epochs", value, 0, MOST_EPOCHS, ", or --no-train")
 
 
 def _said(default: object, description: str) -> Any:
@@ -93,31 +69,43 @@ class Config(BaseModel):
         json_schema_extra={"description": "What chipfit fit is told."},
     )
 
-    models: Paths = _said(
+    models: Annotated[Texts, BeforeValidator(read.paths("a model"))] = _said(
         (), "zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo"
     )
-    weights: Paths = _said((), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order")
+    weights: Annotated[Texts, BeforeValidator(read.paths("--weights", split=True))] = _said(
+        (), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order"
+    )
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
-    device: str = _said(
+    device: Annotated[str, BeforeValidator(read.devices)] = _said(
         "local", "what to work for; fit takes several as A,B, a run for each; 'chipfit devices' lists them"
     )
     one_model: bool = _said(False, "with several devices: one model that holds the budget on all of them")
-    max: Limits = _said((), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}")
-    min: Limits = _said((), "accuracy=0.9 or accuracy=99% of the reference, a lower limit")
+    max: Annotated[Texts, BeforeValidator(read.limits_of("--max", "latency_ms=60%"))] = _said(
+        (), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}"
+    )
+    min: Annotated[Texts, BeforeValidator(read.limits_of("--min", "accuracy=0.9"))] = _said(
+        (), "accuracy=0.9 or accuracy=99% of the reference, a lower limit"
+    )
     maximize: str | None = _said(None, "what is made as large as the limits allow: accuracy, which it is anyway")
     minimize: str | None = _said(None, "what is made as small as --min accuracy=... allows, such as latency_ms")
-    budgets: Texts = _said(
+    budgets: Annotated[Texts, BeforeValidator(read.budget_shares)] = _said(
         (), "several budgets in one run: 40%,20% of the reference's latency, or size_mb=50%,size_mb=25%"
     )
     time: Text = _said("10m", "for the whole run: 90s, 10m, 1h30m")
-    epochs: float | None = _said(None, "length of the fine-tune; without it the time that is left")
+    epochs: Annotated[float | None, BeforeValidator(_epochs)] = _said(
+        None, "length of the fine-tune; without it the time that is left"
+    )
     train: bool = _said(True, "false: post-training only, for which unlabelled data will do")
-    bits: Annotated[tuple[int, ...], BeforeValidator(_numbers), AfterValidator(_falling)] = _said(
+    bits: Annotated[tuple[int, ...], BeforeValidator(read.precisions)] = _said(
         (32, 8), "precisions to use: 32,8 or 32 or 8"
     )
-    keep: Texts = _said((), "layers, or beginnings of their names, that stay as they are")
-    exclude: Texts = _said((), "the same as keep, by the word that other pruners use")
-    input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = _said(
+    keep: Annotated[Texts, BeforeValidator(read.texts_of("--keep", "LAYER"))] = _said(
+        (), "layers, or beginnings of their names, that stay as they are"
+    )
+    exclude: Annotated[Texts, BeforeValidator(read.texts_of("--exclude", "LAYER"))] = _said(
+        (), "the same as keep, by the word that other pruners use"
+    )
+    input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(read.shape)] = _said(
         None, "C,H,W of one input; without it that of the data. Of an ONNX file the input whose dimensions are open"
     )
     resize: Annotated[str | None, BeforeValidator(_text)] = _said(None, "HEIGHTxWIDTH that pictures are resized to")
@@ -127,10 +115,16 @@ class Config(BaseModel):
     accelerator: str = _said(
         "auto", "where training, damage and repair compute: auto (a GPU where there is one), cpu or cuda"
     )
-    seed: int = _said(0, "of all that is random")
-    out: str | None = _said(None, "run directory; without it runs/MODEL-HASH, another one for other options")
-    starts: int = _said(3, "number of models whose designs are searched")
-    finalists: int = _said(1, "number of designs fine-tuned at full length for each budget")
+    seed: Annotated[int, _whole("--seed", 0, MOST_SEED)] = _said(0, "of all that is random")
+    out: Annotated[str | None, BeforeValidator(read.place)] = _said(
+        None, "run directory; without it runs/MODEL-HASH, another one for other options"
+    )
+    starts: Annotated[int, _whole("--starts", 1, MOST_DESIGNS)] = _said(
+        3, "number of models whose designs are searched"
+    )
+    finalists: Annotated[int, _whole("--finalists", 1, MOST_DESIGNS)] = _said(
+        1, "number of designs fine-tuned at full length for each budget"
+    )
     baselines: bool = _said(True, "make the all-int8 and uniform-width baselines under the same budgets")
 
     @classmethod
@@ -157,20 +151,15 @@ class Config(BaseModel):
             parse_normalize(self.normalize)
         shape = self.input_shape
         any_length = set(self.models) == set(self.files)
-        if shape is not None and (not (len(shape) in (1, 3) or any_length) or min(shape, default=0) < 1):
+        if shape is not None and not (len(shape) in (1, 3) or any_length):
             raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
-        if not set(self.bits) <= {32, 8} or not self.bits:
-            raise BadInput(
-                f"--bits {_joined(self.bits)} is not possible; give 32,8 (int8 allowed), 32 (float) or 8 (int8)"
-            )
         if self.accelerator not in ACCELERATORS:
             meant = did_you_mean(self.accelerator, ACCELERATORS)
-            raise BadInput(f"--accelerator {self.accelerator!r} is not known; give auto, cpu or cuda{meant}")
-        if self.epochs is not None and not 0 < self.epochs < math.inf:
-            raise BadInput(f"--epochs {self.epochs:g} is not above zero; give a number like 4, or --no-train")
-        for name, least in (("seed", 0), ("starts", 1), ("finalists", 1)):
-            if (value := getattr(self, name)) < least:
-                raise BadInput(f"--{name} {value} is too small; give {least} or more")
+            raise BadInput(f"--accelerator {words.shown(self.accelerator)} is not known; give auto, cpu or cuda{meant}")
+        if self.epochs is not None and not self.train:
+            raise BadInput(f"--epochs {self.epochs:g} and --no-train exclude each other; give one of the two")
+        if self.data is not None and not self.data.strip():
+            raise BadInput("--data names nothing; give fashion-mnist, digits, a folder or zip of class folders")
         return self
 
     @property
@@ -296,4 +285,4 @@ def _told(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"option {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}"
     reason = " ".join(error["msg"].split())
-    return f"option {name}={error['input']!r} cannot be used: {reason[0].lower()}{reason[1:]}"
+    return f"option {name}={words.shown(error['input'])} cannot be used: {reason[0].lower()}{reason[1:]}"

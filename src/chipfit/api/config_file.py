@@ -14,6 +14,7 @@ import yaml
 from chipfit.api.config import Config
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Plain
+from chipfit.core.words import shown
 from chipfit.store.atomic import write_atomically
 
 NAME = "chipfit.yaml"
@@ -139,7 +140,11 @@ def write_example(path: Path) -> Path:
         BadInput: there is one already.
     """
     if path.exists():
-        raise BadInput(f"{str(path)!r} exists; delete it, or give another name")
+        raise BadInput(f"{shown(str(path))} exists; delete it, or give another name")
+    if not path.parent.is_dir():
+        raise BadInput(
+            f"{shown(str(path))} cannot be written: its folder does not exist; make it, or give another name"
+        )
     write_atomically(path, example().encode())
     return path
 

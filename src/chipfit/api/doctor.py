@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from chipfit.api.inputs import opened
+from chipfit.api.words import check_device
 from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.core.types import DeviceFacts, Plain
@@ -57,12 +58,16 @@ QUIET = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, what was found, whether that is well, and what to do where it is not."""
+    """One line: what was looked at, what was found, whether that is well, and what to do where it is not.
+
+    Without what is `essential` no run is possible.
+    """
 
     what: str
     found: str
     well: bool = True
     remedy: str = ""
+    essential: bool = False
 
     def plain(self) -> dict[str, Plain]:
         """The same as JSON-ready values."""
@@ -73,8 +78,9 @@ def examine(device: str = "local") -> tuple[Finding, ...]:
     """Everything that a run on a device will rest on; takes a few seconds, the first time on a machine ten or more.
 
     Raises:
-        BadInput: an unknown device, or one whose package is not installed.
+        BadInput: an unknown device, or several.
     """
+    check_device(device)
     return (*_packages(), *_machine(), *_timing(device), *_data())
 
 
@@ -84,7 +90,7 @@ def _packages() -> Iterable[Finding]:
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, "not installed", False, f"pip install {name}")
+            yield Finding(name, "not installed", False, f"pip install {name}", essential=True)
     for name, use in _optional().items():
         try:
             yield Finding(name, version(name))
@@ -122,7 +128,8 @@ def _timing(name: str) -> Iterable[Finding]:
             if any(math.isnan(v) for v in ms):
                 raise ChipfitError(reason(taken[0]))
     except ChipfitError as e:
-        yield Finding("timing", f"failed: {e}", False, "install the runtime's package (again)")
+        remedy = "install the runtime's package (again)"
+        yield Finding("timing", f"failed: {e}", False, remedy, essential=True)
         return
     clock = f"; timed by {facts.clock}" if facts.clock else ""
     yield Finding("device", f"{facts.fingerprint}; channels in blocks of {_blocks(facts)}{clock}")

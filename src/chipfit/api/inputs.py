@@ -18,7 +18,7 @@ from chipfit.core.types import Artifact
 from chipfit.data.given import checked
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
-from chipfit.device.cache import default_folder
+from chipfit.device.cache import usable_folder
 from chipfit.device.registry import DEVICES, open_device
 from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
 from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
@@ -26,7 +26,7 @@ from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, entry_of, load_models
 from chipfit.store.arrays import ArrayFolder
-from chipfit.store.memory import MeasurementTable
+from chipfit.store.user_memory import UserMemory
 
 ModelLike = str | Path | nn.Module | Entry
 """A model as a Python user gives it: a spec like those of the command line, a module, or an entry."""
@@ -225,11 +225,11 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
 
 def user_profiles() -> ArrayFolder:
     """The user's own profiles of networks."""
-    return ArrayFolder(default_folder() / "profiles", most_bytes=1e9)
+    return ArrayFolder(usable_folder() / "profiles", most_bytes=1e9, forgiving=True)
 
 
 @contextmanager
-def user_memory() -> Iterator[MeasurementTable]:
+def user_memory() -> Iterator[UserMemory]:
     """The user's own table of measurements."""
-    with closing(MeasurementTable.open(default_folder() / "measurements.db")) as table:
-        yield table
+    with closing(UserMemory(usable_folder() / "measurements.db")) as memory:
+        yield memory

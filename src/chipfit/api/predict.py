@@ -17,6 +17,7 @@ from chipfit.api.places import predictor_file
 from chipfit.api.result import Model, read_result, written
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Plain, Trial
+from chipfit.core.words import shown
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.latency.base import LEAST, Floats, Prediction, Tables
 from chipfit.evaluate.latency.device import PREFIX
@@ -68,6 +69,8 @@ def measure(config: Config, n: int, tables: Sequence[str], out: Path, progress: 
     """
     if out.suffix not in (".csv", ".npz"):
         raise BadInput(f"--out {out} ends neither in .csv nor in .npz; give one of the two")
+    if not out.parent.is_dir():
+        raise BadInput(f"--out {out}: its folder does not exist; make it, or give another place")
     if out.suffix == ".csv" and (not tables or len(config.devices) != 1):
         raise BadInput(f"--out {out} holds the timings of one device for networks of --tables; give FILE.npz")
     if predicted := next((d for d in config.devices if d.startswith(PREFIX)), None):
@@ -241,8 +244,8 @@ def fit(
     Raises:
         BadInput: a file cannot be used; see `latency.tables`.
     """
-    if not re.fullmatch(r"[\w.-]+", name) or name.endswith(".npz"):
-        raise BadInput(f"--name {name!r} cannot name a predictor; use letters, digits, '-', '_' and '.'")
+    if not re.fullmatch(r"[\w-][\w.-]{0,99}", name) or name.endswith(".npz"):
+        raise BadInput(f"--name {shown(name)} cannot name a predictor; use up to 100 letters, digits, '-', '_' and '.'")
     if out is not None and out.suffix != ".npz":
         raise BadInput(f"--out {out} does not end in .npz; give FILE.npz")
     samples = read_samples(timings)

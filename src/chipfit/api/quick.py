@@ -36,7 +36,7 @@ def profile(
         ChipfitError: the device cannot run the file.
     """
     given = Given.of(model)
-    config = Config.of({"models": given.names, "weights": list(weights), "device": device, "input_shape": input_shape})
+    config = Config.of({"models": given.names, "weights": weights, "device": device, "input_shape": input_shape})
     return profile_of(config, given)
 
 
@@ -70,7 +70,7 @@ def check(
     """
     given = Given.of(model)
     config = Config.of({
-        "models": given.names, "weights": list(weights), "device": device, "max": limits, "bits": tuple(bits),
+        "models": given.names, "weights": weights, "device": device, "max": limits, "bits": bits,
         "keep": keep, "input_shape": input_shape, "seed": seed,
     })  # fmt: skip
     return check_of(config, given)
@@ -79,6 +79,8 @@ def check(
 def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibility | FileFeasibility]:
     """`check` for a configuration."""
     limits = [Limit.parse(text) for text in config.max]
+    if config.budgets:
+        raise BadInput(f"--budgets {','.join(config.budgets)} is for fit; give check one: --max latency_ms=60%")
     if not limits:
         raise BadInput("no limit was given; give --max latency_ms=5, or --max latency_ms=60%")
     with opened(_single(config)) as on, user_memory() as memory:

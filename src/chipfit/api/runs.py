@@ -18,7 +18,7 @@ from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened
 from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline, parse_duration
-from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
 from chipfit.export.formats import FORMATS
 from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
@@ -28,7 +28,9 @@ from chipfit.report.choose import budget_of
 from chipfit.report.page import page
 from chipfit.report.view import RunView
 from chipfit.store.atomic import write_atomically
+from chipfit.store.damaged import note
 from chipfit.store.memory import LayeredMemory
+from chipfit.store.place import check_place
 from chipfit.store.store import DATABASE_NAME, Store
 
 LimitsLike = Mapping[str, float | str] | Sequence[str]
@@ -104,10 +106,10 @@ def fit(
     """
     given = Given.of(model, data)
     config = Config.of({
-        "models": given.names, "weights": list(weights), "data": data_name(data), "device": device,
+        "models": given.names, "weights": weights, "data": data_name(data), "device": device,
         "one_model": one_model, "max": limits,
         "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
-        "time": time, "epochs": epochs, "train": train, "bits": tuple(bits), "keep": keep, "input_shape": input_shape,
+        "time": time, "epochs": epochs, "train": train, "bits": bits, "keep": keep, "input_shape": input_shape,
         "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
         "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
     })  # fmt: skip
@@ -127,15 +129,28 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
     computing.choose(config.accelerator)
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
+    check_place(folder)
     if not (folder / DATABASE_NAME).is_file():
         with opened_all(config.devices):
             inputs = load(config, objects)
         with Store.open_or_create(folder, config.plain()) as store:
             return _go(store, config, inputs, deadline, progress)
-    with Store.open_or_create(folder, config.plain()) as store:
-        if store.finished:
-            return _ended(store, config)
+    with Store.open_or_create(folder, config.plain(), recipe.idle) as store:
+        if (result := _made_before(store, config)) is not None:
+            return result
         return _go(store, config, load(config, objects), deadline, progress)
+
+
+def _made_before(store: Store, config: Config) -> Result | None:
+    """The result of a finished run; None of one to go on with, such as one whose files were damaged since."""
+    if not store.finished:
+        return None
+    try:
+        return _ended(store, config)
+    except Damaged as e:
+        note(f"{str(e).partition('; ')[0]}; it is made again now")
+        recipe.forget(store, training=False)  # the file is made again of what was trained
+        return None
 
 
 def fit_each(
@@ -183,7 +198,7 @@ def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, R
 
 def _part(time: str, n: int) -> str:
     """An equal part of a time, as options say it."""
-    return f"{parse_duration(time) / max(1, n):g}s"
+    return f"{parse_duration(time) / max(1, n):.3f}s"
 
 
 def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | ChipfitError]:
@@ -225,8 +240,8 @@ def resume(
         new = Config.of({"max": limits, "budgets": budgets})
         wanted = config.with_budget(new.max, new.budgets) if new.max or new.budgets else config
         wanted = wanted if time is None else wanted.changed(time=time)
-        if wanted.plain() == config.plain() and store.finished:
-            return _ended(store, config)
+        if wanted.plain() == config.plain() and (result := _made_before(store, config)) is not None:
+            return result
         deadline = Deadline.after(parse_duration(wanted.time))
         computing.choose(wanted.accelerator)
         inputs = load(wanted, Given())
@@ -239,7 +254,10 @@ def resume(
 
 def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progress: Progress | None) -> Result:
     """Runs the recipe on what the store holds, and writes the files of the directory."""
+    if recipe.idle(store) and _other_input(store, inputs) is not None:
+        store.begin_anew(config.plain())  # the command was right and a file wrong, which is mended now
     _check_inputs(store, inputs)
+    store.set_fact(recipe.FAILED, None)
     store.set_fact("inputs", inputs.digests())
     config_file.write(config, store.path / "config.yaml")
     settings = Settings(
@@ -257,8 +275,10 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
                 inputs.entries, inputs.dataset, devices, settings, store, memory, _left(store, config, deadline), tell,
                 user_profiles(),
             )  # fmt: skip
-        except Infeasible:
-            page(store)  # what was measured on the way is worth reading
+        except (BadInput, Infeasible) as e:
+            store.set_fact(recipe.FAILED, str(e))
+            if isinstance(e, Infeasible):
+                page(store)  # what was measured on the way is worth reading
             raise
     return _ended(store, config)
 
@@ -269,13 +289,16 @@ def _silent(phase: str, detail: str) -> None:
 
 def _check_inputs(store: Store, inputs: Inputs) -> None:
     """A run goes on only with the networks and data that it was begun with."""
-    stored = store.fact("inputs")
+    if (name := _other_input(store, inputs)) is not None:
+        raise BadInput(f"{name} is not what run {store.path} was started with; give another --out to begin anew")
+
+
+def _other_input(store: Store, inputs: Inputs) -> str | None:
+    """The first network or data that is not what the run was begun with; None where all are, or none is known."""
+    stored, now = store.fact("inputs"), inputs.digests()
     if not isinstance(stored, Mapping):
-        return
-    now = inputs.digests()
-    for name in {**stored, **now}:
-        if stored.get(name) != now.get(name):
-            raise BadInput(f"{name} is not what run {store.path} was started with; give another --out to begin anew")
+        return None
+    return next((name for name in {**stored, **now} if stored.get(name) != now.get(name)), None)
 
 
 def _left(store: Store, config: Config, deadline: Deadline) -> Deadline:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import RepeatArgumentError, UnusedCliTokensError
 from rich.console import Console
 
 from chipfit.cli import machine, predict, verbs
 from chipfit.cli.output import document, say
 from chipfit.cli.stdout import for_results, results
-from chipfit.core.errors import BadInput, ChipfitError, Infeasible
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible, Note, as_told
+from chipfit.core.orphans import on_main_thread
+from chipfit.core.scratch import sweep_scratch
+from chipfit.core.words import shown
 
 HELP = """Fit trained networks to a chip: the best model that holds a budget, as a file that was measured there.
 
@@ -76,30 +83,89 @@ def build() -> App:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns its exit code.
 
-    0 done, 1 something failed, 2 wrong usage or input, 3 no model holds the budget, 130 stopped with Ctrl-C.
+    0 done, 1 something failed, 2 wrong usage or input, 3 no model holds the budget, 130 stopped with Ctrl-C, SIGTERM or
+    SIGHUP. What killed commands left in the temporary directory is swept first.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     loud = bool({"-v", "--verbose"} & set(words))
-    with warnings.catch_warnings(), for_results(for_good=argv is None):
+    with warnings.catch_warnings(), stopping(), for_results(for_good=argv is None):
         if not loud:
             warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=Note)
+        warnings.showwarning = partial(_shown, warnings.showwarning)
         try:
-            code = int(build()(words) or 0)
-            results().flush()
-            return code
-        except CycloptsError as e:
-            return _failed(words, BadInput(f"{_sentence(str(e))}; see chipfit --help"))
-        except ChipfitError as e:
-            return _failed(words, e, trace=loud)
-        except KeyboardInterrupt:
-            say("stopped")
-            return verbs.STOPPED
+            return _ended(words, loud)
         except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
-            os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
+            for stream in (results(), sys.stderr):
+                with suppress(OSError, ValueError):  # closed, or no file at all
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
-        except Exception as e:
-            how = "" if loud else "; run it again with -v for the traceback"
-            return _failed(words, ChipfitError(f"internal: {type(e).__name__}: {e}{how}"), trace=loud)
+
+
+def _ended(words: Sequence[str], loud: bool) -> int:
+    """The exit code of one command line, whatever it ends in having been said."""
+    try:
+        sweep_scratch()
+        code = int(build()(words) or 0)
+        results().flush()
+        return code
+    except CycloptsError as e:
+        return _failed(words, BadInput(f"{_usage(e)}; see chipfit --help"))
+    except ChipfitError as e:
+        return _failed(words, e, trace=loud)
+    except KeyboardInterrupt:
+        say("stopped")
+        return verbs.STOPPED
+    except BrokenPipeError:
+        raise
+    except Exception as e:
+        return _failed(words, as_told(e) or _internal(e, loud), trace=loud)
+
+
+def _internal(error: Exception, loud: bool) -> ChipfitError:
+    """What is no fault of the user's, in one line that can be reported."""
+    what = " ".join(str(error).split())[:LONGEST]
+    how = "" if loud else "; run it again with -v for the traceback, and report it with that"
+    return ChipfitError(f"internal: {type(error).__name__}: {what}{how}")
+
+
+def _shown(
+    otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: object, **how: object
+) -> None:
+    """Says a note as a line of ours; other warnings, which -v asks for, as Python does."""
+    if issubclass(category, Note):
+        say(f"note: {message}")
+    else:
+        otherwise(message, category, *where, **how)
+
+
+LONGEST = 300
+"""Characters of an error that is not ours."""
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what is done inside as Ctrl-C does: workers go, what was done is kept and named.
+
+    Each does so once; a second one ends the process as usual. One that is ignored, as `nohup` has it, stays so.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if not on_main_thread():
+        yield
+        return
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _failed(words: Sequence[str], error: ChipfitError, trace: bool = False) -> int:
@@ -111,6 +177,15 @@ def _failed(words: Sequence[str], error: ChipfitError, trace: bool = False) -> i
         nearest = dict(error.nearest) if isinstance(error, Infeasible) else {}
         document({"error": str(error), "exit_code": error.exit_code, "nearest": nearest})
     return error.exit_code
+
+
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with the words, as one clause."""
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"{shown(error.unused_tokens[0])} is not expected here; give an option again for each of several values"
+    if isinstance(error, RepeatArgumentError):
+        return f"{_sentence(str(error))}; give it once"
+    return _sentence(str(error))
 
 
 def _sentence(text: str) -> str:

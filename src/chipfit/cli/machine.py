@@ -6,17 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
-from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
 from chipfit.cli import show
-from chipfit.cli.options import Common
+from chipfit.cli.options import Common, number
 from chipfit.cli.output import emit, following
 from chipfit.cli.verbs import COMMON, show_result, stopped
+from chipfit.core import words
 from chipfit.core.deadline import parse_duration
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.types import Plain
+
+MOST_EPOCHS = 10_000
 
 
 def doctor(*, device: str = "local", common: Common = COMMON) -> int:
@@ -41,7 +43,7 @@ def doctor(*, device: str = "local", common: Common = COMMON) -> int:
         for f in findings
     ]
     emit(common, [f.plain() for f in findings], [show.table("", ("", "what", "found", "what to do"), rows, left=4)])
-    return 0 if all(f.well or f.what not in at.NEEDED for f in findings) else ChipfitError.exit_code
+    return 0 if all(f.well or not f.essential for f in findings) else ChipfitError.exit_code
 
 
 def devices(*, common: Common = COMMON) -> int:
@@ -90,7 +92,7 @@ def zoo(*, common: Common = COMMON) -> int:
 def train_zoo(
     *name: str,
     out: Path = Path("zoo-weights"),
-    epochs: Annotated[int | None, Parameter(help="instead of each network's own number, for a quick look")] = None,
+    epochs: Annotated[str | None, number("instead of each network's own number, for a quick look")] = None,
     data: str = "fashion-mnist",
     common: Common = COMMON,
 ) -> int:
@@ -108,8 +110,11 @@ def train_zoo(
     from chipfit.data.load import load_data
     from chipfit.train import zoo as trained
 
+    length = None if epochs is None else words.whole("--epochs", epochs, 1, MOST_EPOCHS)
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file; give a folder for the weights")
     with following(common) as progress:
-        rows = trained.train_zoo(name, load_data(data), out, seed=common.seed or 0, epochs=epochs, progress=progress)
+        rows = trained.train_zoo(name, load_data(data), out, seed=common.rng_seed, epochs=length, progress=progress)
     shown = [[r.name, f"{100 * r.validation_accuracy:.2f}", f"{100 * r.test_accuracy:.2f}"] for r in rows]
     emit(
         common,
@@ -145,7 +150,7 @@ def demo(
     try:
         with following(common, parse_duration(time)) as progress:
             result = example.demo(
-                budgets=budgets, time=time, device=device, out=out, seed=common.seed or 0, progress=progress
+                budgets=budgets, time=time, device=device, out=out, seed=common.rng_seed, progress=progress
             )
     except KeyboardInterrupt:
         return stopped(out)

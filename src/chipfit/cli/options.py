@@ -17,8 +17,17 @@ Texts = tuple[str, ...]
 
 
 def said(name: str, metavar: str | None = None) -> Parameter:
-    """A parameter with the description of a configuration's field."""
-    return Parameter(help=Config.model_fields[name].description, metavar=metavar)
+    """A parameter with the description of a configuration's field.
+
+    Its value is taken as text, whatever it begins with (-1 too), and read by the configuration: with one set of
+    messages for the command line, files and Python.
+    """
+    return Parameter(help=Config.model_fields[name].description, metavar=metavar, allow_leading_hyphen=True)
+
+
+def number(help: str, metavar: str = "N") -> Parameter:
+    """A parameter of a verb of its own, taken as text like the others and read by `core.words`."""
+    return Parameter(help=help, metavar=metavar, allow_leading_hyphen=True)
 
 
 @Parameter(name="*", group=Group("Every verb", sort_key=9))
@@ -29,7 +38,12 @@ class Common:
     json: Annotated[bool, Parameter(help="one JSON document on stdout")] = False
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="no progress")] = False
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), help="warnings, and tracebacks of errors")] = False
-    seed: Annotated[int | None, said("seed", "N")] = None
+    seed: Annotated[str | None, said("seed", "N")] = None
+
+    @property
+    def rng_seed(self) -> int:
+        """The seed of a verb that takes no configuration, 0 by default."""
+        return Config.of({"seed": self.seed}).seed
 
 
 @Parameter(name="*", group=Group("Model and device", sort_key=3))
@@ -73,11 +87,11 @@ class Effort:
     maximize: Annotated[str | None, said("maximize", "METRIC")] = None
     minimize: Annotated[str | None, said("minimize", "METRIC")] = None
     time: Annotated[str | None, said("time", "10m")] = None
-    epochs: Annotated[float | None, said("epochs", "N")] = None
+    epochs: Annotated[str | None, said("epochs", "N")] = None
     no_train: Annotated[bool, Parameter(help="post-training only, for which unlabelled data will do")] = False
     no_baselines: Annotated[bool, Parameter(help="leave out the baselines under the same budgets")] = False
-    starts: Annotated[int | None, said("starts", "N")] = None
-    finalists: Annotated[int | None, said("finalists", "N")] = None
+    starts: Annotated[str | None, said("starts", "N")] = None
+    finalists: Annotated[str | None, said("finalists", "N")] = None
     one_model: Annotated[Flag | None, said("one_model")] = None
     accelerator: Annotated[str | None, said("accelerator", "auto|cpu|cuda")] = None
     out: Annotated[str | None, said("out", "DIR")] = None

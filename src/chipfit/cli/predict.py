@@ -8,10 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chipfit.cli import show
-from chipfit.cli.options import Common, Networks, Texts, configured
+from chipfit.cli.options import Common, Networks, Texts, configured, number
 from chipfit.cli.output import emit, following
 from chipfit.cli.verbs import COMMON, NO_NETWORKS
+from chipfit.core import words
 from chipfit.core.errors import BadInput
+
+MOST_NETWORKS = 100_000
+"""Networks to be timed by one command: a day on a device that takes a second for each."""
 
 Files = Annotated[
     tuple[str, ...], Parameter(help="tables of networks and devices (.npz), one or more", consume_multiple=True)
@@ -20,7 +24,7 @@ Files = Annotated[
 
 def measure(
     *model: str,
-    n: Annotated[int, Parameter(help="how many networks to time")] = 20,
+    n: Annotated[str, number("how many networks to time")] = "20",
     tables: Files = (),
     out: Annotated[Path | None, Parameter(help="samples.csv, or FILE.npz for networks and timings")] = None,
     export_to: Annotated[Path | None, Parameter(help="write the networks as files, to be timed by hand")] = None,
@@ -38,17 +42,18 @@ def measure(
     """
     options = configured(model, None, networks, common)
     options = options if bits is None else options.changed(bits=bits)
+    many = words.whole("--n", n, 1, MOST_NETWORKS)
     from chipfit.api import predict as at
 
     with following(common) as progress:
         if export_to is not None:
             if networks.device is not None or out is not None:
                 raise BadInput("--export-to writes files to be timed elsewhere; leave --device and --out away")
-            found = at.export(options, n, tables, export_to, format, progress)
+            found = at.export(options, many, tables, export_to, format, progress)
         elif out is None:
             raise BadInput("say where the timings go: --out samples.csv, or --out table.npz; or --export-to FOLDER")
         else:
-            found = at.measure(options, n, tables, out, progress)
+            found = at.measure(options, many, tables, out, progress)
     emit(common, found.plain(), show.timings(found))
     return 0
 
@@ -56,7 +61,7 @@ def measure(
 def draw(
     *,
     tables: Files,
-    n: Annotated[int, Parameter(help="how many networks to draw")] = 20,
+    n: Annotated[str, number("how many networks to draw")] = "20",
     out: Annotated[Path, Parameter(help="samples.csv: name and an empty cell, to be filled in")],
     metric: Annotated[str | None, Parameter(help="what will be measured; the tables' metric without it")] = None,
     common: Common = COMMON,
@@ -64,7 +69,7 @@ def draw(
     """Draw the networks of tables that are to be timed by hand on a new device, whatever they are known by."""
     from chipfit.api import predict as at
 
-    found = at.draw(tables, n, out, metric, common.seed or 0)
+    found = at.draw(tables, words.whole("--n", n, 1, MOST_NETWORKS), out, metric, common.rng_seed)
     emit(common, found.plain(), show.timings(found))
     return 0
 
@@ -87,7 +92,7 @@ def fit(
         progress("fit", f"{device_timings}, beside {len(tables)} tables")
         found = at.fit(
             tables, device_timings, name, out=out, format=format, without=without, as_written=as_written,
-            seed=common.seed or 0,
+            seed=common.rng_seed,
         )  # fmt: skip
     emit(common, found.plain(), show.predictor(found))
     return 0
@@ -121,14 +126,18 @@ def run(
 def split(
     *,
     tables: Files,
-    sources: Annotated[int | None, Parameter(help="how many devices to learn from; half of them without it")] = None,
-    targets: Annotated[int | None, Parameter(help="how many to test on; the others without it")] = None,
+    sources: Annotated[str | None, number("how many devices to learn from; half of them without it")] = None,
+    targets: Annotated[str | None, number("how many to test on; the others without it")] = None,
     common: Common = COMMON,
 ) -> int:
     """Split the devices of tables into two sides that are little alike, to test how far predictors carry over."""
     from chipfit.api import predict as at
 
-    found = at.split(tables, sources, targets, common.seed or 0)
+    learnt, tested = (
+        None if text is None else words.whole(option, text, 1, MOST_NETWORKS)
+        for option, text in (("--sources", sources), ("--targets", targets))
+    )
+    found = at.split(tables, learnt, tested, common.rng_seed)
     emit(common, found, [f"{side:9} {', '.join(names)}" for side, names in found.items()])
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chipfit.core.errors import BadInput
+from chipfit.core.words import shown
 
 Clock = Callable[[], float]
 """Seconds from any fixed moment; tests pass a simulated one."""
@@ -55,6 +56,7 @@ class Deadline:
         return Deadline(min(self.at, self.clock() + seconds), self.clock)
 
 
+LONGEST_S = 366 * 86400.0
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -67,10 +69,13 @@ def parse_duration(text: str) -> float:
     Raises:
         BadInput: not a positive duration.
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smh])", text.strip())
     if not parts or "".join(n + u for n, u in parts) != text.strip():
-        raise BadInput(f"time {text!r} is not a duration; write it like 90s, 10m or 1h30m")
+        unit = f"; {text.strip()}s, {text.strip()}m?" if re.fullmatch(r"\s*[0-9.]+\s*", text) else ""
+        raise BadInput(f"time {shown(text)} is not a duration; write it like 90s, 10m or 1h30m{unit}")
     seconds = sum(float(n) * _UNITS[u] for n, u in parts)
     if seconds <= 0:
-        raise BadInput(f"time {text!r} is not above zero; write it like 90s, 10m or 1h30m")
+        raise BadInput(f"time {shown(text)} is not above zero; write it like 90s, 10m or 1h30m")
+    if seconds > LONGEST_S:
+        raise BadInput(f"time {shown(text)} is longer than a year; write it like 90s, 10m or 1h30m")
     return seconds

@@ -13,6 +13,7 @@ from typing import Literal
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import Graph
+from chipfit.core.words import shown
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
 Provenance = Literal["measured", "simulated", "predicted", "counted"]
@@ -32,6 +33,9 @@ METRICS: Mapping[str, tuple[str, bool]] = {
     "damage": ("KL divergence from the original's answers, nats", False),
 }
 """Metric name to (meaning, larger is better)."""
+
+LARGEST = 1e15
+"""Limits above this are slips of the pen: so many MACs take a server days."""
 
 LOW, HIGH = "low", "high"
 """Details of a prediction: the ends of its interval, in the metric's unit."""
@@ -144,18 +148,22 @@ class Limit:
             BadInput: no such metric, or a number that is not above zero.
         """
         name, equals, number = text.partition("=")
+        how = "accuracy=0.9 or accuracy=99%" if at_least else "latency_ms=5 or latency_ms=60%"
         if not equals:
-            raise BadInput(f"limit {text!r} has no value; write it like latency_ms=5 or latency_ms=60%")
+            raise BadInput(f"limit {shown(text)} has no value; write it like {how}")
         metric(name.strip())
-        match = re.fullmatch(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(%?)\s*", number, re.IGNORECASE)
+        match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*(%?)\s*", number, re.IGNORECASE)
         try:
             value = float(match.group(1)) if match else math.nan
         except ValueError:
             value = math.nan
         if match is None or not math.isfinite(value):
-            raise BadInput(f"limit {text!r} is not a number; write it like latency_ms=5 or latency_ms=60%")
+            unit = ", without a unit" if re.match(r"\s*[0-9.]+\s*[a-zA-Z]", number) else ""
+            raise BadInput(f"limit {shown(text)} is not a number; write it like {how}{unit}")
         if value <= 0:
-            raise BadInput(f"limit {text!r} is not above zero; give a budget such as latency_ms=5 or latency_ms=60%")
+            raise BadInput(f"limit {shown(text)} is not above zero; give a limit such as {how}")
+        if value > LARGEST:
+            raise BadInput(f"limit {shown(text)} is beyond {LARGEST:g}; give a limit such as {how}")
         relative = match.group(2) == "%"
         return cls(name.strip(), value / 100 if relative else value, relative, at_least)
 

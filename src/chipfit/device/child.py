@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from chipfit.core.errors import ChipfitError
+from chipfit.core.orphans import on_main_thread
 from chipfit.device.wire import Blob, Header, receive, send
 
 START_S = 60.0
@@ -33,6 +35,26 @@ class DeviceFailed(ChipfitError):
     def __init__(self, reason: str, died: bool = False) -> None:
         super().__init__(reason)
         self.died = died
+
+
+Answer = TypeVar("Answer")
+
+
+def insisted(make: Callable[[], Answer]) -> Answer:
+    """What `make` returns; where a worker's process dies on the way, which need not be its file's fault, once more.
+
+    The kernel's memory killer takes the largest process, and a user may end one by hand. `make` has to load what it
+    needs: the next process begins with nothing.
+
+    Raises:
+        DeviceFailed: twice, or for another reason than that the process died.
+    """
+    try:
+        return make()
+    except DeviceFailed as e:
+        if not e.died:
+            raise
+        return make()
 
 
 class Child:
@@ -81,7 +103,14 @@ class Child:
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(
                 # -P: a user's folder may hold an onnxruntime.py or an openvino.py
-                [sys.executable, "-P", "-m", "chipfit.device.worker"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "chipfit.device.worker",
+                    str(os.getpid()),
+                    str(int(on_main_thread())),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

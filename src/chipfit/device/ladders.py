@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,10 +48,9 @@ class Ladders:
         """Milliseconds of a family's canaries: from the cache, else calibrated now (a few seconds, once)."""
         if of not in self._ms:
             key = canary.VERSION if of == BASE else f"{canary.VERSION} {of.name}"
-            data: Mapping[str, Any] | None = cache.recall(self._folder, self._mark(), key)
-            if data is None:
-                data = cache.keep(self._folder, self._mark(), key, {"ladder_ms": self._calibrated(of)})
-            self._ms[of] = tuple(float(ms) for ms in data["ladder_ms"])
+            self._ms[of] = cache.known(
+                self._folder, self._mark(), key, _ladder_ms, lambda: {"ladder_ms": self._calibrated(of)}
+            )
         return self._ms[of]
 
     def _calibrated(self, of: Family) -> tuple[float, ...]:
@@ -69,3 +68,11 @@ class Ladders:
             return scale[base] * float(np.median([b.ratio for b in blocks]))
 
         return canary.calibrate(len(rungs), pair) if of == BASE else canary.calibrate(len(rungs), pair, home_ms, ROUNDS)
+
+
+def _ladder_ms(data: Any) -> tuple[float, ...]:
+    """Milliseconds of the rungs as the cache has them; a ladder has at least one."""
+    ms = tuple(cache.positive(value) for value in data["ladder_ms"])
+    if not ms:
+        raise ValueError("a ladder without rungs")
+    return ms

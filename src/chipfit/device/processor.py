@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device import cache, canary, roofline
 from chipfit.device.canary import BASE, Family, Int8, Rung, Write
-from chipfit.device.child import Child, DeviceFailed
+from chipfit.device.child import Child, DeviceFailed, insisted
 from chipfit.device.facts import cpu, probe
 from chipfit.device.ladders import Ladders
 from chipfit.device.protocol import (
@@ -107,7 +107,7 @@ class Processor:
         last = _last_core() if core is None else core
         self._write = write
         self.threads, self.timeout_s = threads, timeout_s
-        self._folder = cache_dir or cache.default_folder()
+        self._folder = cache_dir or cache.usable_folder()
         cores = range(max(0, last - threads + 1), last + 1)
         self._child = Child(self.name.replace("-", "_"), cores, threads, real_time)
         versus = partial(self._versus, pairs=PAIRS["quick"], pinned=True)
@@ -145,24 +145,32 @@ class Processor:
     def facts(self) -> DeviceFacts:
         """What was probed once (a few seconds) and is cached since."""
         here = cpu()
-        data = cache.recall(self._folder, self._mark, "facts")
-        if data is None:
-            p = probe(self._quick_ms, self.bits)
-            blocks = {str(bits): block for bits, block in p.channel_block.items()}
-            stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
-            made = {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
-            data = cache.keep(self._folder, self._mark, "facts", made)
+        blocks, overhead_ms = cache.known(self._folder, self._mark, "facts", self._read_facts, self._probed)
         return DeviceFacts(
             name=self.name,
             fingerprint=self.fingerprint,
             isa=here.isa,
-            channel_block={int(bits): int(block) for bits, block in data["channel_block"].items()},
+            channel_block=blocks,
             reduce_range=self.saturates and here.reduce_range,
-            overhead_ms=float(data["overhead_ms"]),
+            overhead_ms=overhead_ms,
             runtime=self.runtime,
             bits=self.bits,
             clock=str(self._child.start()["clock"]),
         )
+
+    def _probed(self) -> dict[str, Any]:
+        """What is probed of this processor now, in plain values."""
+        p = probe(self._quick_ms, self.bits)
+        blocks = {str(bits): block for bits, block in p.channel_block.items()}
+        stairs = {str(b): {str(c): ms for c, ms in s.items()} for b, s in p.staircase.items()}
+        return {"channel_block": blocks, "overhead_ms": p.overhead_ms, "staircase_ms": stairs}
+
+    def _read_facts(self, data: Any) -> tuple[dict[int, int], float]:
+        """Channel block by bits, and the ms of a call that computes nothing."""
+        blocks = {int(bits): int(cache.positive(block)) for bits, block in data["channel_block"].items()}
+        if not set(self.bits) <= set(blocks):
+            raise ValueError(f"no channel block for {self.bits}")
+        return blocks, cache.positive(data["overhead_ms"])
 
     def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
         """Latency of each artifact for one input, in ms.
@@ -213,20 +221,24 @@ class Processor:
         Raises:
             DeviceFailed: the runtime refuses, crashes, hangs, or gives something that is not finite.
         """
-        self._load(artifact.digest, artifact.data)
+        insisted(lambda: self._load(artifact.digest, artifact.data))
         each = max(1, inputs[:1].nbytes)
         rows = min(CHUNK_BYTES // each, int(0.25e9 * self.timeout_s / self._ns[artifact.digest]))
         made = []
         for start in range(0, len(inputs), max(1, rows)):
             part = np.ascontiguousarray(inputs[start : start + max(1, rows)], np.float32)
-            self._load(artifact.digest, artifact.data)
-            head = {"verb": "run", "target": artifact.digest, "shape": list(part.shape), "batch": BATCH}
-            reply, blobs = self._child.ask(head, [part.data.cast("B")], self.timeout_s)
-            made.append(np.frombuffer(blobs[0], np.float32).reshape(reply["shape"]))
+            made.append(insisted(partial(self._answers, artifact, part)))
         outputs = np.concatenate(made)
         if not np.isfinite(outputs).all():
             raise DeviceFailed("an output is not finite")
         return outputs
+
+    def _answers(self, artifact: Artifact, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        """First output for so many inputs as go into one message."""
+        self._load(artifact.digest, artifact.data)
+        head = {"verb": "run", "target": artifact.digest, "shape": list(part.shape), "batch": BATCH}
+        reply, blobs = self._child.ask(head, [part.data.cast("B")], self.timeout_s)
+        return np.frombuffer(blobs[0], np.float32).reshape(reply["shape"])
 
     def profile(self, artifact: Artifact) -> list[OpTime]:
         """Time of each operator, slowest first; the times sum up to the quick latency of the whole.
@@ -243,14 +255,14 @@ class Processor:
         if math.isnan(whole.value):
             raise DeviceFailed(reason(whole))
         runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
-        reply, _ = self._child.ask({"verb": "profile", "runs": runs}, [artifact.data], self.timeout_s)
-        data = cache.recall(self._folder, self._mark, "roofline")
-        if data is None:
-            data = cache.keep(
-                self._folder, self._mark, "roofline", roofline.probe(self._quick_ms, min(self.bits)).plain()
-            )
+        head = {"verb": "profile", "runs": runs}
+        reply, _ = insisted(lambda: self._child.ask(head, [artifact.data], self.timeout_s))
+        roof = cache.known(
+            self._folder, self._mark, "roofline", roofline.from_plain,
+            lambda: roofline.probe(self._quick_ms, min(self.bits)).plain(),
+        )  # fmt: skip
         nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
-        return roofline.op_times(nodes, artifact.graph, whole.value, roofline.from_plain(data))
+        return roofline.op_times(nodes, artifact.graph, whole.value, roof)
 
     def _sitting(
         self, files: Mapping[str, bytes], fidelity: Fidelity, done: Done
@@ -319,9 +331,13 @@ class Processor:
         self, a: Artifact | Rung, b: Artifact | Rung, *, settle: bool, pairs: int = PAIRS["final"], pinned: bool = False
     ) -> Block:
         """One long block of a file against another, whose time is the unit."""
-        for x in (a, b):
-            self._load(x.digest, x.data, pinned)
-        return self._pairs(a.digest, b.digest, BLOCK_S["final"], pairs, -1, 1.0, settle=settle)
+
+        def block() -> Block:
+            for x in (a, b):
+                self._load(x.digest, x.data, pinned)
+            return self._pairs(a.digest, b.digest, BLOCK_S["final"], pairs, -1, 1.0, settle=settle)
+
+        return insisted(block)
 
     def _pairs(
         self, target: str, against: str, seconds: float, pairs: int, rung: int, reference_ms: float, *, settle: bool

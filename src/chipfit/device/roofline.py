@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from chipfit.core.graph import Graph, Op
 from chipfit.core.types import OpTime
+from chipfit.device import cache
 from chipfit.device.canary import adds, chain, trivial
 from chipfit.device.facts import Latency
 
@@ -134,4 +135,4 @@ def _row(graph: Graph, name: str, kind: str, ms: float, roof: Roofline) -> OpTim
 
 def from_plain(values: Mapping[str, float]) -> Roofline:
     """The roofline that `plain` wrote."""
-    return Roofline(**values)
+    return Roofline(**{name: cache.positive(value) for name, value in values.items()})

@@ -13,7 +13,6 @@ import itertools
 import math
 import os
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.orphans import end_with_parent
 from chipfit.device.cycles import CounterLost, counter
 from chipfit.device.engines.engine import Engine, Estimator, Session
 from chipfit.device.wire import Blob, Header, receive, send
@@ -255,21 +255,6 @@ def _scheduled(real_time: bool) -> bool:
     return True
 
 
-def _leave_with_parent() -> None:
-    """Ends this process within seconds of its parent's death, even in the middle of a long run.
-
-    The end of stdin is seen between requests only, and Linux's parent-death signal follows the parent's *thread*.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(2.0)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _channel() -> tuple[BinaryIO, BinaryIO]:
     """(in, out) of the messages. What a runtime prints to stdout goes to stderr, or it would be read as a message."""
     into, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -298,9 +283,13 @@ def _answer(worker: Worker, header: Header, blobs: list[bytearray]) -> tuple[Hea
 
 
 def main() -> None:
-    """Serves requests until stdin ends."""
+    """Serves requests until stdin ends, or until the parent does: that is seen in the middle of a long run, too.
+
+    Arguments: the parent's process number, and 1 where the thread that started this lives as long as the parent.
+    """
+    parent, for_good = map(int, sys.argv[1:])
+    end_with_parent(parent, by_signal=bool(for_good))
     into, out = _channel()
-    _leave_with_parent()
     gc.disable()
     try:
         header, _ = receive(into)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.core.data import Dataset, Split
-from chipfit.core.errors import ChipfitError
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 from chipfit.core.graph import Network
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Fidelity, Measurement
+from chipfit.device.child import DeviceFailed
+from chipfit.device.protocol import failed, reason
 from chipfit.evaluate.counts import counted
 from chipfit.evaluate.timing import MEMORY, Timing
 from chipfit.nets.build import build
@@ -25,6 +28,32 @@ CHECKED = 32
 
 FLOAT_TOLERANCE = 1e-3
 """Largest difference from torch that a float32 file may show, as a share of the largest logit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A network's file with what was measured of it, or the reason (`error`) why it is none.
+
+    The artifact of a network that could not even be written has no bytes.
+    """
+
+    artifact: Artifact
+    measurements: tuple[Measurement, ...] = ()
+    error: str | None = None
+
+    @property
+    def latency(self) -> Measurement:
+        """The measured latency; nan where there is an error."""
+        return next(m for m in self.measurements if m.metric == "latency_ms")
+
+    def scored(self, deployer: Deployer, split: Split, where: str) -> Deployed:
+        """The same with its accuracy on a split that has labels; as it is where it has none, or where this failed."""
+        if self.error is not None or split.targets is None:
+            return self
+        try:
+            return replace(self, measurements=(*self.measurements, deployer.accuracy(self.artifact, split, where)))
+        except DeviceFailed as e:
+            return replace(self, error=str(e))
 
 
 @dataclass(frozen=True)
@@ -90,6 +119,31 @@ class Deployer:
                 f"the exported file answers differently from the network (error {error / scale:.2g} of the largest "
                 f"logit, allowed {allowed:g}); this is a fault of the exporter or of the runtime"
             )
+
+    def files(self, networks: Sequence[Network]) -> list[Deployed]:
+        """The files of some networks, with latencies from one sitting, sizes and counts.
+
+        What a runtime refuses, crashes or hangs on, twice where its process died, costs that network its file and not
+        the run.
+        """
+        made = [self._file(network) for network in networks]
+        good = [d.artifact for d in made if d.error is None]
+        latencies = iter(self.latency(good, "final") if good else [])
+        return [d if d.error is not None else self.timed(d.artifact, next(latencies)) for d in made]
+
+    def _file(self, network: Network) -> Deployed:
+        try:
+            return Deployed(self.export(network))
+        except (BadInput, Infeasible):  # what was given cannot be used: nothing would come of going on
+            raise
+        except ChipfitError as e:
+            nothing = Artifact(self.timing.device.format, b"", network.graph)
+            return Deployed(nothing, (failed(str(e), self.timing.facts.fingerprint),), str(e))
+
+    def timed(self, artifact: Artifact, latency: Measurement) -> Deployed:
+        """A file with its latency, sizes and counts; an error where the latency could not be taken."""
+        error = reason(latency) if math.isnan(latency.value) else None
+        return Deployed(artifact, (latency, *self.sizes(artifact, latency)), error)
 
     def latency(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
         """Milliseconds of each file, in one sitting."""

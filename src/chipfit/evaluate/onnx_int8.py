@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from onnxruntime import (
 )
 
 from chipfit.core.errors import ChipfitError
+from chipfit.core.scratch import scratch_folder
 from chipfit.core.types import Artifact
 from chipfit.device.engines.engine import seeded
 from chipfit.evaluate.onnx_counts import inputs
@@ -46,8 +46,8 @@ def quantised(file: Artifact, *, reduce_range: bool = False) -> Artifact:
     """
     step = "it cannot be read"
     try:
-        with tempfile.TemporaryDirectory(prefix="chipfit-") as folder, _silence():
-            ready, made = Path(folder) / "ready.onnx", Path(folder) / "int8.onnx"
+        with scratch_folder() as folder, _silence():
+            ready, made = folder / "ready.onnx", folder / "int8.onnx"
             model = onnx.load_from_string(file.data)
             sample = _sample(model)
             step = f"it cannot be brought to operator set {OPSET}"

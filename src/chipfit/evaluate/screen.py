@@ -9,7 +9,7 @@ from chipfit.core.edits import Precision, to_plain
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
-from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.deployed import Deployed, Deployer
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.joint import JointTiming
 from chipfit.nets.zoo import Entry
@@ -78,32 +78,29 @@ def _named(entry: Entry, bits: int) -> str:
 def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) -> list[Screened]:
     """Each entry in each precision; the files are timed in one sitting and scored on validation.
 
+    A file that the runtime refuses, crashes or hangs on is a failed trial under its model's name; the others go on.
+
     Raises:
         BadInput: a float file answers otherwise than the user's module.
     """
-    found = []
-    for entry in entries:
-        for b in bits:
-            found.append((entry, b, deployer.export(_in_bits(entry, b))))
-        hold_file(entry, deployer.timing, next((a for e, b, a in found if e is entry and b == 32), None))
-    latencies = deployer.latency([a for *_, a in found], "final")
+    versions = [(entry, b) for entry in entries for b in bits]
+    files = deployer.files([_in_bits(entry, b) for entry, b in versions])
+    for (entry, b), file in zip(versions, files, strict=True):
+        if b == 32 and file.error is None:
+            hold_file(entry, deployer.timing, file.artifact)
     rows = []
-    for (entry, b, artifact), latency in zip(found, latencies, strict=True):
-        measurements: list[Measurement] = [latency, *deployer.sizes(artifact, latency)]
-        validation = deployer.dataset.validation
-        if validation.targets is not None:
-            measurements.append(deployer.accuracy(artifact, validation, "validation"))
-        rows.append(Screened(entry, b, artifact, _trial(entry, b, b == max(bits), tuple(measurements))))
+    for (entry, b), file in zip(versions, files, strict=True):
+        scored = file.scored(deployer, deployer.dataset.validation, "validation")
+        rows.append(Screened(entry, b, scored.artifact, _trial(entry, b, b == max(bits), scored)))
     return rows
 
 
-def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement, ...]) -> Trial:
+def _trial(entry: Entry, bits: int, plain: bool, file: Deployed) -> Trial:
     """Its row; `plain` is the model as it came, or in int8 where the device has no other precision."""
     edits = () if bits == 32 else _everywhere_int8(entry.network)
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
     role, name = "zoo" if plain else "baseline", _named(entry, bits)
-    failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
-    return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
+    return Trial(candidate, file.measurements, file.error, {"role": role, "model": entry.name, "name": name})
 
 
 def reference(rows: Sequence[Screened]) -> Screened:

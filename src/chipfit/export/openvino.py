@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import openvino as ov
 
 from chipfit.core.graph import Network
+from chipfit.core.scratch import scratch_folder
 from chipfit.core.types import Artifact
 from chipfit.export import onnx
 from chipfit.export.lower import Range
@@ -32,8 +31,8 @@ def write(
     for key, value in metadata.items():
         model.set_rt_info(value, ["chipfit", key])
     made = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="chipfit-") as folder, zipfile.ZipFile(made, "w") as together:
-        ov.save_model(model, Path(folder) / "model.xml", compress_to_fp16=False)
+    with scratch_folder() as folder, zipfile.ZipFile(made, "w") as together:
+        ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
         for part in ("model.xml", "model.bin"):
-            together.write(Path(folder) / part, part)
+            together.write(folder / part, part)
     return Artifact("openvino", made.getvalue(), network.graph)

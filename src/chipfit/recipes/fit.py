@@ -22,7 +22,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
-from chipfit.evaluate.deployed import Deployer
+from chipfit.evaluate.deployed import Deployed, Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
 from chipfit.evaluate.screen import Screened, absolute, in_shares, quality, reference, screen
@@ -114,6 +114,22 @@ def forget(store: Store, *, training: bool) -> None:
         facts |= {name: None for name in store.facts() if name.startswith(TRAINED)}
     for name, value in facts.items():
         store.set_fact(name, value)
+
+
+def idle(store: Store) -> bool:
+    """True for a run that holds nothing worth keeping, so that a corrected command may take its directory.
+
+    That is one that ended in an error before any file was chosen, or that was stopped before anything was trained.
+    """
+    if store.finished or store.trials(role="final"):
+        return False
+    if store.fact(FAILED) is not None:
+        return True
+    return not store.trials(role="candidate") and not any(name.startswith(TRAINED) for name in store.facts())
+
+
+FAILED = "failed"
+"""The fact that a run ended in an error that another command line may mend."""
 
 
 def _fixed(store: Store, limits: tuple[Limit, ...], base: Screened) -> tuple[Limit, ...]:
@@ -294,22 +310,25 @@ def _deploy(
 
 
 def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[_Filed]:
-    artifacts = [run.deployer.export(t.network) for t in tuned]
-    latencies = run.deployer.latency(artifacts, "final")
-    filed = []
-    for t, artifact, first in zip(tuned, artifacts, latencies, strict=True):
-        latency = _steady(run, artifact, first, budgets[t.budget])
-        measurements: list[Measurement] = [latency, *run.deployer.sizes(artifact, latency)]
-        if t.predicted_ms is not None and not run.timing.foretold:
-            measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
-        if run.dataset.validation.targets is not None:
-            measurements.append(run.deployer.accuracy(artifact, run.dataset.validation, "validation"))
-        else:
-            measurements.append(Measurement("damage", t.damage, "measured", "validation"))
-        labels = {"role": t.role, "model": t.model, "name": t.name, "budget": t.budget}
-        candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
-        filed.append(_Filed(t, artifact, Trial(candidate, tuple(measurements), None, labels)))
-    return filed
+    """A row for each network with its file; one that the runtime fails on has an error and is chosen by nobody."""
+    files = run.deployer.files([t.network for t in tuned])
+    return [_row(run, t, file, budgets[t.budget]) for t, file in zip(tuned, files, strict=True)]
+
+
+def _row(run: Run, t: Tuned, file: Deployed, limits: Sequence[Limit]) -> _Filed:
+    if file.error is None:
+        file = run.deployer.timed(file.artifact, _steady(run, file.artifact, file.latency, limits))
+    file = file.scored(run.deployer, run.dataset.validation, "validation")
+    measurements = list(file.measurements)
+    if t.predicted_ms is not None and not run.timing.foretold:
+        measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
+    if run.dataset.validation.targets is None:
+        measurements.append(Measurement("damage", t.damage, "measured", "validation"))
+    labels = {"role": t.role, "model": t.model, "name": t.name, "budget": t.budget}
+    candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
+    if file.error is not None:
+        run.progress("measure", f"{t.name} of {t.model} for {t.budget} failed: {file.error}")
+    return _Filed(t, file.artifact, Trial(candidate, tuple(measurements), file.error, labels))
 
 
 def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
@@ -323,7 +342,8 @@ def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[L
 
 def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Artifact]:
     """The best on validation among the designs and the untouched files that hold the budget as measured."""
-    options = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows if r.trial.error is None]
+    measured = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows]
+    options = [(trial, artifact) for trial, artifact in measured if trial.error is None]
     holding = [o for o in options if all(limit.met(_true(o[0], limit.metric), MEASURED_TO) for limit in plan.limits)]
     if not holding:
         nearest = {limit.metric: min(_true(t, limit.metric) for t, _ in options) for limit in plan.limits}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chipfit.core.errors import BadInput, ChipfitError
+from chipfit.core.errors import BadInput, ChipfitError, Damaged
 
 _APPLICATION = 0x63666974  # "cfit": tells our file from any other sqlite file
 _VERSION = 1
@@ -33,12 +33,16 @@ RUN = (
 )
 
 
+SEALS = "CREATE TABLE IF NOT EXISTS seals (name TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID"
+START_ANEW = "delete its folder and start the run again, or give another --out"
+
+
 @contextmanager
-def speaking(path: Path) -> Iterator[None]:
+def speaking(path: Path, remedy: str = START_ANEW) -> Iterator[None]:
     """Turns sqlite's complaints about the file into one line for the user; programming errors pass.
 
     Raises:
-        BadInput: the file is damaged or no database.
+        Damaged: the file is damaged or no database; `remedy` says what to do.
         ChipfitError: the disk is full, cannot be written, or another process keeps the file busy.
     """
     try:
@@ -50,19 +54,22 @@ def speaking(path: Path) -> Iterator[None]:
             f"{path} cannot be used: {e}; see that the disk has room and that nobody else writes there"
         ) from e
     except sqlite3.DatabaseError as e:
-        raise BadInput(f"{path} is damaged ({e}); delete it and start the run again, or give another --out") from e
+        raise Damaged(f"{path} is damaged ({e}); {remedy}") from e
 
 
-def connect(path: Path, schema: tuple[str, ...], *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, schema: tuple[str, ...], *, read_only: bool = False, remedy: str = START_ANEW
+) -> sqlite3.Connection:
     """An open database with these tables, made where the file is new or empty (a crash at birth leaves it so).
 
     Raises:
-        BadInput: damaged, not ours, or of a later version.
+        Damaged: damaged; `remedy` says what to do.
+        BadInput: not ours, or of a later version.
     """
-    with speaking(path):
+    with speaking(path, remedy):
         connection = _connection(path, read_only)
         try:
-            _check(connection, path, schema, read_only)
+            _check(connection, path, schema, read_only, remedy)
         except BaseException:
             connection.close()
             raise
@@ -79,10 +86,10 @@ def _connection(path: Path, read_only: bool) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30.0, isolation_level=None)
 
 
-def _check(connection: sqlite3.Connection, path: Path, schema: tuple[str, ...], read_only: bool) -> None:
+def _check(connection: sqlite3.Connection, path: Path, schema: tuple[str, ...], read_only: bool, remedy: str) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise BadInput(f"{path} is damaged ({found}); delete it and start the run again, or give another --out")
+        raise Damaged(f"{path} is damaged ({' '.join(str(found).split())}); {remedy}")
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
@@ -95,6 +102,7 @@ def _check(connection: sqlite3.Connection, path: Path, schema: tuple[str, ...], 
         connection.execute("PRAGMA synchronous = NORMAL")
         if empty:
             _create(connection, schema)
+        connection.execute(SEALS)  # also in files of older versions, whose rows stay without
 
 
 def _create(connection: sqlite3.Connection, schema: tuple[str, ...]) -> None:

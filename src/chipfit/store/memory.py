@@ -6,12 +6,13 @@ import json
 import sqlite3
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Measurement
-from chipfit.store.database import MEASUREMENTS, connect, speaking
+from chipfit.store.database import MEASUREMENTS, connect
 from chipfit.store.plain import dumps, measurement_from_plain, measurement_to_plain
+from chipfit.store.seal import Rows
 
 
 def measurement_key(what: str, fingerprint: str, protocol: str) -> str:
@@ -40,12 +41,12 @@ class MeasurementTable:
     Several processes may share a file; each row is written at once.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, rows: Rows | None = None) -> None:
         self._connection = connection
-        self._path = path
+        self._rows = rows or Rows(connection, path)
 
     @classmethod
-    def open(cls, path: str | Path) -> MeasurementTable:
+    def open(cls, path: str | Path, remedy: str = "delete it; what it remembers will be measured again") -> Self:
         """The measurements in a file of their own, made if it is not there.
 
         Raises:
@@ -58,19 +59,22 @@ class MeasurementTable:
             raise BadInput(
                 f"folder {place.parent} for measurements cannot be made: {e.strerror}; give another one"
             ) from e
-        return cls(connect(place, (MEASUREMENTS,)), place)
+        connection = connect(place, (MEASUREMENTS,), remedy=remedy)
+        return cls(connection, place, Rows(connection, place, remedy))
 
     def get(self, key: str) -> Measurement | None:
         """What was remembered under the key, or None."""
-        with speaking(self._path):
-            row = self._connection.execute("SELECT value FROM measurements WHERE key = ?", (key,)).fetchone()
-        return None if row is None else measurement_from_plain(json.loads(row[0]))
+        found = self._rows.read("SELECT value FROM measurements WHERE key = ?", (key,))
+        if not found:
+            return None
+        (text,) = found[0]
+        return self._rows.checked(f"measurements:{key}", (key, text), lambda: measurement_from_plain(json.loads(text)))
 
     def put(self, key: str, measurement: Measurement) -> None:
         """Remembers a measurement; a later one under the same key takes its place."""
         row = (key, dumps(measurement_to_plain(measurement)), time.time())
-        with speaking(self._path):
-            self._connection.execute("INSERT OR REPLACE INTO measurements (key, value, at) VALUES (?, ?, ?)", row)
+        statement = "INSERT OR REPLACE INTO measurements (key, value, at) VALUES (?, ?, ?)"
+        self._rows.write("measurements", statement, row, key)
 
     def close(self) -> None:
         """Closes the file. Only for tables that were opened on their own."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,6 +21,8 @@ from safetensors.numpy import load_file, save_file
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
+from chipfit.core.orphans import end_with_parent
+from chipfit.core.scratch import scratch_folder
 from chipfit.data.stored import read_part, write_part
 from chipfit.nets import accelerator
 from chipfit.nets.accelerator import here
@@ -92,13 +92,16 @@ def run_jobs(
         return [_announced(train_job(job, dataset, teacher, deadline), on_done) for job in jobs]
     workers = min(len(jobs), workers or os.cpu_count() or 1)
     until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
-    with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
-        _write(Path(folder), dataset, teacher)
+    with scratch_folder() as folder:
+        _write(folder, dataset, teacher)
         description = _described(dataset)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # The parent is looked after before a job is unpickled, which takes the seconds that torch takes to import.
+        with ProcessPoolExecutor(
+            workers, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+        ) as pool:
             waiting: dict[Future[Done], int] = {
-                pool.submit(_work, job, folder, description, until, threads): i for i, job in enumerate(jobs)
+                pool.submit(_work, job, str(folder), description, until, threads): i for i, job in enumerate(jobs)
             }
             done: dict[int, Done] = {}
             try:
@@ -138,7 +141,6 @@ def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
 
 
 def _work(job: Job, folder: str, description: Dataset, until: float | None, threads: int) -> Done:
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     accelerator.choose("cpu")  # a GPU's jobs never come here
     torch.set_num_threads(threads)
     dataset = replace(description, train=read_part(Path(folder)))
@@ -146,13 +148,6 @@ def _work(job: Job, folder: str, description: Dataset, until: float | None, thre
     teacher = from_arrays(load_file(str(stored))) if stored.exists() else None
     deadline = None if until is None else Deadline.after(max(0.0, until - time.time()))
     return train_job(job, dataset, teacher, deadline)
-
-
-def _leave_with_parent(parent: int) -> None:
-    """Ends this process once its parent is gone: a run that was killed leaves nothing behind that computes."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> Done:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ncnn
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.scratch import scratch_folder
 from chipfit.device.engines.engine import Around, seeded
 
 INPUT, OUTPUT = "input", "logits"
@@ -114,8 +113,8 @@ def _load(net: Any, data: bytes) -> tuple[int, ...]:
     end = 8 + int.from_bytes(data[:8], "little")
     if not data[8:end].startswith(_MAGIC) or end > len(data):
         raise ValueError("this is no ncnn param and bin behind a length of eight bytes")
-    with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
-        param, weights = Path(folder, "param"), Path(folder, "bin")
+    with scratch_folder() as folder:
+        param, weights = folder / "param", folder / "bin"
         param.write_bytes(data[8:end])
         weights.write_bytes(data[end:])
         if net.load_param(str(param)) != 0 or net.load_model(str(weights)) != 0:

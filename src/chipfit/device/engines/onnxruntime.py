@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from chipfit.core.scratch import scratch_folder
 from chipfit.device.engines.engine import Around, in_batches, middle_mean, seeded
 
 CONTAINERS = frozenset({"If", "Loop", "Scan"})
@@ -59,6 +59,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        ort.disable_telemetry_events()  # versions that do not know the variable which `chipfit` sets
 
     def load(self, data: bytes) -> OnnxRuntimeSession:
         """A session of an ONNX file."""
@@ -66,10 +67,10 @@ class OnnxRuntimeEngine:
 
     def profile(self, data: bytes, warm_up: int, runs: int, around: Around) -> list[list[Any]]:
         """From the runtime's JSON profile."""
-        with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
+        with scratch_folder() as folder:
             options = self._options()
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            options.profile_file_prefix = str(folder / "profile")
             loaded = OnnxRuntimeSession(data, options)
             for _ in range(warm_up + runs):
                 with around():

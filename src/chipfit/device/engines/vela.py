@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ethosu.vela import vela
+
+from chipfit.core.scratch import scratch_folder
 
 CONFIGURATIONS = "Arm/vela.ini"
 """The file within the package that describes Arm's reference systems."""
@@ -30,17 +31,17 @@ class VelaEngine:
             cycles, cycles of its arithmetic alone] in running order.
         """
         accelerator, system, memory = options
-        with tempfile.TemporaryDirectory(prefix="chipfit-") as folder:
-            file = Path(folder, "network.tflite")
+        with scratch_folder() as folder:
+            file = folder / "network.tflite"
             file.write_bytes(data)
             named = ["--config", CONFIGURATIONS, "--system-config", system, "--memory-mode", memory]
-            tables = ["--verbose-performance", "--output-dir", folder]
+            tables = ["--verbose-performance", "--output-dir", str(folder)]
             with redirect_stdout(io.StringIO()) as said:
                 code = vela.main([str(file), "--accelerator-config", accelerator, *named, *tables])
             if code:
                 raise ValueError(said.getvalue().strip().rpartition("\n")[2] or f"Vela ended with code {code}")
-            (whole,) = _rows(Path(folder, f"network_summary_{system}.csv"))
-            layers = _rows(Path(folder, "network_per-layer.csv"))
+            (whole,) = _rows(folder / f"network_summary_{system}.csv")
+            layers = _rows(folder / "network_per-layer.csv")
         return {
             "cycles": int(whole["cycles_total"]),
             "clock_hz": float(whole["core_clock"]),

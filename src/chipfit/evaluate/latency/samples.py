@@ -82,7 +82,7 @@ def _lines(path: str | Path, place: Path) -> tuple[list[list[str]], bool]:
         text = place.read_text(encoding="utf-8-sig")
         first = text.partition("\n")[0]
         mark = next((m for m in (";", "\t") if m in first), ",")
-        return list(csv.reader(text.splitlines(), delimiter=mark)), mark != ","
+        return list(csv.reader(text.splitlines(), delimiter=mark, strict=True)), mark != ","
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise BadInput(f"samples {str(path)!r} cannot be read: {e}; give a .csv with the header name,latency_ms") from e
 
