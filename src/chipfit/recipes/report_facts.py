@@ -101,7 +101,7 @@ def read_test(
 
 def _identity(trial: Trial) -> tuple[str, ...]:
     labels = trial.labels
-    return (trial.candidate.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
+    return (trial.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
 
 
 def _on_test(trial: Trial) -> bool:
