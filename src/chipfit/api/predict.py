@@ -342,9 +342,7 @@ def check(run: Path, timings: str) -> list[Checked]:
 
 def _called(finals: Sequence[Trial], name: str, where: str) -> list[Trial]:
     """The last final of each budget that is called so: one file may serve several."""
-    found = [
-        t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.key.startswith(name))
-    ]
+    found = [t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.key.startswith(name))]
     if not found:
         known = ", ".join(dict.fromkeys(f"{t.key[:8]} ({t.labels.get('budget')})" for t in finals))
         raise BadInput(f"{where}: the run has no final file {name!r}; it has {known}")

@@ -103,7 +103,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """What a reader calls it by: the hash of its network (label `network`) where there is one, else the candidate's.
+        """What a reader calls it by: the hash of its network (label `network`), else that of the candidate.
 
         One design trained twice is two networks, and one network is the same whichever design led to it.
         """
