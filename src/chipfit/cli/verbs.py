@@ -164,7 +164,14 @@ def check(
     with following(common):
         found = quick.check_of(options)
     emit(common, cast(Plain, {name: asdict(f) for name, f in found.items()}), show.feasibility(found))
-    return 0 if any(f.feasible for f in found.values()) else Infeasible.exit_code
+    if any(f.feasible for f in found.values()):
+        return 0
+    unknown = [name for name, f in found.items() if not getattr(f, "timed", True)]
+    if unknown:
+        say(
+            f"error: {', '.join(unknown)} could not be timed, so nothing is known of the limit; the reason stands above"
+        )
+    return ChipfitError.exit_code if unknown else Infeasible.exit_code
 
 
 def report(

@@ -105,23 +105,20 @@ class Reference:
     def share(self, limit: Limit) -> str:
         """What an absolute limit is as a share, and of what; nothing where the reference has no such number.
 
-        >>> Reference("net int8", 0.2).share(Limit("latency_ms", 0.08))
-        '40 % of 0.2 ms'
+        >>> pair = Version("net", 32, {"latency_ms": 0.5}), Version("net", 8, {"latency_ms": 0.2})
+        >>> Reference.of(pair).share(Limit("latency_ms", 0.08))
+        '40 % of net int8, 0.2 ms (fp32 0.5 ms)'
         """
         number = self.number(limit.metric)
-        return f"{100 * limit.value / number:.3g} % of {amount(limit.metric, number)}" if number else ""
+        return f"{100 * limit.value / number:.3g} % of {self.words(limit.metric)}" if number else ""
 
     def words(self, metric: str = "latency_ms") -> str:
-        """What shares of a metric are of, with the other version beside it.
-
-        >>> pair = Version("net", 32, {"latency_ms": 0.5}), Version("net", 8, {"latency_ms": 0.2})
-        >>> Reference.of(pair).words()
-        'net int8, 0.2 ms (fp32 0.5 ms)'
-        """
+        """What shares of a metric are of, with the other version of the same model beside it."""
         number = self.number(metric)
         if number is None:
             return self.name
-        others = [v for v in self.versions if v.name != self.name and metric in v.values and metric != "accuracy"]
+        if metric == "accuracy":
+            return f"{self.versions[0].name if self.versions else self.name}, {amount(metric, number)}"
+        others = [v for v in self.versions if v.name != self.name and metric in v.values]
         beside = ", ".join(f"{v.precision} {amount(metric, v.values[metric])}" for v in others)
-        own = self.name if metric != "accuracy" or not self.versions else self.versions[0].name
-        return f"{own}, {amount(metric, number)}{f' ({beside})' if beside else ''}"
+        return f"{self.name}, {amount(metric, number)}{f' ({beside})' if beside else ''}"

@@ -198,8 +198,8 @@ def _second_round(
     done = _train(run, list(jobs.values()), views, "long", budget.threads)
     tuned = []
     for p, d in survivors:
-        steps = _steps(done[_key(d)], jobs[_key(d)], short.get(_key(d)), budget)
-        tuned.append(replace(_tuned(p, d, done[_key(d)].network), steps=steps))
+        of = _steps(done[_key(d)], jobs[_key(d)], short.get(_key(d)), budget)
+        tuned.append(replace(_tuned(p, d, done[_key(d)].network), steps=of))
     # where training does harm, the design as it was repaired is the better one
     return tuned + [_tuned(p, d, d.network, ", untrained") for p, d in survivors if d.role == "candidate"]
 
