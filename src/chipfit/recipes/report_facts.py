@@ -20,6 +20,7 @@ from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Progress, budget_text
 from chipfit.report.view import Row
+from chipfit.space.menu import Assignment, Menu
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
@@ -138,12 +139,24 @@ def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -
     menus, kept = {s.entry.name: s.menu for s in starts}, dict[str, str]()
     for final in finals:
         menu, choices = menus.get(final.labels["model"]), final.candidate.values.get("choices")
-        if menu is not None and isinstance(choices, Mapping) and choices:
-            of = tuple([o.label for o in d.options].index(str(choices[d.name])) for d in menu.decisions)
-            for d, more in slower_in_int8(menu, of):
-                site = menu.decisions[d].name.removeprefix("bits:")
-                kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
+        of = _chosen(menu, choices) if menu is not None and isinstance(choices, Mapping) else None
+        if menu is None or of is None:
+            continue
+        for d, more in slower_in_int8(menu, of):
+            site = menu.decisions[d].name.removeprefix("bits:")
+            kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
     store.set_fact("kept_fp32", [[site, why] for site, why in kept.items()])
+
+
+def _chosen(menu: Menu, choices: Mapping[str, Plain]) -> Assignment | None:
+    """The assignment of some choices; None where they are of another menu, or of no menu at all."""
+    places = []
+    for d in menu.decisions:
+        labels = [o.label for o in d.options]
+        if str(choices.get(d.name)) not in labels:
+            return None
+        places.append(labels.index(str(choices[d.name])))
+    return tuple(places)
 
 
 def write_profiles(
