@@ -22,8 +22,11 @@ PLAN = Plan(LIMITS, "latency_ms <= 1", ())
 
 
 def trial(name: str, accuracy: float, ms: float, *, role: str = "candidate", budget: str = PLAN.text) -> Trial:
-    found = (Measurement("latency_ms", ms, "measured", "here", "final", 0.004 * ms),
-             Measurement("accuracy", accuracy, "measured", "validation"), Measurement("size_mb", ms, "measured"))  # fmt: skip
+    found = (
+        Measurement("latency_ms", ms, "measured", "here", "final", 0.004 * ms),
+        Measurement("accuracy", accuracy, "measured", "validation"),
+        Measurement("size_mb", ms, "measured"),
+    )
     labels = {"role": role, "name": name, "model": "net", "file": name, **({"budget": budget} if budget else {})}
     return Trial(Candidate({"name": name}), found, None, labels)
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Limit
 from chipfit.report.choose import best_under
-from chipfit.report.view import Budget, Row, RunView, untouched
+from chipfit.report.view import Budget, Row, RunView, untouched_rows
 
 if TYPE_CHECKING:
     from chipfit.api.predict import Checked, Fit, Foretold, Measured
@@ -120,7 +120,7 @@ def _under(result: Result, budget: Budget) -> Iterator[tuple[str, Model | None]]
         return None if found is None else result.of(found)
 
     yield "best unmodified", best(r for r in rows if r.role == "zoo")
-    in_int8 = [r for r in untouched(rows) if r.role == "baseline"]
+    in_int8 = [r for r in untouched_rows(rows) if r.role == "baseline"]
     if in_int8:
         yield "all int8", best(in_int8)
     for r in rows:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chipfit.core.edits import Precision, to_plain
 from chipfit.core.errors import BadInput, ChipfitError
-from chipfit.core.graph import Network
+from chipfit.core.graph import Graph, Network
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.evaluate.deployed import Deployer
@@ -99,8 +99,15 @@ def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
     role, name = "zoo" if plain else "baseline", _named(entry, bits)
     failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
-    labels = {"role": role, "model": entry.name, "name": name, "network": _in_bits(entry, bits).digest()}
-    return Trial(candidate, measurements, failed, labels)
+    network = _in_bits(entry, bits)
+    labels = {"role": role, "model": entry.name, "name": name, "network": network.digest()}
+    return Trial(candidate, measurements, failed, labels | {"sites": sites_in_int8(network.graph)})
+
+
+def sites_in_int8(graph: Graph) -> str:
+    """Such as "3 of 4": sites whose convolutions and dense layers compute in int8, of all."""
+    bits = [{graph[n].bits for n in s.ops if graph[n].kind in ("conv", "linear")} for s in sites(graph)]
+    return f"{sum(8 in b for b in bits)} of {len(bits)}"
 
 
 def reference(rows: Sequence[Screened]) -> Screened:

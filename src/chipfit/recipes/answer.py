@@ -75,7 +75,7 @@ def final(plan: Plan, option: Option, store: Store, deployer: Deployer) -> tuple
         "role": "final", "name": "ours", "budget": plan.text, "model": was["model"], "blob": artifact.digest,
         "file": artifact.digest, "format": artifact.format, "network": option.trial.key,
     }  # fmt: skip
-    said = {"origin": origin(option.trial, plan.text), "steps": was.get("steps", "")}
+    said = {"origin": origin(option.trial, plan.text), **{n: was.get(n, "") for n in ("steps", "sites")}}
     labels |= {name: text for name, text in said.items() if text}
     measurements = tuple(m for m in option.trial.measurements if m.metric != "latency_ratio")
     return Trial(option.trial.candidate, measurements, None, labels), artifact

@@ -25,7 +25,7 @@ from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
-from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, told_reference
+from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, sites_in_int8, told_reference
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
@@ -308,6 +308,7 @@ def _labels(t: Tuned, artifact: Artifact, everyone: Sequence[Tuned]) -> dict[str
         "role": "candidate" if alone else t.role, "model": t.model, "budget": t.budget,
         "name": f"{t.name}, untrained" if alone else t.name, "network": t.network.digest(),
         "file": artifact.digest, "blob": artifact.digest, "format": artifact.format,
+        "sites": sites_in_int8(t.network.graph),
     }  # fmt: skip
     return labels if t.steps is None else labels | {"steps": f"{t.steps[0]} of {t.steps[1]}"}
 

@@ -31,6 +31,7 @@ def dataset_fact(d: Dataset) -> dict[str, Plain]:
         "name": d.name, "digest": d.digest(), "sizes": {"train": len(d.train), "validation": len(d.validation)},
         "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
         "notes": list(d.notes), "mean": list(d.mean), "std": list(d.std),
+        "pixels": bool(d.train.inputs.dtype == np.uint8),
     }  # fmt: skip
 
 

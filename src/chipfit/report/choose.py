@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Provenance
-from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView, untouched
+from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView, untouched_rows
 
 
 def accuracy_of(row: Row) -> Measurement:
@@ -132,7 +132,7 @@ def headline(run: RunView) -> Row | None:
 def reference_row(run: RunView, final: Row | None = None) -> Row | None:
     """The untouched file to compare with: the run's reference, else the final's own model, else the most accurate."""
     zoo = run.of_role("zoo")
-    named = [r for r in untouched(run.rows) if run.reference is not None and r.name == run.reference.name]
+    named = [r for r in untouched_rows(run.rows) if run.reference is not None and r.name == run.reference.name]
     own = [r for r in zoo if final is not None and r.model == final.model]
     most = sorted((r for r in zoo if r.accuracy is not None), key=lambda r: -accuracy_of(r).value)
     return next(iter([*named, *own, *most]), None)
@@ -140,4 +140,4 @@ def reference_row(run: RunView, final: Row | None = None) -> Row | None:
 
 def versions(run: RunView, base: Row | None) -> tuple[Row, ...]:
     """The untouched files of the model of `base`: as it came first, then in int8 throughout where that was made."""
-    return () if base is None else tuple(r for r in untouched(run.rows) if r.model == base.model)
+    return () if base is None else tuple(r for r in untouched_rows(run.rows) if r.model == base.model)

@@ -13,6 +13,7 @@
 | `blob`   | the same, where the store keeps the file |
 | `origin` | of a final that was not made for its budget: what it is, such as "all int8 of vgg6" |
 | `steps`  | of its training: "770 of 770", done and planned |
+| `sites`  | "3 of 4": its sites in int8, and all |
 
 Of trials with the same role, model, name, budget and candidate the last counts: a row that was measured again, or was
 given its test accuracy, is appended anew.
@@ -91,7 +92,10 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trial as the report shows it; `steps` of its training are (done, planned), None where it had none to do."""
+    """One trial as the report shows it.
+
+    `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all).
+    """
 
     key: str
     role: str
@@ -104,6 +108,7 @@ class Row:
     error: str | None = None
     origin: str = ""
     steps: tuple[int, int] | None = None
+    sites: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, trial: Trial) -> Row:
@@ -121,7 +126,8 @@ class Row:
             edits=values.get("edits", ()),
             error=trial.error,
             origin=labels.get("origin", ""),
-            steps=_steps(labels.get("steps", "")),
+            steps=_pair(labels.get("steps", "")),
+            sites=_pair(labels.get("sites", "")),
         )
 
     @property
@@ -169,10 +175,10 @@ class Row:
         return 0.0 if damage is None else -damage.value
 
 
-def _steps(label: str) -> tuple[int, int] | None:
-    """(done, planned) of a label such as "769 of 1460"."""
-    done, _, planned = label.partition(" of ")
-    return (int(done), int(planned)) if planned else None
+def _pair(label: str) -> tuple[int, int] | None:
+    """(769, 1460) of a label such as "769 of 1460"."""
+    some, _, whole = label.partition(" of ")
+    return (int(some), int(whole)) if whole else None
 
 
 ROUNDING = 5e-4
@@ -223,7 +229,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFact:
-    """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel."""
+    """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel.
+
+    `pixels` says that inputs are bytes which are scaled to 0..1 first; else they are floats as the data have them.
+    """
 
     name: str = ""
     digest: str = ""
@@ -234,6 +243,7 @@ class DatasetFact:
     notes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    pixels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +334,7 @@ def parse_budget(text: str, reference: Mapping[str, float]) -> Budget:
     return Budget(text, tuple(limits))
 
 
-def untouched(rows: Sequence[Row]) -> tuple[Row, ...]:
+def untouched_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Rows of models as they came, and of the same in int8 throughout; those that failed are left out."""
     return tuple(r for r in rows if r.error is None and (r.role == "zoo" or (r.role == "baseline" and not r.budget)))
 
@@ -333,7 +343,7 @@ def _with_values(reference: Reference | None, rows: Sequence[Row]) -> Reference 
     """The reference with all its numbers: as its row has them, where the fact itself does not say."""
     if reference is None:
         return None
-    row = next((r for r in untouched(rows) if r.name == reference.name), None)
+    row = next((r for r in untouched_rows(rows) if r.name == reference.name), None)
     values = {name: m.value for name in METRICS if row is not None and (m := row.metric(name)) is not None}
     accuracy = values.get("accuracy") if reference.accuracy is None else reference.accuracy
     latency_ms = values.get("latency_ms") if reference.latency_ms is None else reference.latency_ms
