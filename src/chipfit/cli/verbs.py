@@ -241,7 +241,10 @@ def export(
     from chipfit.api import exporting
 
     done = exporting.export(run, candidate=candidate, to=to, out=out, verify=verify)
-    lines = [f"{done.path}  {done.size_mb:.3g} MB  {done.model.name}, {done.model.budget}"]
+    what = f"{done.model.name} ({done.model.origin})" if done.model.origin else done.model.name
+    lines = [f"{done.path}  {done.size_mb:.3g} MB  {what}, {done.model.budget}"]
+    if done.note:
+        lines.append(done.note)
     if (v := done.verified) is not None:
         lines.append(
             f"verified with {v.device} on {v.inputs} inputs against ONNX's reference: largest error "

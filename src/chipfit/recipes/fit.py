@@ -144,6 +144,7 @@ def _record(run: Run) -> None:
     block = {str(bits): step for bits, step in facts.channel_block.items()}
     run.store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
     run.store.set_fact("dataset", report_facts.dataset_fact(run.dataset))
+    report_facts.keep_samples(run.store, run.dataset)
     run.store.set_fact("licences", {e.name: e.licence for e in run.entries} | {run.dataset.name: run.dataset.licence})
     run.store.set_fact("seed", run.settings.seed)
     names = ("chipfit", "torch", "numpy", "onnx", "onnxruntime", "scipy")

@@ -49,8 +49,8 @@ def network(store: Store, blob: str) -> Network:
     return Network(Graph.from_json(about["graph"]), arrays)
 
 
-def write(store: Store, blob: str, format: str) -> Artifact:
-    """The network behind a file, in a format; in float32 where the format has no other precision.
+def write(store: Store, blob: str, format: str, *, float32: bool = False) -> Artifact:
+    """The network behind a file, in a format; with `float32` every operator in that, as formats without int8 want it.
 
     Raises:
         BadInput: the run kept none, being of an older version; the format needs a package, or cannot express it.
@@ -58,11 +58,14 @@ def write(store: Store, blob: str, format: str) -> Artifact:
     about = store.fact(f"master {blob}")
     if not isinstance(about, dict) or "ranges" not in about:
         raise BadInput(f"run {store.path} kept the file alone, which cannot be written as {format}; run it again")
-    made = network(store, blob)
-    if 8 not in FORMATS[format].bits:
-        made = in_float(made)
+    made = in_float(network(store, blob)) if float32 else network(store, blob)
     ranges = {name: (low, high) for name, (low, high) in about["ranges"].items()}
     return writer(format)(made, ranges=ranges, metadata=about["notes"], reduce_range=about["reduce_range"])
+
+
+def needs_float(store: Store, blob: str, format: str) -> bool:
+    """True where the network behind a file computes in int8 and the format cannot."""
+    return 8 not in FORMATS[format].bits and any(o.bits == 8 for o in network(store, blob).graph)
 
 
 def in_float(made: Network) -> Network:

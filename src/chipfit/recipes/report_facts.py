@@ -35,6 +35,19 @@ def dataset_fact(d: Dataset) -> dict[str, Plain]:
     }  # fmt: skip
 
 
+SAMPLES, SAMPLES_MB = 64, 4.0
+"""Validation inputs that a run keeps, to verify files on which it writes later: so many, or what fits."""
+
+
+def keep_samples(store: Store, d: Dataset) -> None:
+    """Keeps a few validation inputs, normalised (under "samples"), evenly spread: they may be sorted by class."""
+    if store.arrays("samples") is None and len(d.validation):
+        each_mb = 4e-6 * d.validation.inputs[0].size
+        n = max(8, min(SAMPLES, int(SAMPLES_MB / each_mb)))
+        spread = np.unique(np.linspace(0, len(d.validation) - 1, n).astype(int))
+        store.put_arrays("samples", {"inputs": d.normalise(d.validation.inputs[spread])})
+
+
 def write_screen(store: Store, rows: Sequence[Screened], base: Reference, budgets: Sequence[tuple[Limit, ...]]) -> None:
     """Untouched models as trials (test accuracy follows at the end), the reference and the budgets."""
     if not store.trials(role="zoo"):
