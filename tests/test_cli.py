@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,33 @@ def test_a_file_is_checked_as_it_is_and_in_int8(capsys: pytest.CaptureFixture[st
     assert "its accuracy is not known" in out
 
 
+def test_check_says_what_shares_are_of_with_int8_beside_float(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "net.py:build", "--device", "null", "--input-shape", "1,8,8", "--max", "latency_ms=80%", "-q"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"latency_ms <= 0\.\d+ is 80 % of net-build int8, 0\.\d+ ms \(fp32 0\.\d+ ms\)", out)
+    assert "fp32" in out.splitlines()[0]
+    assert "all int8" in out.splitlines()[0]
+
+
+def test_a_file_that_cannot_be_timed_is_not_called_infeasible(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(here / "m.onnx", MLP)
+    honest = Null.measure
+
+    def fail(self: Null, artifacts: Any, fidelity: Any) -> Any:
+        found = honest(self, artifacts, fidelity)
+        return [replace(m, value=math.nan, protocol="failed: it crashed") for m in found]
+
+    monkeypatch.setattr(Null, "measure", fail)
+    words = ["check", "m.onnx", "--device", "null", "--input-shape", "5,64", "--max", "latency_ms=5", "-q"]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "not timed: it crashed" in out
+    assert err == "error: m.onnx could not be timed, so no limit can be judged; why stands above\n"
+
+
 def test_python_takes_the_path_of_a_file(here: Path) -> None:
     path = Path(write(here / "m.onnx", MLP))
     assert chipfit.profile(path, device="null")[str(path)].macs == 64**2
@@ -328,6 +356,12 @@ def test_report_is_written_again(run: Path, capsys: pytest.CaptureFixture[str]) 
     (run / "report.html").unlink()
     assert answer(capsys, "report", "run") == {"report": "run/report.html"}
     assert (run / "report.html").stat().st_size > 100_000
+
+
+def test_the_console_tells_what_shares_are_of_and_names_origins(finished: Finished) -> None:
+    out = finished.ended[1]
+    assert "As they came, and in int8 throughout" in out
+    assert out.count("% of net-build, 0.0") == 2, "the run has no int8: shares are of the model as it came"
 
 
 def test_export_and_its_verification(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

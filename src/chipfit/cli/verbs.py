@@ -168,9 +168,7 @@ def check(
         return 0
     unknown = [name for name, f in found.items() if not getattr(f, "timed", True)]
     if unknown:
-        say(
-            f"error: {', '.join(unknown)} could not be timed, so nothing is known of the limit; the reason stands above"
-        )
+        say(f"error: {', '.join(unknown)} could not be timed, so no limit can be judged; why stands above")
     return ChipfitError.exit_code if unknown else Infeasible.exit_code
 
 

@@ -18,7 +18,7 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.timing import Timing
 from chipfit.search.assign import reachable
 from chipfit.space import edits as on_graph
-from chipfit.space.menu import Assignment, Menu
+from chipfit.space.menu import Assignment, Decision, Menu
 
 USED = 0.97
 """Share of a size limit that a file should use."""
@@ -106,10 +106,17 @@ class _Search:
         return min(within, key=prefer)
 
     def _first_beside(self) -> float:
-        """Of designs that are known already the largest within the limit says best what to expect."""
-        known = [a for a, mb in self.sizes.known.items() if self.limit.met(mb)]
-        nearest = max(known, key=self.sizes.file_mb, default=self.sizes.menu.as_is)
-        return self.sizes.beside_mb(nearest)
+        """What to expect: of designs that are known the largest within the limit tells best.
+
+        Where none is, the network as it is, in its lowest precisions if it is too large without them.
+        """
+        sizes, menu = self.sizes, self.sizes.menu
+        within = [a for a, mb in sizes.known.items() if self.limit.met(mb)]
+        if within:
+            return sizes.beside_mb(max(within, key=sizes.file_mb))
+        if self.limit.met(sizes.file_mb(menu.as_is)):
+            return sizes.beside_mb(menu.as_is)
+        return sizes.beside_mb(tuple(_lowest(d) if d.kind == "precision" else 0 for d in menu.decisions))
 
     def _least_aim(self, aim: float) -> float | None:
         """The aim where files hold no more beside weights than the smallest one does: the last that is worth a try."""
@@ -144,6 +151,12 @@ class _Search:
             return self.refused
         text = f"no file within {self.limit} was found: the smallest has {least:.4g} MB"
         return Infeasible(text, nearest | {"size_mb": least})
+
+
+def _lowest(d: Decision) -> int:
+    """The option of the least value."""
+    values = [o.value for o in d.options]
+    return values.index(min(values))
 
 
 def smallest(sizes: Sizes) -> Assignment:
