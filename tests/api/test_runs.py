@@ -17,6 +17,7 @@ from torch import nn
 import chipfit
 from chipfit.api import exporting, runs
 from chipfit.api.result import read_result
+from chipfit.cli import main
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible, Note
@@ -447,6 +448,29 @@ def test_a_file_that_answers_differently_is_not_exported(recipe: StandIn, monkey
     with pytest.raises(ChipfitError, match="answers differently from ONNX's reference implementation"):
         chipfit.export_run("run", verify=True, out="m.onnx")
     assert not Path("m.onnx").exists()
+
+
+def test_a_file_that_gives_other_classes_is_not_exported(recipe: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun()
+    honest = exporting._compared
+    monkeypatch.setattr(exporting, "_compared", lambda *a: replace(honest(*a), agreement=0.88))
+    with pytest.raises(ChipfitError, match=r"the same class in 88 % of 64 inputs, at least 95 % are wanted"):
+        chipfit.export_run("run", verify=True, out="m.onnx")
+    assert not Path("m.onnx").exists()
+    assert main(["export", "run", "--verify", "--out", "m.onnx"]) == 1
+
+
+def test_a_tie_is_no_other_class() -> None:
+    want = np.array([[1.0, 0.9995, 0.0], [1.0, 0.2, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    got = np.array([[0.9995, 1.0, 0.0], [0.2, 1.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    found = exporting._compared("here", got, want, 1e-3)
+    assert found.agreement == pytest.approx(2 / 3), "the first differs by a tie, the second by more"
+    assert exporting._compared("here", np.full_like(got, np.nan), want, 1e-3).agreement == 0.0
+
+
+def test_what_nothing_runs_cannot_be_verified() -> None:
+    with pytest.raises(BadInput, match="nothing runs vhdl files"):
+        exporting._runs("vhdl")
 
 
 def test_pandas_is_asked_for_when_it_is_needed(recipe: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

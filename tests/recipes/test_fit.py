@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import random
 import signal
@@ -18,11 +20,17 @@ from chipfit.api.exporting import export
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
-from chipfit.core.types import Limit, Trial
+from chipfit.core.graph import Graph, Network
+from chipfit.core.types import Artifact, Candidate, Limit, Trial
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
+from chipfit.export.dummy import random_weights
 from chipfit.export.formats import FORMATS, known_format
-from chipfit.recipes.fit import fit
+from chipfit.recipes import report_facts
+from chipfit.recipes.fit import _labels, fit
+from chipfit.recipes.refine import Tuned
+from chipfit.report.numbers import candidates_csv
+from chipfit.report.view import RunView, view
 from chipfit.store.store import Store
 from recipes import small
 
@@ -185,10 +193,97 @@ def test_a_final_is_written_in_any_format_and_verified(
     done = export(finished, to=to, out=tmp_path / f"m{FORMATS[known_format(to)].suffix}", verify=True)
     assert done.path.is_file()
     assert done.verified is not None
-    assert done.verified.agreement >= 0.75
+    assert done.verified.inputs == 64
+    assert done.verified.agreement >= 0.95
     assert done.verified.mean_error < 0.05
+    assert done.note == ""
     if to == "openvino":
         assert (tmp_path / "m.bin").is_file()
+
+
+@pytest.mark.parametrize(("to", "package"), [("ncnn", "ncnn"), ("safetensors", "torch")])
+def test_a_format_without_int8_gets_the_float_network_and_says_so(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, package: str
+) -> None:
+    pytest.importorskip(package)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with Store(finished, read_only=True) as store:
+        quantised = [t for t in store.trials(role="final") if not t.labels["sites"].startswith("0 ")]
+    assert quantised, "a final of this run computes in int8"
+    done = export(
+        finished, candidate=quantised[0].key, to=to, out=tmp_path / f"m{FORMATS[known_format(to)].suffix}", verify=True
+    )
+    assert done.note == f"{to} has no int8: written in float32, of which no latency was measured"
+    assert done.plain()["note"] == done.note
+    assert done.verified is not None
+    assert done.verified.largest_error < 1e-3, "held against the float network"
+
+
+def test_a_key_names_one_network_and_a_network_has_one_key(finished: Path) -> None:
+    """Trained and untrained, chosen for several budgets or none: a key stands for structure and weights."""
+    with Store(finished, read_only=True) as store:
+        rows = {r.key: r for r in view(store).rows}
+        kept = [t for t in store.trials() if "blob" in t.labels]
+        about = {
+            t.key: (store.arrays(f"master {t.labels['blob']}"), store.fact(f"master {t.labels['blob']}")) for t in kept
+        }
+        by_key: dict[str, set[str]] = {}
+        for t in store.trials():
+            by_key.setdefault(t.key, set()).add(t.labels["file"])
+    assert len(kept) > len(about) > 2
+    files = [file for of in by_key.values() for file in of]
+    assert len(files) == len(set(files)) == len(by_key), "one file, one key"
+    for key, (arrays, fact) in about.items():
+        assert arrays is not None
+        network = Network(Graph.from_json(fact["graph"]), arrays)  # type: ignore[index,call-overload,arg-type]
+        assert network.digest() == key
+    lines = list(csv.DictReader(io.StringIO(candidates_csv(view_of(finished)))))
+    assert {line["key"] for line in lines} == set(rows)
+
+
+def view_of(folder: Path) -> RunView:
+    with Store(folder, read_only=True) as store:
+        return view(store)
+
+
+def test_finals_say_what_training_they_got_and_where_they_come_from(finished: Path) -> None:
+    run = view_of(finished)
+    trained = [r for r in run.rows if r.role == "candidate" and "untrained" not in r.name]
+    assert trained
+    assert all(r.steps is not None and r.steps[0] == r.steps[1] > 0 for r in trained)
+    assert all(r.steps is not None for r in run.of_role("baseline") if r.budget)
+    for r in run.of_role("final"):
+        own = next(x for x in run.rows if x.role != "final" and x.key == r.key)
+        assert r.steps == own.steps
+        assert r.origin or own.budget == r.budget
+
+
+def _tuned(name: str, role: str, steps: tuple[int, int] | None) -> Tuned:
+    graph = small.plain_graph()
+    network = Network(graph, random_weights(graph, np.random.default_rng(0)))
+    return Tuned(name, role, "plain", "latency_ms <= 1", network, [], {}, None, 0.0, steps)
+
+
+def test_a_baseline_without_training_is_no_rival_of_trained_designs(tmp_path: Path) -> None:
+    ours, rival = (
+        _tuned("ours from plain", "candidate", (769, 1460)),
+        _tuned("uniform width int8", "baseline", (0, 1460)),
+    )
+    file = Artifact("onnx", b"", ours.network.graph)
+    labels = [_labels(t, file, [ours, rival]) for t in (ours, rival)]
+    assert [(x["role"], x["name"]) for x in labels] == [
+        ("candidate", "ours from plain"), ("candidate", "uniform width int8, untrained"),
+    ]  # fmt: skip
+    alone = _labels(
+        _tuned("uniform width int8", "baseline", None), file, [_tuned("ours from plain", "candidate", None)]
+    )
+    assert alone["role"] == "baseline", "nothing was trained in this run: it is a rival like any other"
+    with Store(tmp_path / "run") as store:
+        report_facts.write_untrained(store, [Trial(Candidate({}), (), None, x) for x in labels])
+        assert store.fact("warnings") == [
+            "ours from plain, under latency_ms <= 1: its training was cut at 769 of 1460 steps",
+            "uniform width int8, untrained, under latency_ms <= 1: it got none of 1460 steps, and is not shown as a rival",
+        ]
 
 
 def test_a_name_that_ends_like_another_format_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -58,6 +58,18 @@ def test_dominated_marks_are_grey_and_the_untouched_are_stars():
     ]
 
 
+def test_names_stand_towards_the_middle_of_the_picture():
+    picture = pareto(
+        run_of(row("slow", "zoo", 0.95, 4.0), row("low", "zoo", 0.80, 4.1), row("quick", "final", 0.9, 1.0))
+    )
+    assert picture is not None
+    places = {t["text"][0]: t["textposition"][0] for t in picture.traces if "marker" in t}  # type: ignore[index,call-overload]
+    assert places == {"slow": "bottom left", "low": "top left", "quick": "top right"}
+    bars = operators(run_of(before=(("op", 1.0, "compute"),), after=()))
+    assert bars is not None
+    assert bars.layout["xaxis"]["range"][1] > 1.1, "room for the word at the longest bar"  # type: ignore[index,call-overload]
+
+
 def test_strips_shade_by_the_share_given_up():
     decisions = {
         "net": (

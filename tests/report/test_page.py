@@ -1,16 +1,22 @@
 """The page as a browser shows it: every picture drawn, every number the store's, nothing from outside."""
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from chipfit.api.result import read_result
+from chipfit.cli import show
+from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Candidate, Measurement, Trial
 from chipfit.report.page import html, page
 from chipfit.report.view import find, view
@@ -205,6 +211,88 @@ def test_a_final_that_is_slower_or_stands_alone_is_said_to_be(a_store: Callable[
         assert "<b>ours (m)</b> runs <b>2.00× as long</b> as net and is as accurate" in page(store).read_text()
     with a_store(("final", "ours", 0.9, 2.0)) as store:
         assert "there is no untouched model to compare it with" in page(store).read_text()
+
+
+def a_pair(store: Store, ours_ms: float = 0.09) -> None:
+    """A model as it came and in int8, a rival over the budget, and an answer that came of another budget."""
+    rows: tuple[tuple[str, str, float, dict[str, str]], ...] = (
+        ("zoo", "net", 0.5, {}),
+        ("baseline", "net int8", 0.2, {}),
+        ("baseline", "uniform width int8", 0.143, {"budget": "latency_ms <= 0.1", "steps": "770 of 770"}),
+        (
+            "final",
+            "ours",
+            ours_ms,
+            {"budget": "latency_ms <= 0.1", "steps": "769 of 1460", "origin": "all int8 of net"},
+        ),
+    )
+    for n, (role, name, ms, more) in enumerate(rows):
+        found = (
+            Measurement("accuracy", 0.9 - 0.01 * n, "measured", "validation"),
+            Measurement("latency_ms", ms, "measured", "cpu"),
+        )
+        store.append(Trial(Candidate({"n": n}), found, labels={"role": role, "model": "net", "name": name, **more}))
+    pair = Reference.of((Version("net", 32, {"latency_ms": 0.5}), Version("net", 8, {"latency_ms": 0.2})))
+    store.set_fact("reference", asdict(pair))  # type: ignore[arg-type]
+    store.set_fact("budgets", ["latency_ms <= 0.1"])
+
+
+def test_shares_are_told_with_what_they_are_of_and_rivals_over_the_budget_too(tmp_path: Path):
+    with Store(tmp_path / "run") as store:
+        a_pair(store)
+        store.set_fact("config", {"models": ["my_net.py:build"]})
+        text = page(store).read_text()
+        words = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+        store.set_fact("config", {"models": ["zoo:fashion-mnist/net"]})
+        assert "As they came from the zoo" in page(store).read_text()
+    assert "As they came<" in words
+    assert "from the zoo" not in words, "a model of the user's own is of no zoo"
+    for said in (
+        "<b>ours (all int8 of net)</b> runs <b>2.22× as fast</b> as net int8 and <b>5.56× as fast</b> as net and is",
+        "less accurate than net on the validation split",
+        "50 % of net int8, 0.2 ms (fp32 0.5 ms)",
+        "Shares and speed-ups are of net int8, 0.2 ms (fp32 0.5 ms)",
+        "Speed-up over net int8",
+        "✗ latency ≤ 0.1 ms: 43.0 % over",
+        "770 of 770 steps of training",
+        '<span class="bad">769 of 1,460 steps of training</span>',
+        "The same in int8 throughout",
+    ):
+        assert said in words, said
+
+
+def test_the_console_agrees_with_the_page(tmp_path: Path):
+    with Store(tmp_path / "run") as store:
+        a_pair(store)
+        store.finish()
+        shown = show.summary(read_result(store))
+    out = io.StringIO()
+    console = Console(file=out, width=160)
+    for part in shown:
+        console.print(part)
+    said = out.getvalue()
+    for words in (
+        "uniform width int8, 43 % over",
+        "50 % of net int8, 0.2 ms (fp32 0.5 ms)",
+        "all int8 of net",
+        "training  latency_ms <= 0.1: 769 of 1460 steps",
+        "int8: valid. %",
+    ):
+        assert words in said, words
+
+
+def test_a_budget_held_within_the_error_of_its_measurement_is_held_and_says_so(tmp_path: Path):
+    with Store(tmp_path / "run") as store:
+        found = (
+            Measurement("accuracy", 0.9, "measured", "validation"),
+            Measurement("latency_ms", 0.1003, "measured", "cpu", "", 0.0004),
+        )
+        labels = {"role": "final", "model": "net", "name": "ours", "budget": "latency_ms <= 0.1"}
+        store.append(Trial(Candidate({}), found, labels=labels))
+        store.set_fact("budgets", ["latency_ms <= 0.1"])
+        text = page(store).read_text()
+    assert "✓ latency ≤ 0.1 ms, 0.3 % over, within its error" in text
+    assert "0.3 % over, within the error of its measurement" in text
 
 
 def test_a_test_split_that_was_opened_twice_is_told(a_store: Callable[..., Store]):

@@ -149,7 +149,8 @@ class Record:
 class Entry:
     """A trained network to start from: its name, where it comes from and under which licence.
 
-    `answers` are those of the module that it was traced from: files of it are held against them.
+    `answers` are those of the module that it was traced from: files of it are held against them. `accuracy` on
+    validation is what its record says; None where nobody says.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Entry:
     licence: str
     source: str
     answers: Answers | None = field(default=None, compare=False, repr=False)
+    accuracy: float | None = None
 
 
 def manifest() -> tuple[Record, ...]:
@@ -205,4 +207,4 @@ def load_zoo(name: str) -> Entry:
     load_into(module, path)
     source = f"zoo:{record.dataset}/{record.name}"
     network, answers = traced(source, module, INPUT_SHAPE)
-    return Entry(record.name, network, record.licence, source, answers)
+    return Entry(record.name, network, record.licence, source, answers, record.validation_accuracy)
