@@ -16,9 +16,10 @@ from chipfit.device.null import MS_PER_MMAC, MS_PER_OP, Null
 from chipfit.evaluate.chains import ABREAST, LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
 from chipfit.evaluate.design import fitted
+from chipfit.evaluate.kernel import Unit
 from chipfit.evaluate.price import price, random_assignment, unit_ms
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import Unit, UnitMap
+from chipfit.evaluate.units import UnitMap
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.search.assign import assign

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network
-from chipfit.export.fold import fold, foldable
+from chipfit.export.fold import fold
 
 Evaluate = Callable[..., dict[str, np.ndarray]]
 

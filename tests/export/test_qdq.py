@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network
 from chipfit.export.dummy import dummy_ranges
-from chipfit.export.fold import fold, foldable
+from chipfit.export.fold import fold
 from chipfit.export.onnx import write
 from chipfit.export.qdq import grid, int_arrays
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from chipfit.compress.forward import Walk, affordable, batch, placed, tensors
 from chipfit.compress.moments import affine
+from chipfit.core.channels import on_channels
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.nets.accelerator import here
 
@@ -50,7 +51,7 @@ def consumers(graph: Graph) -> tuple[Op, ...]:
     """Layers whose inputs can be narrowed and whose weights can be solved for: ungrouped convolutions, dense layers."""
     return tuple(
         o for o in graph
-        if (o.kind == "conv" and o["groups"] == 1) or (o.kind == "linear" and len(o.shape) == 1)
+        if (o.kind == "conv" and o["groups"] == 1) or (o.kind == "linear" and on_channels(o))
     )  # fmt: skip
 
 

@@ -23,13 +23,13 @@ class Moments:
     var: Tensor
 
 
-def moments(y: Tensor) -> Moments:
-    """Over all axes of (n, C, ...) but the second.
+def moments(y: Tensor, axis: int = 0) -> Moments:
+    """Over all axes of (n, C, ...) but C, which is `axis` without the batch (`core.channels.array_axis`).
 
     Sums are shifted by a channel's approximate mean and taken input by input: the channels_last batch norm kernel adds
     up all pixels in single precision, which is wrong by whole standard deviations where the mean is large.
     """
-    pixels = y.movedim(1, -1).reshape(len(y), -1, y.shape[1])  # (n, pixels, C)
+    pixels = y.movedim(axis + 1, -1).reshape(len(y), -1, y.shape[axis + 1])  # (n, pixels, C)
     about = pixels[0].mean(0)
     rest = pixels - about
     mean = rest.mean(1).double().mean(0)

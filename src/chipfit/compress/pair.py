@@ -19,6 +19,7 @@ from torch import Tensor
 from chipfit.compress.edit import kept
 from chipfit.compress.forward import Tensors, Walk, placed
 from chipfit.compress.moments import Moments, moments
+from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit, Skip, Width
 from chipfit.core.graph import ACTIVATIONS, Graph, Network, Op
 from chipfit.space.groups import Coupling, channel_groups, residual_blocks
@@ -70,17 +71,17 @@ class Original:
             o = self.graph.ops[self._next]
             value = self._walk.step(o)
             if o.name in self._noted:
-                self._moments[o.name] = moments(value)
+                self._moments[o.name] = moments(value, array_axis(o))
             self._next += 1
         return self._walk.values[name]
 
     def moments(self, name: str) -> Moments:
-        """Mean and variance of each channel of an operator's output."""
+        """Mean and variance of each channel, or output of a dense layer (`core.channels`)."""
         if name not in self._moments:
             self._noted.add(name)
             value = self.value(name)
             if name not in self._moments:  # it was there before
-                self._moments[name] = moments(value)
+                self._moments[name] = moments(value, array_axis(self.graph[name]))
         return self._moments[name]
 
     def release(self, name: str) -> None:

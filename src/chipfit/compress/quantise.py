@@ -25,6 +25,7 @@ from torch import Tensor
 from chipfit.compress.forward import Tensors, Walk, affordable, batch, evaluate, placed
 from chipfit.compress.moments import affine
 from chipfit.compress.statistics import MEMORY_MB
+from chipfit.core.channels import foldable, on_channels
 from chipfit.core.graph import Graph, Network, Op
 
 Range = tuple[float, float]
@@ -108,10 +109,10 @@ class Plan:
 
 def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
     """The plan of a graph whose operators have bits, with the ranges of its values."""
-    folded = {o.name: o.inputs[0] for o in graph if o.kind == "batch_norm" and _folds(graph, o)}
-    into = {layer: norm for norm, layer in folded.items()}
+    inside = foldable(graph)
+    into = {layer: norm for norm, layer in inside.items()}
     bits = {o.name: o.bits for o in graph}
-    bits |= {norm: bits[layer] for norm, layer in folded.items()}
+    bits |= {norm: bits[layer] for norm, layer in inside.items()}
     fused = {o.name: o.inputs[0] for o in graph if _vanishes(graph, o)}
     for clamp, before in fused.items():
         bits[clamp] = bits[before]
@@ -120,10 +121,12 @@ def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
     rounds: dict[str, Range] = {}
     for o in graph:
         made = bits[o.name] == 8 and o.kind not in MOVES and o.kind != "input"
-        final_dense = o.kind == "linear" or (o.name in folded and graph[folded[o.name]].kind == "linear")
+        final_dense = (o.kind == "linear" and on_channels(o)) or (
+            o.name in inside and graph[inside[o.name]].kind == "linear"
+        )
         if o.name not in bare and ((made and not final_dense) or o.name in read):
             rounds[o.name] = _reach(graph, o, known, rounds)
-    return Plan(folded, rounds)
+    return Plan(inside, rounds)
 
 
 def _reach(graph: Graph, o: Op, known: Mapping[str, Range], rounds: Mapping[str, Range]) -> Range:
@@ -134,12 +137,6 @@ def _reach(graph: Graph, o: Op, known: Mapping[str, Range], rounds: Mapping[str,
         return min(s[0] for s in sources), max(s[1] for s in sources)
     low, high = known[o.name]
     return max(low, 0.0) if o.kind in CLAMPS else low, min(high, 6.0) if o.kind == "relu6" else high
-
-
-def _folds(graph: Graph, norm: Op) -> bool:
-    before = graph[norm.inputs[0]]
-    alone = graph.users[before.name] == (norm.name,)
-    return alone and (before.kind == "conv" or (before.kind == "linear" and len(before.shape) == 1))
 
 
 def _vanishes(graph: Graph, o: Op) -> bool:

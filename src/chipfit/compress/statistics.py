@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from chipfit.compress.forward import affordable, batch
 from chipfit.compress.moments import Moments, affine, matching, moments, set_affine
 from chipfit.compress.pair import Original, Pair
+from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 
@@ -44,7 +45,7 @@ def adjustable(graph: Graph) -> frozenset[str]:
         if o.kind == "batch_norm":
             return True
         normed = any(graph[u].kind == "batch_norm" for u in graph.users[o.name])
-        return bool(o["bias"]) and not normed and len(o.shape) in (1, 3)
+        return bool(o["bias"]) and not normed
 
     return frozenset(o.name for o in graph if free(o))
 
@@ -58,7 +59,7 @@ def adjust(pair: Pair, o: Op) -> None:
         r, shift = matching(Moments(f * seen.mean + c, f**2 * seen.var), wanted)
         set_affine(weights, o, f * r, c * r + shift, seen)
     else:
-        r, shift = matching(moments(pair.small.evaluate(o)), wanted)
+        r, shift = matching(moments(pair.small.evaluate(o), array_axis(o)), wanted)
         weight, bias = weights[f"{o.weights}.weight"], weights[f"{o.weights}.bias"]
         weight.mul_(r.float().view(-1, *(1,) * (weight.ndim - 1)))
         bias.copy_(bias * r + shift)

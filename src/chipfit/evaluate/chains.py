@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chipfit.core.graph import Attr, Graph, Op, op
-from chipfit.evaluate.units import Unit
+from chipfit.evaluate.kernel import Unit
 
 LONG = 6
 """Units in the long network of a pair."""
@@ -165,11 +165,17 @@ def _square(width: int, size: tuple[int, ...], bits: int) -> Unit:
     return Unit("conv", width, width, size, bits, "relu", tuple(attrs.items()))
 
 
+def _shape(unit: Unit, channels: int, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Of what the unit reads or makes; a dense layer on rows has its channels last."""
+    rows = unit.attr("rows")
+    return (int(rows), channels) if rows else (channels, *size)
+
+
 class _Writer:
     """Appends operators to a timing graph."""
 
-    def __init__(self, channels: int, size: tuple[int, ...]) -> None:
-        self.ops: list[Op] = [op("input", "input", (), (channels, *size))]
+    def __init__(self, first: Unit) -> None:
+        self.ops: list[Op] = [op("input", "input", (), _shape(first, first.cin, first.size))]
 
     def put(self, kind: str, inputs: tuple[str, ...], shape: tuple[int, ...], bits: int, **attrs: object) -> str:
         name = f"{kind}{len(self.ops)}"
@@ -181,9 +187,10 @@ class _Writer:
         attrs = dict(unit.attrs)
         if unit.kind in ("conv", "linear"):
             attrs["bias"] = 1
+        attrs.pop("rows", 0)
         if attrs.get("groups") == "dw":
             attrs["groups"] = unit.cin
-        shape = (unit.cout, *unit.out_size)
+        shape = _shape(unit, unit.cout, unit.out_size)
         kind = "add" if unit.kind == "sum" else unit.kind
         other = {"sum": "input", "mul": source, "sub": source}.get(unit.kind)
         if attrs.pop("gate", 0):
@@ -208,7 +215,7 @@ class _Writer:
 
 def chain(units: Sequence[Unit], block: int = 0) -> Graph:
     """Units one behind the other; with `block`, the input of every so many after the first is added to their output."""
-    w = _Writer(units[0].cin, units[0].size)
+    w = _Writer(units[0])
     last = start = w.unit(units[0], "input")
     for n, u in enumerate(units[1:], 1):
         if block and n % block == 0:
@@ -220,7 +227,7 @@ def chain(units: Sequence[Unit], block: int = 0) -> Graph:
 
 def beside(units: Sequence[Unit], n: int) -> Graph:
     """`n` copies of a chain of units on one input, their outputs added up."""
-    w = _Writer(units[0].cin, units[0].size)
+    w = _Writer(units[0])
     total = ""
     for _ in range(n):
         last = "input"

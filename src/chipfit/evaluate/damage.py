@@ -243,7 +243,7 @@ def mild_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assig
     for d, decision in enumerate(menu.decisions):
         if decision.kind != "precision" and rng.random() < share:
             skip = next((o for o, option in enumerate(decision.options) if option.value == 0), None)
-            widths = len(decision.options) - (skip is not None)
+            widths = sum(option.value > 0 for option in decision.options)
             chosen[d] = skip if skip is not None and rng.random() < 0.3 else int(rng.integers(0, widths // 2 + 1))
     for (a, i), (b, j) in menu.ties:
         if (chosen[a] == i) != (chosen[b] == j):

@@ -19,12 +19,14 @@ from scipy.optimize import lsq_linear
 
 from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
+from chipfit.evaluate.borders import border, layout
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.counts import macs
+from chipfit.evaluate.kernel import Unit
+from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import Site, Unit, UnitMap, term
+from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space import edits as on_graph
-from chipfit.space.edits import channels
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import LEAST_STEP, Offer
 
@@ -106,21 +108,30 @@ def shares_of(units: UnitMap, whole_ms: float) -> list[Part]:
 
     Each is a part of its own, so that whole networks tell its scale; the first guess shares `whole_ms` out.
     """
-    counts: list[tuple[str, float, Term]] = []
+    counts: list[tuple[str, float, list[Term]]] = []
     for site in units.sites:
-        on, cells = units.table(site)
+        pieces = units.pieces(site)
         for bits in (32, 8):
-            mine = {c: u for c, u in cells.items() if u and u.bits == bits}
             for name, share, count in (("work", WORK, _macs), ("traffic", TRAFFIC, _values), ("launch", LAUNCH, _one)):
-                values = {c: count(u) for c, u in mine.items()}
-                if any(values.values()):
-                    label = f"{site.op.name} {name} {bits}"
-                    counts.append((name, share, term(units.menu, "latency_ms", on, values, label)))
+                found = latency(units, pieces, count, f"{site.op.name} {name} {bits}", bits)
+                if any(t.table.any() for t in found):
+                    counts.append((name, share, found))
     wholes: dict[str, float] = defaultdict(float)
-    for name, _, t in counts:
-        wholes[name] += float(t.table.max())
-    scaled = [replace(t, table=t.table * (share * whole_ms / wholes[name])) for name, share, t in counts]
-    return [Part(t.label, (t,), 1.0) for t in [Term("latency_ms", (), np.array(CALL_MS), "call"), *scaled]]
+    for name, _, found in counts:
+        wholes[name] += sum(float(t.table.max()) for t in found)
+    parts = [Part("call", (Term("latency_ms", (), np.array(CALL_MS), "call"),), 1.0)]
+    for name, share, found in counts:
+        factor = share * whole_ms / wholes[name]
+        parts.append(Part(found[0].label, tuple(replace(t, table=t.table * factor) for t in found), 1.0))
+    return parts
+
+
+def latency(
+    units: UnitMap, pieces: Iterable[Piece], value: Callable[[Unit], float], label: str, bits: int = 0
+) -> list[Term]:
+    """The terms of a kernel's pieces by the value of a unit, of units in this precision; none where there are none."""
+    cells = [(p.on, p.numbers(value, bits)) for p in pieces]
+    return [term(units.menu, "latency_ms", on, mine, label) for on, mine in cells if mine]
 
 
 def _macs(unit: Unit) -> float:
@@ -162,31 +173,25 @@ CONVERSION_MS = 0.004
 
 def parts_of(units: UnitMap, timing: Timing) -> list[Part]:
     """Latency terms in groups: the constant, conversions, and units by resolution and precision."""
-    tables = [(site, *units.table(site)) for site in units.sites]
-    borders = [(name, _border(units, name, p, q)) for name, p, q in units.boundaries()]
+    sites = [(site, units.pieces(site)) for site in units.sites]
+    borders = [(name, pieces(border(units, name, p, q), units.menu)) for name, p, q in units.boundaries()]
     block = timing.facts.channel_block.get(32, 1)
-    layouts = [(name, _layout(units, name, p, q, block)) for name, p, q in units.readings()]
-    wanted = {u for _, _, cells in tables for u in cells.values() if u} | {
-        u for _, (_, cells) in [*borders, *layouts] for u in cells.values() if u
-    }
+    layouts = [(name, pieces(layout(units, name, p, q, block), units.menu)) for name, p, q in units.readings()]
+    wanted = {u for _, parts in [*sites, *borders, *layouts] for p in parts for u in p.units}
     ms = unit_ms(wanted, timing)
     groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
-    for site, on, cells in tables:
+    for site, parts in sites:
         for bits in (32, 8):
-            mine = {c: ms[u] for c, u in cells.items() if u and u.bits == bits}
-            if mine:
-                groups[_out_size(units, site), bits].append(term(units.menu, "latency_ms", on, mine, site.op.name))
-    for name, (on, cells) in layouts:
-        if mine := {c: ms[u] for c, u in cells.items() if u}:
-            label = f"{name} unblocked"
-            groups[units.graph[name].shape[1:], 32].append(term(units.menu, "latency_ms", on, mine, label))
-    conversions = []
-    for name, (on, cells) in borders:
+            if found := latency(units, parts, ms.__getitem__, site.op.name, bits):
+                groups[_out_size(units, site), bits] += found
+    for name, parts in layouts:
+        if found := latency(units, parts, ms.__getitem__, f"{name} unblocked"):
+            groups[units.graph[name].shape[1:], 32] += found
+    made = [Part(t.label, (t,), 1.0) for t in (Term("latency_ms", (), np.array(CALL_MS), "call"), *_ends(units))]
+    for name, parts in borders:
         for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
-            values = {c: _one_way(u, ms[u]) for c, u in cells.items() if u and u.bits == bits}
-            conversions.append(term(units.menu, "latency_ms", on, values, f"{name} {way}"))
-    single = [Term("latency_ms", (), np.array(CALL_MS), "call"), *_ends(units), *conversions]
-    made = [Part(t.label, (t,), 1.0) for t in single]
+            if found := latency(units, parts, lambda u: _one_way(u, ms[u]), f"{name} {way}", bits):
+                made.append(Part(found[0].label, tuple(found), 1.0))
     return made + [Part(f"{size} {bits}", tuple(group), SPREAD) for (size, bits), group in groups.items()]
 
 
@@ -208,74 +213,6 @@ def _ends(units: UnitMap) -> list[Term]:
         low = [float(o.value == 8) * CONVERSION_MS for o in units.menu.decisions[d].options]
         found.append(Term("latency_ms", (d,), np.array(low), f"ends {units.menu.decisions[d].name}"))
     return found
-
-
-Cells = dict[tuple[int, ...], Unit | None]
-"""Options of some decisions, and the unit they make."""
-
-
-def _border(units: UnitMap, name: str, p: int, q: int) -> tuple[tuple[int, ...], Cells]:
-    """Cells of the conversion behind operator `name` over its precision, its reader's and its width.
-
-    Around a max pool, from int8 it stands behind the pool, to int8 before it.
-    """
-    size = units.graph[name].shape[1:]
-    readers = [units.graph[u] for u in units.graph.users[name] if units.precision.get(u) == q]
-    pool = next((o for o in readers if o.kind == "max_pool"), None)
-
-    def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
-        if bits == to_bits or len(size) != 2:
-            return None
-        if pool is None:
-            return Unit("boundary", channels, channels, size, bits)
-        if bits == 8:
-            return Unit("boundary", channels, channels, pool.shape[1:], bits)
-        return Unit("boundary before a pool", channels, channels, size, bits, "", pool.attrs)
-
-    return _cells(units, name, p, q, [o.name for o in readers], unit)
-
-
-def _layout(units: UnitMap, name: str, p: int | None, q: int | None, block: int) -> tuple[tuple[int, ...], Cells]:
-    """Cells of what it takes to bring the map of `name` out of the kernels' layout, over the same decisions.
-
-    Only from float to float: conversions between precisions change the layout themselves.
-    """
-    size = units.graph[name].shape[1:]
-
-    def unit(channels: int, bits: int, to_bits: int) -> Unit | None:
-        narrow = bits == to_bits == 32 and channels < block
-        return Unit("unblocked", channels, channels, size, 32) if narrow else None
-
-    return _cells(units, name, p, q, [u for u in units.readers(name) if units.precision.get(u) == q], unit)
-
-
-def _cells(
-    units: UnitMap,
-    name: str,
-    p: int | None,
-    q: int | None,
-    readers: Sequence[str],
-    unit: Callable[[int, int, int], Unit | None],
-) -> tuple[tuple[int, ...], Cells]:
-    """Decisions of an operator's precision (p), its readers' (q), its width, and what drops them.
-
-    Their cells hold `unit(width, bits, readers' bits)`, None where the operator or its readers are dropped. What is
-    not to be decided is as it is.
-    """
-    segments, bits = units.coupling.segments[name], units.graph[name].bits
-    width = next((units.decision[s.group] for s in segments if s.group in units.decision), None)
-    dropping = {units.dropped_by.get(r) for r in readers}
-    dropped = [d for d in (width, *(dropping if len(dropping) == 1 else ())) if d is not None]
-    on = tuple(sorted({d for d in (p, q, *dropped) if d is not None}))
-    options = [units.menu.decisions[d].options for d in on]
-    cells: Cells = {}
-    for cell in np.ndindex(*map(len, options)):
-        chosen: dict[int | None, int] = {d: o[i].value for d, o, i in zip(on, options, cell, strict=True)}
-        widths = {} if width is None else {units.menu.decisions[width].name: chosen[width]}
-        there = all(chosen[d] for d in dropped)
-        made = unit(channels(segments, widths), chosen.get(p, bits), chosen.get(q, bits)) if there else None
-        cells[cell] = made
-    return on, cells
 
 
 def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
@@ -403,7 +340,10 @@ def _spread(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]:
 def random_assignment(menu: Menu, rng: np.random.Generator) -> Assignment:
     """Uniform options, ties repaired towards the first of each pair."""
     a = [int(rng.integers(n)) for n in menu.sizes]
+    free: dict[int, int] = {}  # a decision's options before the first that a tie sets
+    for _, (e, p) in menu.ties:
+        free[e] = min(p, free.get(e, p))
     for (d, o), (e, p) in menu.ties:
         if (a[d] == o) != (a[e] == p):
-            a[e] = p if a[d] == o else int(rng.integers(p))
+            a[e] = p if a[d] == o else int(rng.integers(free[e]))
     return tuple(a)

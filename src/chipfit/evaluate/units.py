@@ -1,4 +1,4 @@
-"""What a runtime executes as one kernel, and which decisions its cost depends on.
+"""The kernels of a graph, and which decisions of a menu each one's cost depends on.
 
 Runtimes fold batch norm into the convolution before it and fuse the activation behind it, so costs belong to *units*:
 a layer with what is fused to it. A unit's cost is a function of a few plain numbers, which the menu's decisions set.
@@ -6,17 +6,14 @@ a layer with what is fused to it. A unit's cost is a function of a few plain num
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
-
-import numpy as np
+from math import prod
 
 from chipfit.core.graph import ACTIVATIONS, Attr, Graph, Op
-from chipfit.space.edits import channels
-from chipfit.space.groups import QUANTISABLE, Coupling, Segment, channel_groups, residual_blocks, sites
-from chipfit.space.menu import Menu, Term
+from chipfit.evaluate.kernel import Channels, Kernel, Unit
+from chipfit.evaluate.pieces import Piece, pieces
+from chipfit.space.groups import QUANTISABLE, Block, Coupling, Segment, channel_groups, residual_blocks, sites
 from chipfit.space.offer import Offer
 
 _FREE = frozenset({"input", "batch_norm", "flatten", "concat", "reshape", "slice", "pad", "transpose", "softmax"})
@@ -27,45 +24,10 @@ _FUSED = ACTIVATIONS - {"leaky_relu"}
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One kernel: `cin` to `cout` channels on inputs of `size` (height, width; () for flat ones), in `bits`.
-
-    `act` is the activation fused to it, "" for none. A depth-wise convolution has `groups` "dw". A product of a map
-    and one value for each channel has `gate` 1; an addition that has such a product as an operand is `behind` "mul",
-    and one that cannot fuse, as no operand is a convolution's own, is a "sum".
-    """
-
-    kind: str
-    cin: int
-    cout: int
-    size: tuple[int, ...]
-    bits: int
-    act: str = ""
-    attrs: tuple[tuple[str, Attr], ...] = ()
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        """The value of an attribute."""
-        return dict(self.attrs).get(name, default)
-
-    @property
-    def out_size(self) -> tuple[int, ...]:
-        """(height, width) of the output; () for flat ones."""
-        if self.kind == "global_pool":
-            return (1, 1) if self.attr("keep") else ()
-        kernel = self.attr("kernel")
-        if not self.size or kernel is None:
-            return self.size
-        dilation, up = self.attr("dilation", (1, 1)), bool(self.attr("ceil", 0))
-        geometry = zip(self.size, self.attr("padding"), dilation, kernel, self.attr("stride"), strict=True)
-        spans = [(n + 2 * p - d * (k - 1) - 1, s) for n, p, d, k, s in geometry]
-        return tuple((-(-span // s) if up else span // s) + 1 for span, s in spans)
-
-
-@dataclass(frozen=True, slots=True)
 class Site:
     """Where a unit stands: its operator, segments in and out, fused activation.
 
-    `affine` counts the learnt values per output channel (bias, and scale and shift of a batch norm).
+    `members` are the operators in it that have arrays: the layer, and the batch norms that are folded into it.
     """
 
     op: Op
@@ -73,7 +35,7 @@ class Site:
     outputs: tuple[Segment, ...]
     size: tuple[int, ...]
     act: str
-    affine: int
+    members: tuple[str, ...]
 
 
 class UnitMap:
@@ -87,21 +49,19 @@ class UnitMap:
             name: self.decision[f"bits:{s.name}"]
             for s in sites(graph) if f"bits:{s.name}" in self.decision for name in s.ops
         }  # fmt: skip
-        self.dropped_by: dict[str, int] = {}  # op in a block's body -> a decision that can drop it
-        self._skips(offer)
+        blocks = [b for b in residual_blocks(graph) if offer.inner.get(b.name)]
+        self._blocks: tuple[tuple[Block, tuple[int, ...]], ...] = tuple(
+            (b, tuple(self.decision[n] for n in offer.inner[b.name])) for b in sorted(blocks, key=lambda b: len(b.body))
+        )
         self.sites = tuple(self._site(o) for o in graph if self._counts(o))
 
-    def _skips(self, offer: Offer) -> None:
-        for block in residual_blocks(self.graph):
-            names = offer.inner.get(block.name, ())
-            for op in block.body | {block.name}:
-                if names:
-                    near = [n for n in names if n in {s.group for s in self._around(op)}]
-                    self.dropped_by[op] = self.decision[(near or list(names))[0]]
+    def block(self, ops: Iterable[str]) -> tuple[int, ...]:
+        """The decisions of the smallest block whose dropping drops all of these operators; none where there is none.
 
-    def _around(self, op: str) -> tuple[Segment, ...]:
-        o = self.graph[op]
-        return tuple(s for i in o.inputs for s in self.coupling.segments[i]) + self.coupling.segments[op]
+        They drop it together, and a block that is dropped with the one around it says so in them.
+        """
+        names = frozenset(ops)
+        return next((drop for b, drop in self._blocks if names <= b.body | {b.name}), ())
 
     def _counts(self, o: Op) -> bool:
         if o.kind in _FREE:
@@ -117,46 +77,48 @@ class UnitMap:
         return before.kind if alone else ""
 
     def _site(self, o: Op) -> Site:
-        act, name = "", o.name
-        affine = int(o["bias"]) if o.kind in ("conv", "linear") else 0
+        act, name, members = "", o.name, [o.name]
         while len(users := self.graph.users[name]) == 1:
             after = self.graph[users[0]]
             if after.kind == "batch_norm":
-                name, affine = after.name, affine + 2
+                name = after.name
+                members.append(name)
             elif after.kind in ACTIVATIONS and not self._counts(after):
                 act, name = after.kind, after.name
             else:
                 break
+        return self.standing(o, act, tuple(members))
+
+    def standing(self, o: Op, act: str = "", members: tuple[str, ...] = ()) -> Site:
+        """The site of an operator with what is fused to it."""
         segments = self.coupling.segments
         widest = max(o.inputs, key=lambda i: self.graph[i].size)
         shape = self.graph[widest].shape
-        return Site(o, segments[widest], segments[o.name], shape[1:] if len(shape) == 3 else (), act, affine)
+        inputs, outputs, size = segments[widest], segments[o.name], shape[1:] if len(shape) == 3 else ()
+        if _rows(o) > 1:
+            inputs, outputs, size = (Segment("", shape[-1]),), (Segment("", o.shape[-1]),), ()
+        return Site(o, inputs, outputs, size, act, members or (o.name,))
 
-    def depends(self, site: Site) -> tuple[int, ...]:
-        """Decisions that set the unit's cost: at most three, the widest groups first where there are more."""
-        found = [self.precision[site.op.name]] if site.op.name in self.precision else []
-        groups = {s.group: s.size for s in (*site.outputs, *site.inputs) if s.group in self.decision}
-        widths = [self.decision[g] for g in sorted(groups, key=lambda g: -groups[g])]
-        drop = [self.dropped_by[site.op.name]] if site.op.name in self.dropped_by else []
-        return tuple(sorted(list(dict.fromkeys([*found, *drop, *widths]))[:3]))
+    def kernel(self, site: Site) -> Kernel:
+        """The unit as a function of the decisions."""
+        ins, outs = (Channels.of(s, self.decision) for s in (site.inputs, site.outputs))
+        kind, attrs = self._kind(site)
 
-    def unit(self, site: Site, chosen: Mapping[int, int]) -> Unit | None:
-        """The unit when decisions take these options (others as they are); None where it is dropped."""
-        options = {i: self.menu.decisions[i].options[o] for i, o in chosen.items()}
-        dropper = self.dropped_by.get(site.op.name)
-        if dropper in options and options[dropper].value == 0:
-            return None
-        widths = {
-            self.menu.decisions[i].name: o.value for i, o in options.items()
-            if self.menu.decisions[i].kind == "width" and o.value
-        }  # fmt: skip
-        cin, cout = channels(site.inputs, widths), channels(site.outputs, widths)
-        p = self.precision.get(site.op.name)
-        bits = options[p].value if p in options and site.op.kind in QUANTISABLE else site.op.bits
+        def make(cin: int, cout: int, bits: int, _: int) -> Unit:
+            return Unit(kind, cin, cout, site.size, bits if quantisable else site.op.bits, site.act, attrs)
+
+        quantisable = site.op.kind in QUANTISABLE
+        precision = self.precision.get(site.op.name), site.op.bits
+        return Kernel(make, ins, outs, precision, block=self.block([site.op.name]))
+
+    def _kind(self, site: Site) -> tuple[str, tuple[tuple[str, Attr], ...]]:
+        """The unit's kind and attributes, which no decision changes."""
         kind, attrs = site.op.kind, dict(site.op.attrs)
         if kind == "conv":
             depthwise = attrs["groups"] == site.op.shape[0] == self.graph.in_shape(site.op)[0] > 1
             attrs["groups"] = "dw" if depthwise else attrs["groups"]
+        elif kind == "linear" and (rows := _rows(site.op)) > 1:
+            attrs["rows"] = rows
         elif kind == "add":
             behind = {self._behind(i) for i in site.op.inputs}
             if "mul" in behind:
@@ -166,13 +128,24 @@ class UnitMap:
         elif kind == "mul" and any(self.graph[i].shape[1:] == (1, 1) != site.size for i in site.op.inputs):
             attrs["gate"] = 1
         attrs.pop("bias", None)
-        return Unit(kind, cin, cout, site.size, bits, site.act, tuple(sorted(attrs.items())))
+        return kind, tuple(sorted(attrs.items()))
 
-    def table(self, site: Site) -> tuple[tuple[int, ...], dict[tuple[int, ...], Unit | None]]:
-        """(decisions, {option of each: unit})."""
-        on = self.depends(site)
-        cells = product(*(range(len(self.menu.decisions[d].options)) for d in on))
-        return on, {cell: self.unit(site, dict(zip(on, cell, strict=True))) for cell in cells}
+    def depends(self, site: Site) -> tuple[int, ...]:
+        """All decisions that set the unit's cost."""
+        return self.kernel(site).decisions
+
+    def unit(self, site: Site, chosen: Mapping[int, int]) -> Unit | None:
+        """The unit when decisions take these options (others as they are); None where it is dropped."""
+        kernel = self.kernel(site)
+        value = {d: self.menu.decisions[d].options[chosen.get(d, 0)].value for d in {*kernel.decisions, *chosen}}
+        if any(value[d] == 0 for d in kernel.block if d in value):
+            return None
+        bits = kernel.bits[1] if kernel.bits[0] is None else value[kernel.bits[0]]
+        return kernel.make(int(kernel.ins.total(value)), int(kernel.outs.total(value)), bits, bits)
+
+    def pieces(self, site: Site, *, own: bool = False) -> tuple[Piece, ...]:
+        """The unit's cost in tables over a few decisions each; `own` as for `pieces.pieces`."""
+        return pieces(self.kernel(site), self.menu, own=own)
 
     def boundaries(self) -> list[tuple[str, int, int]]:
         """(operator, its precision decision, its reader's) for every edge between two precision sites."""
@@ -199,9 +172,6 @@ class UnitMap:
         return [u.name for u in users if u.kind == "conv" and u["groups"] == 1]
 
 
-def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[tuple[int, ...], float], label: str) -> Term:
-    """A term whose table has these cells."""
-    table = np.zeros([len(menu.decisions[d].options) for d in on])
-    for cell, value in cells.items():
-        table[cell] = value
-    return Term(metric, on, table, label)
+def _rows(o: Op) -> int:
+    """Rows that a dense layer on several axes is applied to, each of what stands on the last axis; 1 for others."""
+    return prod(o.shape[:-1]) if o.kind == "linear" else 1

@@ -16,21 +16,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network, Op, Weights
-
-
-def foldable(graph: Graph) -> dict[str, str]:
-    """Batch norm to the convolution or dense layer it folds into: its only producer, which nothing else reads."""
-    pairs = {}
-    for o in graph:
-        if o.kind == "batch_norm":
-            before = graph[o.inputs[0]]
-            # a dense layer on several axes has its channels last, where batch norm does not act
-            dense = before.kind == "linear" and len(before.shape) == 1
-            alone = graph.users[before.name] == (o.name,) and graph.output != before.name
-            if alone and (before.kind == "conv" or dense):
-                pairs[o.name] = before.name
-    return pairs
 
 
 def fold(network: Network) -> Network:
@@ -49,14 +36,14 @@ def fold(network: Network) -> Network:
     for o in graph:
         if o.name in into:
             continue
-        folded = replace(o, inputs=tuple(into.get(i, i) for i in o.inputs))
+        small = replace(o, inputs=tuple(into.get(i, i) for i in o.inputs))
         if o.name in norms:
             weights |= _arrays(o, norms[o.name], network.weights, prefixes[o.name])
-            folded = replace(folded.having(bias=1), weights=prefixes[o.name])
-        ops.append(folded)
-    small = Graph(tuple(ops), into.get(graph.output, graph.output))
-    wanted = {n for o in small for n in small.weight_shapes(o)}
-    return Network(small, {n: a for n, a in weights.items() if n in wanted})
+            small = replace(small.having(bias=1), weights=prefixes[o.name])
+        ops.append(small)
+    made = Graph(tuple(ops), into.get(graph.output, graph.output))
+    wanted = {n for o in made for n in made.weight_shapes(o)}
+    return Network(made, {n: a for n, a in weights.items() if n in wanted})
 
 
 def scale_and_shift(norm: Op, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -20,8 +20,9 @@ from typing import Final
 
 import numpy as np
 
+from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network, Op, Weights, op
-from chipfit.export.fold import fold, foldable, scale_and_shift
+from chipfit.export.fold import fold, scale_and_shift
 
 Range = tuple[float, float]
 
@@ -38,23 +39,31 @@ INT8: Final = PRESERVING | FUSING | CLAMPS | {"concat", "sigmoid", "silu", "batc
 
 
 def prepared(
-    network: Network, ranges: Mapping[str, Range] | None = None, whole: Set[str] = frozenset()
+    network: Network,
+    ranges: Mapping[str, Range] | None = None,
+    whole: Set[str] = frozenset(),
+    floats: Set[str] = frozenset(),
 ) -> tuple[Network, dict[str, Range]]:
     """The network as it is written, folded and lowered, and the ranges of its tensors.
 
-    `ranges` are of the graph as given or folded: a folded layer takes that of its batch norm. `whole` as for `lower`.
+    `ranges` are of the graph as given or folded: a folded layer takes that of its batch norm. `whole` and `floats` as
+    for `lower`.
     """
     known = dict(ranges or {})
     known |= {layer: known[norm] for norm, layer in foldable(network.graph).items() if norm in known}
-    return lower(fold(network), known, whole)
+    return lower(fold(network), known, whole, floats)
 
 
 def lower(
-    network: Network, ranges: Mapping[str, Range], whole: Set[str] = frozenset()
+    network: Network,
+    ranges: Mapping[str, Range],
+    whole: Set[str] = frozenset(),
+    floats: Set[str] = frozenset(),
 ) -> tuple[Network, dict[str, Range]]:
     """The network as it is written, with the bits of each operator as they will be, and the ranges of what was added.
 
-    Kinds in `whole`, which a format has as they are, are not taken apart.
+    Kinds in `whole`, which a format has as they are, are not taken apart. Operators named in `floats` have no int8 form
+    in the format: they are float whatever their bits say and whatever stands around them.
 
     A relu or relu6 that is alone in reading an operator it fuses with takes that operator's bits. A relu that reads a
     float tensor stays float, an operator that only moves values too, if it would be the only reason to quantise that
@@ -64,10 +73,12 @@ def lower(
     parts: list[Op] = []
     weights, known = dict(network.weights), dict(ranges)
     for o in _merge_pads(network.graph):
-        o = replace(o, bits=8 if o.bits == 8 and _has_form(o) else 32)
+        o = replace(o, bits=8 if o.bits == 8 and _has_form(o) and o.name not in floats else 32)
         rule = None if o.kind in whole else _RULES.get(o.kind)
-        parts += rule(o, network.graph, weights, known) if rule else (o,)
-    graph = _join(_hoist(Graph(tuple(parts), network.graph.output)))
+        made = rule(o, network.graph, weights, known) if rule else (o,)
+        floats = floats | {part.name for part in made if o.name in floats}
+        parts += made
+    graph = _join(_hoist(Graph(tuple(parts), network.graph.output)), floats)
     done: dict[str, Op] = {}
     for o in graph:
         if o.kind in PRESERVING and not any(graph[u].bits == 8 for u in graph.users[o.inputs[0]] if u != o.name):
@@ -134,7 +145,7 @@ def _hoist(graph: Graph) -> Graph:
     return Graph(tuple(ops), instead.get(graph.output, graph.output))
 
 
-def _join(graph: Graph) -> Graph:
+def _join(graph: Graph, floats: Set[str]) -> Graph:
     """The graph with bits 8 for what has no weights and is between int8 operators, or what only moves their values."""
     inner = {"add", "mul", "avg_pool", "global_pool", "leaky_relu", "sigmoid"} | CLAMPS | PRESERVING
     after: dict[str, bool] = {}
@@ -144,7 +155,7 @@ def _join(graph: Graph) -> Graph:
         after[o.name] = bool(users) and read and o.name != graph.output
     done: dict[str, Op] = {}
     for o in graph:
-        whole = bool(o.inputs) and all(done[i].bits == 8 for i in o.inputs)
+        whole = bool(o.inputs) and all(done[i].bits == 8 for i in o.inputs) and o.name not in floats
         if whole and (fused(graph, o) or (o.kind in inner and after[o.name])):
             o = replace(o, bits=8)
         done[o.name] = o

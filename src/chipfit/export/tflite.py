@@ -14,7 +14,7 @@ The formats' differences from ONNX that matter here:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -69,7 +69,7 @@ def write(
     Raises:
         ValueError: a range that is needed is missing or no range.
     """
-    lowered, known = prepared(_float_pools(network), ranges, whole=frozenset({"linear"}))
+    lowered, known = prepared(network, ranges, frozenset({"linear"}), _only_float(network.graph))
     graph = lowered.graph
     known |= {o.name: (0.0, TOP / 256) for o in graph if o.kind == "sigmoid"}
     job = _Job(FlatSheet(), lowered, _grids(graph, known), reduce_range)
@@ -79,11 +79,9 @@ def write(
     return Artifact("tflite", job.sheet.pack(given, made, name, metadata), network.graph)
 
 
-def _float_pools(network: Network) -> Network:
-    """Mean pools whose windows do not all count alike take a multiplication by a map: in float."""
-    graph = network.graph
-    ops = [replace(o, bits=32) if o.kind == "avg_pool" and _share(o, graph) is not None else o for o in graph]
-    return Network(Graph(tuple(ops), graph.output), network.weights)
+def _only_float(graph: Graph) -> frozenset[str]:
+    """Mean pools whose windows do not all count alike: they take a multiplication by a map, in float."""
+    return frozenset(o.name for o in graph if o.kind == "avg_pool" and _share(o, graph) is not None)
 
 
 def _grids(graph: Graph, known: Mapping[str, Range]) -> dict[str, Grid]:
@@ -356,8 +354,9 @@ def _hard_sigmoid(job: _Job, o: Op, out: int, act: str) -> None:
 
 
 def _leaky_relu(job: _Job, o: Op, out: int, act: str) -> None:
-    if o["slope"] == 0 and job.sheet.quantised(out):
-        job.sheet.operator("QUANTIZE", _follow(job, o), out, "QuantizeOptions")  # its grid begins at 0
+    made = job.grid(out)
+    if o["slope"] == 0 and made is not None and made.zero == 0:
+        job.sheet.operator("QUANTIZE", _follow(job, o), out, "QuantizeOptions")  # a grid that begins at 0 clamps
     else:
         job.sheet.operator("LEAKY_RELU", _follow(job, o), out, "LeakyReluOptions", alpha=float(o["slope"]))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
+from chipfit.core.channels import array_axis, on_channels
 from chipfit.core.graph import ACTIVATIONS, ELEMENTWISE, POOLS, Graph, Op
 
 
@@ -153,8 +154,10 @@ class _Analysis:
 
     def layer(self, o: Op) -> list[tuple[int, int, int]]:
         source, inputs = o.inputs[0], self.graph.in_shape(o)
-        if o.kind == "linear" and len(inputs) > 1:
-            return self.opaque(o, f"linear layer '{o.name}' acts on the last of several axes")
+        if not on_channels(o):
+            rows = self.opaque_layer(o, f"linear layer '{o.name}' acts on the last of several axes")
+            self.tie_shared(o, rows)
+            return rows
         if o.kind == "conv" and o["groups"] > 1:
             if o["groups"] == inputs[0] == o.shape[0]:
                 self.tie_shared(o, self.rows[source])
@@ -177,12 +180,19 @@ class _Analysis:
         return rows
 
     def tie_shared(self, o: Op, rows: list[tuple[int, int, int]]) -> None:
-        """Two uses of one weight have the same channels on both sides."""
-        first = self.shared.setdefault(o.weights, o)
-        if first is not o:
-            self.rows[o.name] = rows
-            self.join(first.name, o.name, f"layer '{o.weights}' is used twice with different channels")
-            self.join(first.inputs[0], o.inputs[0], f"layer '{o.weights}' is used twice with different channels")
+        """Two uses of one array have the same channels out, and where it is a weight in."""
+        self.rows[o.name] = rows
+        for name, shape in self.graph.weight_shapes(o).items():
+            first = self.shared.setdefault(name, o)
+            if first is o:
+                continue
+            sides = [(first.name, o.name)] + [(first.inputs[0], o.inputs[0])] * (len(shape) > 1)
+            for one, other in sides:
+                if array_axis(first) == array_axis(o):
+                    self.join(one, other, f"layer '{o.weights}' is used twice with different channels")
+                else:
+                    self.freeze(one, f"layer '{o.weights}' is also used on another axis")
+                    self.freeze(other, f"layer '{o.weights}' is also used on another axis")
 
     def carry(self, o: Op, rows: list[tuple[int, int, int]]) -> None:
         if any(repeat != 1 for _, _, repeat in rows):

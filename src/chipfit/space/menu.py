@@ -1,4 +1,4 @@
-"""The menu: coupled decisions with options, and what each choice costs as small tables over one to three of them.
+"""The menu: coupled decisions with options, and what each choice costs as small tables over one to four of them.
 
 A convolution's cost is a table over its input width, its output width and its precision, because cost goes as
 w_in · w_out: a menu with one independent cost per site is wrong for widths. Damage is a metric like the others,
@@ -39,9 +39,13 @@ class Decision:
     options: tuple[Option, ...]
 
 
+MOST = 4
+"""Decisions of one term: a layer's two widths, its precision, and whether its block is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A cost: `table[o_1, ..., o_k]` of the metric for the options of decisions `on` (k = 0 to 3).
+    """A cost: `table[o_1, ..., o_k]` of the metric for the options of decisions `on` (k = 0 to `MOST`).
 
     A metric may have several `aspects`, such as the latency on each of several devices: its total is the greatest.
     """
@@ -53,10 +57,12 @@ class Term:
     aspect: str = ""
 
     def __post_init__(self) -> None:
-        if self.table.ndim != len(self.on) or len(self.on) > 3:
+        if self.table.ndim != len(self.on):
             raise ValueError(
                 f"term {self.label!r} is on {len(self.on)} decisions but its table has {self.table.ndim} axes"
             )
+        if len(self.on) > MOST:
+            raise ValueError(f"term {self.label!r} is on {len(self.on)} decisions; split it into terms on {MOST}")
 
 
 Choice = tuple[int, int]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.edits import Precision, Skip, Width
@@ -37,13 +38,13 @@ def offer(
     Widths are multiples of the smallest block among `bits`; a width that another dominates costs as much and harms
     more, so that the exact solver never takes it. `keep` names layers (or prefixes of their names) to leave alone.
     """
-    coupling, blocks = channel_groups(graph), residual_blocks(graph) if depth else ()
+    coupling, blocks = channel_groups(graph), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
     spared = {g.name: _spared(g, keep) for g in coupling.groups}
     open_groups = [g for g in coupling.groups if not spared[g.name] and len(_widths(g, step)) > 1]
-    inside = {b.name: _inner(b, coupling) for b in blocks if not _named(b.name, keep)}
+    inside = {b.name: _inner(b, coupling) for b in blocks.free}
     decisions: list[Decision] = []
-    skips: dict[str, list[Choice]] = {name: [] for name in inside}
+    homes: dict[str, list[int]] = {name: [] for name in inside}
     for g in [g for g in coupling.groups if not spared[g.name]]:
         of = next((name for name, groups in inside.items() if g.name in groups), None)
         if of is None and g not in open_groups:
@@ -52,27 +53,79 @@ def offer(
             Option(str(w), w, () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)
         ]
         if of is not None:
-            first = not skips[of]
-            skips[of].append((len(decisions), len(options)))
-            options.append(Option("skip", 0, (Skip(of),) if first else ()))
+            options += blocks.ways_out(of, first=not homes[of])
+            homes[of].append(len(decisions))
         decisions.append(Decision(g.name, "width", tuple(options)))
-    for name, choices in skips.items():
+    for name, choices in homes.items():
         if not choices:
-            choices.append((len(decisions), 1))
-            decisions.append(Decision(name, "depth", (Option("keep", 1), Option("skip", 0, (Skip(name),)))))
+            choices.append(len(decisions))
+            decisions.append(Decision(name, "depth", (Option("keep", 1), *blocks.ways_out(name, first=True))))
     if len(set(bits)) > 1:
         for s in sites(graph):
             options = [Option("fp32", 32), Option("int8", 8, (Precision(s.name, 8),))]
             decisions.append(Decision(f"bits:{s.name}", "precision", tuple(options)))
-    ties = tuple((choices[0], other) for choices in skips.values() for other in choices[1:])
-    untouched = list(coupling.frozen)
+    untouched = [*coupling.frozen, *blocks.kept]
     untouched += [(p, reason) for g in coupling.groups if (reason := spared[g.name]) for p in g.producers]
     untouched += [
         (p, f"its {g.size} channels are no more than one kernel block of {step}")
         for g in coupling.groups if not spared[g.name] and g not in open_groups for p in g.producers
     ]  # fmt: skip
-    inner = {name: tuple(decisions[d].name for d, _ in choices) for name, choices in skips.items()}
-    return Offer(Menu(graph.key, tuple(decisions), ties=ties), tuple(untouched), inner)
+    menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))
+    return Offer(menu, tuple(untouched), {name: tuple(decisions[d].name for d in ds) for name, ds in homes.items()})
+
+
+class _Blocks:
+    """The residual blocks that can be dropped, none where `keep` is None; one that is in another comes before it.
+
+    A block that is dropped with one around it has an option that says so: whether a layer is
+    there is then to be seen in any decision of the smallest block that it is in.
+    """
+
+    def __init__(self, graph: Graph, keep: Collection[str] | None) -> None:
+        blocks = residual_blocks(graph) if keep is not None else ()
+        free = [b for b in blocks if not _named(b.name, keep or ())]
+        self.kept: list[tuple[str, str]] = []
+        for name, users in _users(graph).items():
+            at = [{b.name for b in free if u in b.body} for u in users]
+            fewest = min(at, key=len)
+            if not all(fewest <= other for other in at):
+                common = set.intersection(*at)
+                self.kept += [(b, f"'{name}' is used in other blocks too, one of which stays") for b in fewest - common]
+                free = [b for b in free if b.name not in fewest - common]
+        self.free = free
+        self.around = {b.name: [a.name for a in self.free if b.name in a.body] for b in self.free}
+
+    def ways_out(self, block: str, first: bool) -> list[Option]:
+        """The options of a decision that say that its block is dropped; the first of the block's carries the edit."""
+        gone = [Option(f"skip with {a}", 0) for a in self.around[block]]
+        return [Option("skip", 0, (Skip(block),) if first else ()), *gone]
+
+    def ties(
+        self, decisions: Sequence[Decision], homes: Mapping[str, Sequence[int]]
+    ) -> tuple[tuple[Choice, Choice], ...]:
+        """Dropping a block drops those inside it, and is said in all its decisions, which are at `homes`."""
+
+        def choice(d: int, n: int) -> Choice:
+            """The n-th way out of a decision."""
+            return d, next(i for i, o in enumerate(decisions[d].options) if o.value == 0) + n
+
+        found = []
+        for b in reversed(self.free):
+            for n, a in reversed(list(enumerate(self.around[b.name], 1))):
+                found += [(choice(homes[a][0], 0), choice(d, n)) for d in homes[b.name]]
+        for b in self.free:
+            first, *others = homes[b.name]
+            found += [(choice(first, 0), choice(d, 0)) for d in others]
+        return tuple(found)
+
+
+def _users(graph: Graph) -> dict[str, list[str]]:
+    """Array to the operators that use it, of those that several do."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for o in graph:
+        for name in graph.weight_shapes(o):
+            users[name].append(o.name)
+    return {name: ops for name, ops in users.items() if len(ops) > 1}
 
 
 def _widths(g: ChannelGroup, step: int) -> list[int]:
