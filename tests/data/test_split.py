@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chipfit.core.data import Split
 from chipfit.core.errors import BadInput
-from chipfit.data.split import PARTS, Part, Parts, complete, stratified
+from chipfit.data.split import PARTS, TRAIN_AT_LEAST, Part, Parts, complete, stratified
 
 
 def numbered(n: int, targets: list[int] | None = None, first: int = 0) -> Split:
@@ -31,7 +31,7 @@ def test_a_cut_gives_disjoint_parts_that_hold_every_row_and_every_class(sizes: l
     cut = complete({"train": whole})
     numbers = parts_of(cut)
     assert sorted(n for part in numbers for n in part) == list(range(len(targets)))
-    if labelled:
+    if labelled and (len(cut.train) >= TRAIN_AT_LEAST or len(targets) < 20) and len(cut.test) >= len(sizes):
         for part in (cut.train, cut.validation, cut.test):
             assert part.targets is not None
             assert set(part.targets.tolist()) == set(range(len(sizes)))
@@ -75,9 +75,44 @@ def test_repeats_within_a_part_are_no_overlap_but_each_shared_row_counts() -> No
     assert shared.notes == ("4 of 4 test rows stand in train or validation too: scores on them read too high",)
 
 
-def test_a_class_too_small_to_be_cut_is_named() -> None:
-    with pytest.raises(BadInput, match="class owl has too few rows .* at least 3"):
-        complete({"train": numbered(12, [0] * 10 + [1] * 2)}, ("cat", "owl"))
+def counts(split: Split, classes: int) -> list[int]:
+    assert split.targets is not None
+    return np.bincount(split.targets, minlength=classes).tolist()
+
+
+@pytest.mark.parametrize("small", [1, 2])
+def test_a_class_too_small_to_be_cut_stays_in_train_and_is_named(small: int) -> None:
+    cut = complete({"train": numbered(30 + small, [0] * 30 + [1] * small)}, ("cat", "owl"))
+    assert [counts(p, 2) for p in (cut.train, cut.validation, cut.test)] == [[24, small], [3, 0], [3, 0]]
+    said = "holds no row of 1 of 2 classes (owl): scores on it say nothing of them"
+    assert cut.notes[1:] == (f"validation {said}", f"test {said}")
+
+
+@pytest.mark.parametrize(("rows_of_each", "classes"), [(5, 4), (2, 10), (3, 10), (4, 5)])
+def test_few_rows_of_many_classes_leave_train_four_fifths(rows_of_each: int, classes: int) -> None:
+    n = rows_of_each * classes
+    cut = complete({"train": numbered(n, [c for c in range(classes) for _ in range(rows_of_each)])})
+    assert [len(p) for p in (cut.train, cut.validation, cut.test)] == [n - 2 * (n // 10), n // 10, n // 10]
+    assert min(counts(cut.train, classes)) >= 1
+    assert "validation holds no row of" in cut.notes[1]
+    assert sorted(r for part in parts_of(cut) for r in part) == list(range(n))
+
+
+def test_nothing_can_be_cut_where_every_class_has_one_row() -> None:
+    with pytest.raises(BadInput, match=r"class owl has too few rows \(1\), and so has every other"):
+        complete({"train": numbered(20, list(range(20)))}, ("owl",))
+    with pytest.raises(BadInput, match="train has too few rows to cut validation and test from it"):
+        complete({"train": numbered(1)})
+
+
+def test_classes_that_a_given_part_lacks_are_named() -> None:
+    train = numbered(8, list(range(8)))
+    parts = complete(
+        {"train": train, "validation": numbered(2, [0, 1], first=50), "test": numbered(8, [*range(8)], 90)}
+    )
+    assert parts.notes == (
+        "validation holds no row of 6 of 8 classes (2, 3, 4, ...): scores on it say nothing of them",
+    )
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))

@@ -14,9 +14,10 @@ from torch import nn
 
 from chipfit.compress.profile import Profile, profile
 from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Network
 from chipfit.evaluate import damage as module
-from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, skip_runs
+from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, divergences, skip_runs
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import resnet
@@ -177,3 +178,34 @@ def test_sums_predict_the_truth(case: Case, priced: tuple[Menu, Profile]) -> Non
     predicted, true = additivity(menu, network, found, repair, inputs, np.random.default_rng(0), n=20)
     assert predicted.shape == true.shape == (20,)
     assert spearmanr(predicted, true).statistic > 0.8
+
+
+def test_a_damage_has_its_error_over_inputs(case: Case) -> None:
+    network, _, found, repair, inputs = case
+    edits = [found.width("7.body.3", 8)]
+    scorer = Scorer(network, found, repair, inputs, [edits])
+    mean, error = scorer.scored(edits)
+    each = divergences(scorer.teacher, scorer.teacher + 0.0)
+    assert each.shape == (len(scorer.inputs),)
+    halves = [Scorer(network, found, repair, half, [edits]).damage(edits) for half in (inputs[:32], inputs[32:])]
+    assert mean == pytest.approx(np.mean(halves), rel=0.2)
+    assert abs(halves[0] - halves[1]) < 4 * error * np.sqrt(4)
+    assert 0 < error < mean
+
+
+@pytest.mark.parametrize("spoil", [np.nan, np.inf])
+def test_a_damage_that_is_not_finite_is_refused_where_it_is_made(
+    case: Case, monkeypatch: pytest.MonkeyPatch, spoil: float
+) -> None:
+    network, offered, found, repair, inputs = case
+    monkeypatch.setattr(Scorer, "_divergences", lambda self, edits: np.full(len(self.inputs), spoil))
+    with pytest.raises(
+        ChipfitError, match=r"model 'guest': the damage of leaving out '3.add' on 64 inputs is (nan|inf)"
+    ):
+        damage(network, offered, found, repair, inputs, model="guest")
+
+
+def test_no_inputs_are_no_damage_of_zero(case: Case) -> None:
+    network, offered, found, repair, inputs = case
+    with pytest.raises(ChipfitError, match="on 0 inputs is nan"):
+        damage(network, offered, found, repair, inputs[:0])

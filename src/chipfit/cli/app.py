@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
 
 from chipfit.cli import machine, predict, verbs
 from chipfit.cli.output import document, say
+from chipfit.cli.stdout import for_results, results
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 
 HELP = """Fit trained networks to a chip: the best model that holds a budget, as a file that was measured there.
@@ -48,6 +50,7 @@ def build() -> App:
         name=_PACKAGE,
         help=HELP,
         version=_version,
+        console=Console(file=results()),
         help_format="plaintext",
         default_parameter=Parameter(negative=(), show_default=False),
         exit_on_error=False,
@@ -76,12 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     loud = bool({"-v", "--verbose"} & set(words))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), for_results(for_good=argv is None):
         if not loud:
             warnings.simplefilter("ignore")
         try:
             code = int(build()(words) or 0)
-            sys.stdout.flush()
+            results().flush()
             return code
         except CycloptsError as e:
             return _failed(words, BadInput(f"{_sentence(str(e))}; see chipfit --help"))
@@ -91,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say("stopped")
             return verbs.STOPPED
         except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
             return 0
         except Exception as e:
             how = "" if loud else "; run it again with -v for the traceback"

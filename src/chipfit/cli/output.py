@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chipfit.cli.options import Common
+from chipfit.cli.stdout import results
 from chipfit.core.types import Plain
 from chipfit.report.numbers import strict
 
@@ -24,13 +25,13 @@ WIDTH = 120
 
 def console(error: bool = False) -> Console:
     """Stdout or stderr, wide enough for tables where it is a file."""
-    stream = sys.stderr if error else sys.stdout
+    stream = sys.stderr if error else results()
     return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False, soft_wrap=False)
 
 
 def document(value: Plain) -> None:
     """One JSON document on stdout; NaN becomes null."""
-    sys.stdout.write(json.dumps(strict(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+    results().write(json.dumps(strict(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
 
 
 def say(line: str) -> None:

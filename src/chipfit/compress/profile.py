@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from chipfit.core.graph import Network, Weights
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
 
+HARMLESS = 1e-4
+"""Nats below which a damage is not asked how sure it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -32,13 +35,22 @@ class Profile:
 
     `network` is the digest of the network it belongs to. `hessians` maps weight prefix to H, (d, d) float32, or to its
     diagonal (d,) for layers too wide for it. `order` maps channel group to its channels, the first to go first.
-    `damage` maps the key of a set of edits to the KL divergence (nats) they cause alone.
+    `damage` maps the key of a set of edits to the KL divergence (nats) they cause alone, `errors` to the standard error
+    of that over the inputs it was scored on, the fewest of which were `scored` (0: nothing was scored).
     """
 
     network: str
     hessians: Mapping[str, NDArray[np.float32]]
     order: Mapping[str, tuple[int, ...]]
     damage: Mapping[str, float]
+    errors: Mapping[str, float] = field(default_factory=dict)
+    scored: int = 0
+
+    @property
+    def uncertainty(self) -> float:
+        """Relative standard error of damages: the median over what was scored and does harm; NaN where nothing is."""
+        shares = [e / d for k, e in self.errors.items() if (d := self.damage[k]) > HARMLESS]
+        return float(np.median(shares)) if shares else float("nan")
 
     def real(self, edits: Sequence[Edit]) -> tuple[Edit, ...]:
         """The edits with each width's channels replaced by the best ones of that number."""
@@ -49,13 +61,19 @@ class Profile:
         order = self.order[group]
         return Width(group, tuple(sorted(order[len(order) - n :])))
 
-    def knowing(self, damage: Mapping[str, float]) -> Profile:
-        """The profile with these damages added."""
-        return replace(self, damage={**self.damage, **damage})
+    def knowing(
+        self, damage: Mapping[str, float], errors: Mapping[str, float] | None = None, scored: int = 0
+    ) -> Profile:
+        """The profile with these damages added, their errors, and the number of inputs they were scored on."""
+        fewest = min(self.scored or scored, scored or self.scored)
+        return replace(self, damage={**self.damage, **damage}, errors={**self.errors, **(errors or {})}, scored=fewest)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The profile as named arrays; `Profile.from_arrays` reads them back."""
-        arrays: dict[str, NDArray[Any]] = {"about": _bytes({"network": self.network, "damage": dict(self.damage)})}
+        about = {
+            "network": self.network, "damage": dict(self.damage), "errors": dict(self.errors), "scored": self.scored,
+        }  # fmt: skip
+        arrays: dict[str, NDArray[Any]] = {"about": _bytes(about)}
         for name, h in self.hessians.items():
             arrays[f"hessian/{name}"] = h[np.triu_indices(len(h))] if h.ndim == 2 else h
             arrays[f"rank/{name}"] = np.array(h.ndim)
@@ -71,6 +89,8 @@ class Profile:
             {n: _square(a) if int(arrays[f"rank/{n}"]) == 2 else a for n, a in found.items()},
             {n.removeprefix("order/"): tuple(a.tolist()) for n, a in arrays.items() if n.startswith("order/")},
             about["damage"],
+            about.get("errors", {}),
+            about.get("scored", 0),
         )
 
 

@@ -1,19 +1,21 @@
-"""A function of the user's own, named like `my_model.py:build`: found, called, its errors told in one line.
+"""A function of the user's own, named like `my_model.py:build`: found, imported, called under supervision.
 
 This is code that the user wrote and named. Files of weights or data are never executed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import re
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.supervised import supervised
 
 
 def names_code(spec: str) -> bool:
@@ -25,54 +27,118 @@ def names_code(spec: str) -> bool:
     return spec.endswith(".py") or ".py:" in spec
 
 
+def folder_of(spec: str) -> Path | None:
+    """The folder of the file that `FILE.py:NAME` names; None where it names none."""
+    return Path(spec.rpartition(":")[0]).expanduser().resolve().parent if names_code(spec) else None
+
+
 def call(spec: str, example: str) -> object:
     """What the function named by `FILE.py:NAME` returns; `example` is the name proposed where none is given.
 
-    The file's folder is importable meanwhile, as it is when the file is run by itself.
+    The file's folder is importable meanwhile, as it is when the file is run by itself, and so are its neighbours by
+    relative imports.
 
     Raises:
-        BadInput: no such file or name, not callable, or its own error, with its line.
+        BadInput: no such file or name, not callable, or whatever it did instead of returning, with its line.
     """
     file, _, name = spec.rpartition(":")
     if not file.endswith(".py"):
         raise BadInput(f"{spec!r} names no function; write it like {spec}:{example}")
     path = Path(file).expanduser()
     if not path.is_file():
-        raise BadInput(f"{file!r} does not exist (looked in {Path.cwd()}); give the path of your Python file")
-    with _importable(path.resolve().parent):
-        module = _imported(path.resolve(), spec)
+        what = "is no file" if path.exists() else f"does not exist (looked in {Path.cwd()})"
+        raise BadInput(f"{file!r} {what}; give the path of your Python file")
+    path = path.resolve()
+    with importable(path.parent):
+        module = _imported(path, spec)
         function = getattr(module, name, None)
         if not callable(function):
             raise BadInput(_not_there(spec, name, module, function))
-        try:
+        with supervised(spec, path.parent):
+            sys.argv = [str(path)]
             return function()
-        except (Exception, SystemExit) as e:
-            raise BadInput(f"{spec} raised {_told(e, path)}") from e
 
 
 def _imported(path: Path, spec: str) -> ModuleType:
     # Registered under a name of its own, so that dataclasses and pickles in it work and no real module is shadowed.
-    name = f"_chipfit_user_{path.stem}"
+    package = _package_of(path.parent)
+    name = f"{package}.{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}"
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
-    except (Exception, SystemExit) as e:
+        with supervised(f"{spec}: importing {path.name}", path.parent):
+            sys.argv = [str(path)]
+            found.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise BadInput(f"{spec}: importing {path.name} raised {_told(e, path)}") from e
+        raise
     return module
 
 
+def _package_of(folder: Path) -> str:
+    """The name of a package that stands for the folder, so that `from .neighbour import x` finds what is beside.
+
+    Where the folder is part of a real package, so are the folders above, for `from ..other import x`; their
+    `__init__.py` are not run.
+    """
+    root, below = folder, list[Path]()
+    while (root / "__init__.py").is_file() and root.parent != root:
+        below.insert(0, root)
+        root = root.parent
+    name = f"_chipfit_user_{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    _register(name, root)
+    for part in below:
+        name = f"{name}.{part.name}"
+        _register(name, part)
+    return name
+
+
+def _register(name: str, folder: Path) -> None:
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+
+
+_own_modules: dict[Path, dict[str, ModuleType]] = {}
+"""What was imported from each folder of the user's."""
+
+
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def importable(folder: Path) -> Iterator[None]:
+    """Modules in the folder can be imported; those of another folder under the same names are out of sight.
+
+    Two models in two folders may each have a `layers.py` beside them.
+    """
+    before = set(sys.modules)
+    hidden = {n: m for n, m in list(sys.modules.items()) if _from_another(n, m, folder)}
+    for name in hidden:
+        del sys.modules[name]
+    sys.modules.update(_own_modules.get(folder, {}))
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        new = {n: m for n, m in list(sys.modules.items()) if n not in before and _is_in(n, m, folder)}
+        _own_modules.setdefault(folder, {}).update(new)
+        sys.modules.update(hidden)
+
+
+def _is_in(name: str, module: object, folder: Path) -> bool:
+    """True for a module that was imported from the folder, but not for those under names of our own."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or name.startswith("_chipfit_user_"):
+        return False
+    return "site-packages" not in file and Path(file).is_relative_to(folder)
+
+
+def _from_another(name: str, module: object, folder: Path) -> bool:
+    return any(other != folder and name in known and module is known[name] for other, known in _own_modules.items())
 
 
 def _not_there(spec: str, name: str, module: ModuleType, found: object) -> str:
@@ -82,13 +148,3 @@ def _not_there(spec: str, name: str, module: ModuleType, found: object) -> str:
     own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
     known = ", ".join(own[:8]) or "none"
     return f"{spec}: the file has no function {name!r}{did_you_mean(name, own)}; it has: {known}"
-
-
-def _told(e: BaseException, path: Path) -> str:
-    """The error in one line, with the last line of the user's file that was on the way."""
-    message = " ".join(str(e).split())[:300]
-    lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if Path(f.filename).name == path.name]
-    if isinstance(e, SyntaxError):
-        lines = [e.lineno]
-    at = f" ({path.name}, line {lines[-1]})" if lines and lines[-1] else ""
-    return f"{type(e).__name__}: {message}{at}" if message else f"{type(e).__name__}{at}"

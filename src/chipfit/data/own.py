@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chipfit.core import user_code
 from chipfit.core.data import Dataset, Inputs, Split
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.supervised import supervised_items
 from chipfit.data.options import Normalisation
 from chipfit.data.split import PARTS, Part, complete
 from chipfit.data.statistics import normalisation
@@ -68,7 +69,7 @@ def _split(where: str, items: object) -> Split:
     inputs: list[Inputs] = []
     targets: list[NDArray[np.int64]] = []
     try:
-        for item in items:
+        for item in supervised_items(where, items):
             x, y = _pair(where, item)
             if y is not None and y.ndim == 0:
                 x, y = x[None], y[None]

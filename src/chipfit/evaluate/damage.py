@@ -12,10 +12,14 @@ them is what differs.)
 The original runs once; each option starts from its values at the first operator that it changes. Runs of two and three
 neighbouring skipped blocks are measured too, as terms over their decisions. Of a wide group only some widths are
 measured, and the others lie on a line between them, in the logarithm of the damage.
+
+A damage is a mean over inputs, and is kept with its standard error over them: on a dozen inputs it may be off by a
+third. One that is not finite says nothing, and a search would be blind with it: it is refused here, where it is made.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -30,7 +34,8 @@ from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
 from chipfit.compress.statistics import adjustable
-from chipfit.core.edits import Edit, Precision, Skip
+from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.space import edits as on_graph
 from chipfit.space.groups import Block, residual_blocks
@@ -53,14 +58,24 @@ Floats = NDArray[np.float32]
 
 def divergence(teacher: Floats, student: Floats) -> float:
     """KL(teacher ‖ student) of softmax answers, from logits (n, classes): mean over inputs, in nats."""
+    return float(divergences(teacher, student).mean())
+
+
+def divergences(teacher: Floats, student: Floats) -> NDArray[np.float64]:
+    """The same of each input, (n,)."""
     p, q = (torch.log_softmax(torch.from_numpy(np.asarray(a)).double(), 1) for a in (teacher, student))
-    return float((p.exp() * (p - q)).sum(1).mean())
+    each: NDArray[np.float64] = (p.exp() * (p - q)).sum(1).numpy()
+    return each
 
 
 class Scorer:
     """Damage of sets of edits (`wanted`) of one network, the values of the original being kept between them.
 
     What the edits break is repaired on `repair`, and the answers compared on `inputs`, both normalised (n, C, H, W).
+    `model` names the network in errors.
+
+    Raises:
+        BadInput: the network's own answers are not finite.
     """
 
     def __init__(
@@ -71,8 +86,11 @@ class Scorer:
         inputs: Floats,
         wanted: Iterable[Sequence[Edit]],
         effort: Effort = EFFORT,
+        *,
+        model: str = "the model",
     ) -> None:
         self.network = network
+        self.model = model
         self.profile = profile
         self.effort = effort
         values, noted = {network.graph.output}, set[str]()
@@ -87,10 +105,38 @@ class Scorer:
         self.original.want(values, noted)
         with torch.inference_mode():
             self.teacher = self.original.value(network.graph.output)[len(self.repair) :].numpy(force=True)
+        if not np.isfinite(self.teacher).all():
+            raise BadInput(
+                f"model {model!r} answers NaN or infinite values to inputs of the training part, so that no change of "
+                f"it can be judged; look at its weights and at the range of its inputs"
+            )
+
+    def damage(self, edits: Sequence[Edit]) -> float:
+        """KL in nats after the edits and a quick repair of what they touch.
+
+        Raises:
+            ChipfitError: it is not finite.
+        """
+        return self.scored(edits)[0]
+
+    def scored(self, edits: Sequence[Edit]) -> tuple[float, float]:
+        """Damage (nats) of the edits, and its standard error over the inputs.
+
+        Raises:
+            ChipfitError: the damage is not finite.
+        """
+        each = self._divergences(edits)
+        mean = float(each.mean()) if len(each) else math.nan
+        if not math.isfinite(mean):
+            raise ChipfitError(
+                f"model {self.model!r}: the damage of {_told(edits)} on {len(each)} inputs is {mean}, and a search "
+                f"would be blind with it; leave that layer as it is with --keep"
+            )
+        error = float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else abs(mean)
+        return mean, error
 
     @torch.inference_mode()
-    def damage(self, edits: Sequence[Edit]) -> float:
-        """KL in nats after the edits and a quick repair of what they touch."""
+    def _divergences(self, edits: Sequence[Edit]) -> NDArray[np.float64]:
         structure = [e for e in edits if not isinstance(e, Precision)]
         pair = self._repaired(structure)
         if len(structure) < len(edits):
@@ -100,8 +146,8 @@ class Scorer:
         elif pair.graph.output in pair.small.values:
             answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy(force=True)
         else:
-            return 0.0  # nothing was changed
-        return divergence(self.teacher, answers)
+            return np.zeros(len(self.inputs))  # nothing was changed
+        return divergences(self.teacher, answers)
 
     def _repaired(self, edits: Sequence[Edit]) -> Pair:
         small = stitch(self.network, self.profile, edits)
@@ -112,6 +158,20 @@ class Scorer:
             pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
         fit(pair, ops, replace(self.effort, inputs=len(self.repair)), np.random.default_rng(0))
         return pair
+
+
+def _told(edits: Sequence[Edit]) -> str:
+    """The first few edits in words."""
+    words: list[str] = []
+    for e in edits[:3]:
+        match e:
+            case Width():
+                words.append(f"{e.group!r} at {len(e.keep)} channels")
+            case Skip():
+                words.append(f"leaving out {e.block!r}")
+            case Precision():
+                words.append(f"{e.site!r} at {e.bits} bits")
+    return ", ".join(words) + (", ..." if len(edits) > 3 else "")
 
 
 def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> frozenset[str]:
@@ -131,7 +191,9 @@ def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
     return values, {of[name] for name in dirty & adjustable(small)}
 
 
-def damage(network: Network, offer: Offer, profile: Profile, repair: Floats, inputs: Floats) -> tuple[Menu, Profile]:
+def damage(
+    network: Network, offer: Offer, profile: Profile, repair: Floats, inputs: Floats, *, model: str = "the model"
+) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
     Args:
@@ -140,9 +202,11 @@ def damage(network: Network, offer: Offer, profile: Profile, repair: Floats, inp
         profile: of the network; damages that it has are not measured again.
         repair: some 256 normalised unlabelled inputs (n, C, H, W) on which options are repaired.
         inputs: as many others on which they are scored.
+        model: names the network in errors.
 
     Raises:
         ValueError: the profile is of another network.
+        ChipfitError: a damage is not finite.
     """
     if profile.network != network.digest():
         raise ValueError(f"the profile is of network {profile.network}, not of {network.digest()}; make a new one")
@@ -153,8 +217,12 @@ def damage(network: Network, offer: Offer, profile: Profile, repair: Floats, inp
     wanted = [*singles.values(), *(tuple(map(Skip, r)) for r in runs)]
     missing = {k: e for e in wanted if (k := key(e)) not in profile.damage}
     if missing:
-        scorer = Scorer(network, profile, repair, inputs, missing.values(), replace(EFFORT, layers=LAYERS))
-        profile = profile.knowing({k: scorer.damage(e) for k, e in missing.items()})
+        effort = replace(EFFORT, layers=LAYERS)
+        scorer = Scorer(network, profile, repair, inputs, missing.values(), effort, model=model)
+        scores = {k: scorer.scored(e) for k, e in missing.items()}
+        profile = profile.knowing(
+            {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
+        )
     found = {c: profile.damage[key(e)] for c, e in singles.items()}
     terms = [Term("damage", (d,), _table(d, of, found), of.name) for d, of in enumerate(menu.decisions)]
     return menu.priced(terms + _run_terms(menu, skips, runs, profile.damage)), profile

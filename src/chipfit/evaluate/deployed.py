@@ -95,13 +95,19 @@ class Deployer:
         return self.timing.artifacts(artifacts, fidelity, sitting=sitting)
 
     def accuracy(self, artifact: Artifact, split: Split, where: str) -> Measurement:
-        """Share of right answers of the file itself, on the device where they are fewest; the spread is its error."""
+        """Share of right answers of the file itself, on the device where they are fewest; the spread is its error.
+
+        The error counts one right and one wrong answer more than were seen, so that three right ones of three are not
+        taken for certainty (Agresti & Coull 1998, with one of each instead of two).
+        """
         if split.targets is None:
             raise ValueError("accuracy needs labels")
         inputs, n = self.dataset.normalise(split.inputs), len(split)
         answers = [device.run(part, inputs).argmax(1) for device, part in self.timing.parts(artifact)]
         p = min(float((a == split.targets).mean()) for a in answers)
-        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", (p * (1 - p) / n) ** 0.5, n)
+        share = (p * n + 1) / (n + 2)
+        error = (share * (1 - share) / (n + 2)) ** 0.5
+        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", error, n)
 
     def sizes(self, artifact: Artifact, latency: Measurement) -> tuple[Measurement, ...]:
         """Megabytes of the (largest) file, and the counts of its graph; memory as the device told it, if it did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, damage
 from chipfit.evaluate.design import thrifty
+from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import Pricing, price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
@@ -37,10 +39,6 @@ FRONT = (0.1, 0.15, 0.22, 0.33, 0.45, 0.6, 0.8)
 FRONT_LOOKS = 2
 """How often: what the first look corrects moves the optima."""
 
-HESSIAN_INPUTS = 1024
-DAMAGE_INPUTS = 192
-"""Calibration inputs (train) for compensation, and others for each of: option damage, true scores, confirmation."""
-
 SHIP_INPUTS = 384
 """Of those for compensation: what a design is repaired on before it is trained or shipped."""
 
@@ -49,6 +47,9 @@ REPAIR_INPUTS = 128
 
 CHECK_INPUTS = 64
 """The same, where many networks are scored to test that damages add up."""
+
+FEW_SCORED = 30
+"""Scored inputs below which their spread tells too little: divergences have long tails, which few inputs miss."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,28 @@ class Start:
     pricings: tuple[Pricing, ...]
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
+    parts: Parts
 
     @property
     def table_error(self) -> float:
         """Relative error of the cost tables, on the device where they err most."""
         return max(p.error for p in self.pricings)
+
+    @property
+    def sureness(self) -> str:
+        """In words: how many inputs the damages rest on, and how far a typical one may be off by their choice."""
+        error, n = self.profile.uncertainty, self.profile.scored
+        least = "at least " if n < FEW_SCORED else ""
+        spread = (
+            "no option does harm on them" if math.isnan(error) else f"{least}± {100 * error:.0f} % (standard error)"
+        )
+        line = f"damage of {self.entry.name} rests on {n} input{'s' * (n != 1)}: {spread}"
+        return f"{line}; options and whole designs are scored on shared inputs" if self.parts.overlapping else line
+
+    @property
+    def unsure(self) -> bool:
+        """True where damages rest on fewer inputs than they would with enough data."""
+        return self.profile.scored < SCORED or self.parts.overlapping
 
     def stitched(self, a: Assignment) -> Network:
         """The network of an assignment, compensated from the profile; no gradients, no labels."""
@@ -78,9 +96,8 @@ class Start:
         known = store.arrays(name) if store is not None else None
         if known is not None:
             return Network(stitched.graph, known)
-        made = refit(
-            self.entry.network, stitched, self.menu.edits(a), self._part(0, SHIP_INPUTS), np.random.default_rng(0)
-        )
+        repair = self._compensating(SHIP_INPUTS)
+        made = refit(self.entry.network, stitched, self.menu.edits(a), repair, np.random.default_rng(0))
         if store is not None:
             store.put_arrays(name, made.weights)
         return made
@@ -90,29 +107,31 @@ class Start:
 
         In float, and repaired with little effort: quick enough to correct a search.
         """
-        return self._divergence(a, HESSIAN_INPUTS + DAMAGE_INPUTS, CHECK_INPUTS, CHECK_INPUTS)
+        return self._divergence(a, CHECK_INPUTS, self._checked())
 
     def confirmed_damage(self, a: Assignment) -> float:
         """The same on more and yet other inputs, and repaired better, to confirm what a search found."""
-        return self._divergence(a, HESSIAN_INPUTS + 2 * DAMAGE_INPUTS, REPAIR_INPUTS, DAMAGE_INPUTS)
+        return self._divergence(a, REPAIR_INPUTS, self.inputs[self.parts.confirmation])
 
-    def _part(self, start: int, n: int) -> NDArray[np.float32]:
-        """`n` inputs from `start` on, or the last `n` where there are not so many."""
-        start = max(0, min(start, len(self.inputs) - n))
-        return self.inputs[start : start + n]
+    def _compensating(self, most: int) -> NDArray[np.float32]:
+        """The first `most` of the inputs for compensation, or all of them."""
+        return self.inputs[self.parts.compensation][:most]
 
-    def _divergence(self, a: Assignment, at: int, repaired_on: int, scored_on: int) -> float:
+    def _checked(self) -> NDArray[np.float32]:
+        return self.inputs[self.parts.truth][:CHECK_INPUTS]
+
+    def _divergence(self, a: Assignment, repaired_on: int, scored_on: NDArray[np.float32]) -> float:
         edits = tuple(e for e in self.menu.edits(a) if not isinstance(e, Precision))
         if not edits:
             return 0.0
-        repair, inputs = self._part(0, repaired_on), self._part(at, scored_on)
-        scored = Scorer(self.entry.network, self.profile, repair, inputs, [edits])
-        return scored.damage(edits)
+        repair = self._compensating(repaired_on)
+        scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], model=self.entry.name)
+        return scorer.damage(edits)
 
     def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(predicted, true) damage of `n` random repaired networks, light and heavy ones, on unseen inputs."""
-        repair, inputs = self._part(0, CHECK_INPUTS), self._part(HESSIAN_INPUTS + DAMAGE_INPUTS, CHECK_INPUTS)
-        return additivity(self.menu, self.entry.network, self.profile, repair, inputs, rng, n)
+        repair = self._compensating(CHECK_INPUTS)
+        return additivity(self.menu, self.entry.network, self.profile, repair, self._checked(), rng, n)
 
 
 def open_start(
@@ -125,19 +144,24 @@ def open_start(
     seed: int = 0,
     known: Mapping[str, NDArray[Any]] | None = None,
 ) -> Start:
-    """Offers, prices and damages the menu of an entry; `known` is a profile that was stored before."""
+    """Offers, prices and damages the menu of an entry; `known` is a profile that was stored before.
+
+    Raises:
+        BadInput: fewer training inputs than `parts.FEWEST`.
+    """
     offered = offer(entry.network.graph, timing.facts.channel_block, bits=bits, keep=keep)
-    inputs = dataset.normalise(dataset.calibration(HESSIAN_INPUTS + 3 * DAMAGE_INPUTS).inputs)
+    parts = parts_of(len(dataset.train))
+    inputs = dataset.normalise(dataset.calibration(WHOLE).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
 
     def damaged() -> tuple[Menu, Profile]:
+        compensating, scored = inputs[parts.compensation], inputs[parts.damage]
         profile = Profile.from_arrays(known) if known else profiling.profile(
-            entry.network, inputs[:HESSIAN_INPUTS], np.random.default_rng(seed)
+            entry.network, compensating, np.random.default_rng(seed)
         )  # fmt: skip
-        scored = inputs[HESSIAN_INPUTS : HESSIAN_INPUTS + DAMAGE_INPUTS]
-        return damage(entry.network, offered, profile, inputs[:REPAIR_INPUTS], scored)
+        return damage(entry.network, offered, profile, compensating[:REPAIR_INPUTS], scored, model=entry.name)
 
     # a device is timed by a process on a core of its own, for which this one mostly waits
     with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
@@ -149,7 +173,7 @@ def open_start(
         optima = front(menu)
         pricings = [p.refined(graph, optima, one) for p, (one, _) in zip(pricings, timing.each, strict=True)]
         menu = menu.priced(_latency(pricings, timing))
-    return Start(entry, offered, profile, tuple(pricings), menu, inputs)
+    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts)
 
 
 def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:

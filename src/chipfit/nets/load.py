@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from chipfit.core import user_code
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
+from chipfit.core.supervised import supervised
 from chipfit.nets import zoo
 from chipfit.nets.checkpoint import load_into
+from chipfit.nets.received import check_weights, lazy, received, torch_as_it_was
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import Entry
 
@@ -69,20 +71,34 @@ def load_models(
 
 
 def _own(spec: str, weights: Path | None, shape: tuple[int, ...] | None) -> Entry:
-    module = user_code.call(spec, "build")
-    if not isinstance(module, nn.Module):
-        hint = "the class itself; return an instance" if isinstance(module, type) else f"a {type(module).__name__}"
-        raise BadInput(f"{spec} returned {hint}; return a torch.nn.Module with its weights, or give --weights")
+    folder = user_code.folder_of(spec)
+    assert folder is not None
+    with torch_as_it_was():
+        module = received(spec, user_code.call(spec, "build"))
     if shape is None:
         raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
-    source = spec
-    if weights is not None:
-        load_into(module, weights)
-        source = f"{spec} with {weights.name}"
-    module.cpu().float().eval()
-    _check_forward(spec, module, shape)
     file, _, function = spec.rpartition(":")
-    return Entry(f"{Path(file).stem}-{function}", trace(module, shape), "unknown", source)
+    theirs = supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False)
+    with user_code.importable(folder), torch_as_it_was(), theirs:
+        source = spec if weights is None else f"{spec} with {_loaded(module, weights, shape)}"
+        check_weights(spec, module)
+        module.cpu().float().eval()
+        _check_forward(spec, module, shape)
+        return Entry(f"{Path(file).stem}-{function}", trace(module, shape), "unknown", source)
+
+
+TRACING = 10.0
+"""Times the seconds of one forward that may go by while a module is traced, which calls it several times."""
+
+
+def _loaded(module: nn.Module, weights: Path, shape: tuple[int, ...]) -> str:
+    """Fills the module from a file; the file's name, and what was converted."""
+    module.cpu().float().eval()  # first, or wide floats would be cut to a half-precision module's
+    if lazy(module):
+        with torch.no_grad():
+            module(torch.zeros(1, *shape))
+    converted = load_into(module, weights)
+    return f"{weights.name} ({converted})" if converted else weights.name
 
 
 def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:
@@ -98,13 +114,15 @@ def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None
         for name, layer in module.named_modules()
         if not any(True for _ in layer.children())
     ]
+    what = f"{spec} does not take an input of shape {_told(shape)}"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), supervised(f"{what}: forward", user_code.folder_of(spec)):
             out = module(torch.zeros(1, *shape))
-    except Exception as e:
-        first_line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
-        wants = _wants(*reached[-1]) if reached else ""
-        raise BadInput(f"{spec} does not take an input of shape {_told(shape)}: {wants or first_line}") from e
+    except BadInput as e:
+        wants = _wants(*reached[-1]) if reached and isinstance(e.__cause__, Exception) else ""
+        if wants:
+            raise BadInput(f"{what}: {wants}") from e
+        raise
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,6 +24,7 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
+from chipfit.evaluate.parts import check_enough
 from chipfit.evaluate.screen import Screened, absolute, in_shares, quality, reference, screen
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
@@ -59,6 +60,7 @@ def fit(
         BadInput: the models do not fit the data.
     """
     _check_shapes(entries, dataset)
+    check_enough(len(dataset.train))
     began = time.monotonic()
     timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
     probed_s = time.monotonic() - began
@@ -168,11 +170,13 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
             starts.append(_opened(run, entry))
+            if starts[-1].unsure:
+                run.progress("menu", starts[-1].sureness)
     report_facts.write_menus(run.store, starts, run.timing)
     return starts
 
 
-PROFILE = 2
+PROFILE = 3
 """Version of profiles: one of another is not taken up."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,13 +21,20 @@ from chipfit.recipes.settings import Progress, budget_text
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
+FEW_ROWS = 100
+"""Rows of a part below which the error of an accuracy that is read off it (5 points and more) is told beforehand."""
+
 
 def dataset_fact(d: Dataset) -> dict[str, Plain]:
     """The fact "dataset"."""
+    notes, n = list(d.notes), len(d.validation)
+    if d.labelled and n < FEW_ROWS:
+        error = 50 / math.sqrt(n)
+        notes.append(f"validation holds {n} rows: an accuracy of 50 % on them is known to ± {error:.0f} points")
     return {
         "name": d.name, "digest": d.digest(), "sizes": {"train": len(d.train), "validation": len(d.validation)},
         "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
-        "notes": list(d.notes), "mean": list(d.mean), "std": list(d.std),
+        "notes": notes, "mean": list(d.mean), "std": list(d.std),
     }  # fmt: skip
 
 
@@ -46,6 +54,9 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
         s.entry.name: [[d.name, d.kind, [[o.label, o.value] for o in d.options]] for d in s.menu.decisions]
         for s in starts
     })  # fmt: skip
+    facts = cast(dict[str, Any], store.fact("dataset"))
+    known = [line for line in facts["notes"] if not line.startswith("damage of ")]
+    store.set_fact("dataset", {**facts, "notes": [*known, *(s.sureness for s in starts)]})
     store.set_fact("untouched", [[s.entry.name, layer, why] for s in starts for layer, why in s.offer.untouched])
     if timing.foretold:
         return  # what the tables foretell are predictions themselves: nothing that was measured tells how good they are
@@ -62,6 +73,8 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
 def write_additivity(store: Store, found: Arrays) -> None:
     """How well the sum of damages foretold stitched networks: their `predicted` and `true` damage."""
     predicted, true = found["predicted"], found["true"]
+    if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(true) == 0:
+        return  # no order to compare: nothing can be taken out, or nothing does harm
     store.set_fact("additive", {
         "predicted": predicted.tolist(), "true": true.tolist(), "spearman": float(spearmanr(predicted, true).statistic),
     })  # fmt: skip
