@@ -48,11 +48,14 @@ def checked(path: str, device: Null, *limits: str, bits: Sequence[int] = (32, 8)
     ("ms", "ms8", "limit", "holds", "faster"),
     [
         (4.0, 2.0, "latency_ms=3", [False, True], True),
-        (4.0, 2.0, "latency_ms=60%", [False, True], True),
+        (4.0, 2.0, "latency_ms=100%", [False, True], True),  # shares are of the faster version
+        (4.0, 2.0, "latency_ms=60%", [False, False], True),
+        (2.0, 4.0, "latency_ms=60%", [False, False], False),
         (2.0, 4.0, "latency_ms=3", [True, False], False),
         (4.0, 3.95, "latency_ms=1", [False, False], False),  # within two standard errors
         (4.0, 2.0, "macs=100%", [True, True], True),
-        (4.0, 2.0, "size_mb=70%", [False, True], True),
+        (4.0, 2.0, "size_mb=100%", [False, True], True),
+        (2.0, 4.0, "size_mb=70%", [False, True], False),
     ],
 )
 def test_which_version_holds_and_whether_int8_is_faster(

@@ -15,7 +15,7 @@ LIMIT = Limit("latency_ms", 1.0)
 
 
 def _ms(value: float) -> Measurement:
-    return Measurement("latency_ms", value, "measured", "here", "final")
+    return Measurement("latency_ms", value, "measured", "here", "final", 0.005 * value)
 
 
 @pytest.mark.parametrize(

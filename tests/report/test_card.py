@@ -1,5 +1,6 @@
 """The model card says what was measured; predict.py runs the file as the card says."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Measurement
 from chipfit.report.card import model_card, predict_source
-from chipfit.report.view import DatasetFact, Row, RunView, view
+from chipfit.report.view import DatasetFact, Row, RunView, parse_budget, view
 from chipfit.store.store import Store
 
 MEAN, STD = (0.5, 0.25), (0.5, 2.0)
@@ -51,6 +53,68 @@ def test_a_card_leaves_out_what_is_not_known():
     assert "accuracy" not in card
     assert "## Data" not in card
     assert "no final model yet" in model_card(RunView(Path("run")))
+
+
+def test_names_are_words_and_never_markup():
+    evil = "<img src=x onerror=alert(1)> *bold* [a](b) `c` a|b _d_ latency_ms"
+    final = Row("k", "final", evil, "ours", "latency_ms<=1", (Measurement("latency_ms", 1.0, "measured"),))
+    facts = DatasetFact(name=evil, classes=(evil, "b"), licence=evil, notes=(evil,), input_shape=(1, 2, 2))
+    run = RunView(
+        Path("run"), (final,), dataset=facts, untouched=((evil, evil, evil),), kept_fp32=((evil, evil),),
+        licences={evil: evil}, warnings=(evil,),
+    )  # fmt: skip
+    card = model_card(run)
+    outside = re.sub(r"`[^`]*`", "", card.replace(r"\`", ""))
+    assert "<img" not in outside
+    assert not re.search(r"(?<!\\)[*\[]", outside)
+    assert "&lt;img src=x onerror=alert(1)&gt; \\*bold\\* \\[a\\](b) \\`c\\` a\\|b \\_d\\_ latency_ms" in card
+
+
+def test_the_card_says_how_inputs_are_prepared_as_it_is():
+    floats = DatasetFact(name="mfcc", input_shape=(1, 49, 10), mean=(0.5,), std=(2.0,), pixels=False)
+    card = model_card(RunView(Path("run"), (Row("k", "final", "m", "ours", ""),), dataset=floats))
+    assert "- inputs are taken as the data have them, not scaled, then normalised with mean [0.5] and std [2.0]" in card
+    assert "pictures" not in card
+    features = DatasetFact(name="rows", input_shape=(5,), mean=(0.0,), std=(1.0,), pixels=False)
+    card = model_card(RunView(Path("run"), (Row("k", "final", "m", "ours", ""),), dataset=features))
+    assert "- shape 5 (features), float32" in card
+
+
+def test_the_card_has_float_and_int8_before_and_counts_sites_of_all():
+    def ms(value: float) -> tuple[Measurement, ...]:
+        return (Measurement("latency_ms", value, "measured", "here"),)
+
+    rows = (
+        Row("a", "zoo", "net", "net", "", ms(0.5)),
+        Row("b", "baseline", "net", "net int8", "", ms(0.2), sites=(4, 4)),
+        Row("c", "final", "net", "ours", "latency_ms <= 0.1", ms(0.09), edits=(["precision", "a", 8],) * 3,
+            sites=(3, 4), steps=(769, 1460), origin="from net, found for latency_ms <= 0.09"),
+    )  # fmt: skip
+    pair = (Version("net", 32, {"latency_ms": 0.5}), Version("net", 8, {"latency_ms": 0.2}))
+    budgets = (parse_budget("latency_ms <= 0.1", {}),)
+    card = model_card(RunView(Path("run"), rows, budgets=budgets, reference=Reference.of(pair)))
+    for line in (
+        "| | before: net | before: net int8 | after: ours (from net, found for latency_ms &lt;= 0.09) |",
+        "| latency, ms | 0.5 (measured) | 0.2 (measured) | 0.09 (measured) |",
+        "- latency ≤ 0.1 ms: held",
+        "- 50 % of net int8, 0.2 ms (fp32 0.5 ms)",
+        "- sites in int8: 3 of 4",
+        "- trained for 769 of 1460 steps",
+    ):
+        assert line in card.splitlines(), line
+
+
+def test_a_model_of_floats_takes_no_bytes_and_no_pictures(tmp_path: Path):
+    write_model(tmp_path, (1, 4, 4))
+    source = predict_source("onnx", (1, 4, 4), (0.0,), (1.0,), pixels=False)
+    (tmp_path / "predict.py").write_text(source)
+    assert "0..255" not in source
+    Image.new("L", (4, 4)).save(tmp_path / "picture.png")
+    np.save(tmp_path / "bytes.npy", np.zeros((1, 4, 4), np.uint8))
+    np.save(tmp_path / "floats.npy", np.zeros((1, 4, 4), np.float32))
+    assert "not pictures; give a .npy file" in predicted(tmp_path, tmp_path / "picture.png").stderr
+    assert "holds uint8; give float32, as the data" in predicted(tmp_path, tmp_path / "bytes.npy").stderr
+    assert predicted(tmp_path, tmp_path / "floats.npy").returncode == 0
 
 
 def write_model(path: Path, shape: tuple[int, ...], batch: int | str = 1) -> NDArray[np.float32]:

@@ -62,6 +62,32 @@ def test_predicted_and_simulated_latencies_do_not_compete_with_measured_ones():
     assert front(rows[2:]) == ()
 
 
+def test_on_a_foretold_device_predictions_stand_at_their_upper_ends_beside_what_was_measured():
+    """One file that was measured at last does not put out of the race all that were not."""
+
+    def told(name: str, share: float, low: float, high: float) -> Row:
+        ms = Measurement("latency_ms", (low + high) / 2, "predicted", details={"low": low, "high": high})
+        return Row(name, "candidate", "m", name, "", (Measurement("accuracy", share, "measured", "validation"), ms))
+
+    rows = [row("taken", 0.9, 1.5), told("sure", 0.92, 1.8, 2.0), told("unsure", 0.95, 1.0, 2.6)]
+    assert [r.name for r in comparable(rows)] == ["taken", "sure", "unsure"]
+    assert [r.name for r in front(rows)] == ["taken", "sure", "unsure"]
+    best = best_under(parse_budget("latency_ms<=2", {}), rows)
+    assert best is not None
+    assert best.name == "sure", "what is unsure does not win by it"
+
+
+def test_without_labels_the_least_damage_is_best():
+    def row_of(name: str, ms: float, damage: float | None) -> Row:
+        found = [Measurement("latency_ms", ms, "measured")]
+        found += [] if damage is None else [Measurement("damage", damage, "measured", "validation")]
+        return Row(name, "candidate", "m", name, "", tuple(found))
+
+    rows = [row_of("cut", 1.0, 0.3), row_of("less cut", 1.5, 0.1), row_of("untouched", 3.0, None)]
+    found = [best_under(parse_budget(f"latency_ms<={ms}", {}), rows) for ms in (1, 2, 3)]
+    assert [r and r.name for r in found] == ["cut", "less cut", "untouched"]
+
+
 def test_best_under_a_budget_and_the_nearest_where_none_fits():
     rows = [row("a", 0.8, 1.0), row("b", 0.9, 2.0), row("twin", 0.9, 1.9), row("c", 0.95, 4.0)]
 

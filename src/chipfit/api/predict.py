@@ -342,13 +342,11 @@ def check(run: Path, timings: str) -> list[Checked]:
 
 def _called(finals: Sequence[Trial], name: str, where: str) -> list[Trial]:
     """The last final of each budget that is called so: one file may serve several."""
-    found = [
-        t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.candidate.key.startswith(name))
-    ]
+    found = [t for t in finals if t.labels.get("budget") == name or (len(name) >= 4 and t.key.startswith(name))]
     if not found:
-        known = ", ".join(dict.fromkeys(f"{t.candidate.key[:8]} ({t.labels.get('budget')})" for t in finals))
+        known = ", ".join(dict.fromkeys(f"{t.key[:8]} ({t.labels.get('budget')})" for t in finals))
         raise BadInput(f"{where}: the run has no final file {name!r}; it has {known}")
-    if name not in {t.labels.get("budget") for t in found} and len({t.candidate.key for t in found}) > 1:
+    if name not in {t.labels.get("budget") for t in found} and len({t.key for t in found}) > 1:
         raise BadInput(f"{where}: {name!r} is the beginning of several keys; give more of it")
     return list({t.labels.get("budget"): t for t in found}.values())
 

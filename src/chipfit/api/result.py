@@ -33,7 +33,9 @@ class Model:
     `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
     `provenance` says where `latency_ms` comes from; `interval_ms` holds the ends of a predicted one, and `foretold` the
     prediction itself, also where the latency was measured since.
-    `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error.
+    `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error. `origin` says
+    of a final that was not made for its budget what it is, such as "all int8 of vgg6". `steps` of training are (done,
+    planned), None where it had none to do.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Model:
     foretold: Measurement | None = field(default=None, repr=False)
     ratio: float | None = None
     ratio_error: float | None = None
+    origin: str = ""
+    steps: tuple[int, int] | None = None
     run: Path = field(default=Path(), repr=False)
 
     @property
@@ -187,7 +191,8 @@ class Models(Sequence[Model]):
 class Result:
     """What a run found.
 
-    `best` leads the report: the final model within the first budget that one holds. `front` are the models that no
+    `best` leads the report: the final model within the first budget that one holds, which is the best file that was
+    measured within it, whatever its origin. `front` are the models that no
     other beats in accuracy and latency, the fastest first; `models` all of them, `trials` the raw rows of the store.
     """
 
@@ -212,7 +217,7 @@ class Result:
 
     @property
     def reference(self) -> Model | None:
-        """The untouched model that budgets in per cent refer to."""
+        """The untouched file that shares are of: as it came, or in int8 throughout where that is faster."""
         row = reference_row(self.view)
         return None if row is None else self.of(row)
 
@@ -318,6 +323,8 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         provenance=None if r.latency is None else r.latency.provenance,
         foretold=next((m for m in r.measurements if m.metric == "latency_ms" and m.interval is not None), None),
         interval_ms=None if r.latency is None else r.latency.interval,
+        origin=r.origin,
+        steps=r.steps,
         ratio=None if ratio is None else ratio.value,
         ratio_error=None if ratio is None else ratio.spread,
         run=run.path,

@@ -309,7 +309,7 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
         written(place / f"model{FORMATS[artifact.format].suffix}", artifact)
     names = () if isinstance(data.classes, int) else data.classes
     if (first := best.format.split("+")[0]) in PREDICTED_WITH:
-        source = predict_source(first, data.input_shape, data.mean, data.std, names, best.file_name)
+        source = predict_source(first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels)
         write_atomically(place / "predict.py", source.encode())
 
 

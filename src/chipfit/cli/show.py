@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from chipfit.core.errors import ChipfitError
+from chipfit.core.types import Limit
 from chipfit.report.choose import best_under
-from chipfit.report.view import Budget, Row
+from chipfit.report.view import Budget, Row, RunView, untouched_rows
 
 if TYPE_CHECKING:
     from chipfit.api.predict import Checked, Fit, Foretold, Measured
@@ -50,55 +51,68 @@ def between(interval: tuple[float, float] | None) -> str:
 
 def summary(result: Result) -> list[RenderableType]:
     """A run: its models as they came, what was made for each budget, how long it took, where the files are."""
-    reference = result.view.reference
-    base = reference.latency_ms if reference is not None else None
-    parts: list[RenderableType] = [_models("As they came", [m for m in result.models if m.role == "zoo"], base)]
+    parts: list[RenderableType] = [_untouched(result)]
     for budget in result.view.budgets:
-        share = _share(budget, base)
         rows = list(_under(result, budget))
-        parts += ["", _models(f"Under {budget.text}{share}", [m for _, m in rows], base, [word for word, _ in rows])]
+        parts += ["", _models(f"Under {budget.text}", rows, result), *_shares_of(result.view, budget)]
     parts += ["", *_ending(result)]
     return parts
 
 
-def _share(budget: Budget, base: float | None) -> str:
-    limit = next((x for x in budget.limits if x.metric == "latency_ms"), None)
-    return f"  ({100 * limit.value / base:.0f} % of the reference)" if limit is not None and base else ""
+def _shares_of(run: RunView, budget: Budget) -> Iterator[Text]:
+    """What the limits of a budget are as shares, and of what."""
+    for limit in budget.limits:
+        if run.reference is not None and (share := run.reference.share(limit)):
+            yield Text(f" {share}", style="dim")
 
 
-COLUMNS = ("test %", "valid. %", "ms", "predicted", "error", "of ref.", "MB")
+COLUMNS = ("test %", "valid. %", "ms", "of ref.", "MB", "predicted", "error")
+UNTOUCHED = (*COLUMNS[:5], "int8: valid. %", "ms", "of ref.", "MB")
 
 
-def _models(title: str, models: Sequence[Model | None], base: float | None, words: Sequence[str] = ()) -> Table:
-    names = words or [m.name if m else NONE for m in models]
-    rows = [[name, *([_origin(m)] if words else []), *_numbers(m, base)] for name, m in zip(names, models, strict=True)]
-    return table(title, ["", *(["model"] if words else []), *COLUMNS], rows, left=2 if words else 1)
+def _untouched(result: Result) -> Table:
+    """The models as they came, each beside itself in int8 throughout."""
+    of_base = {m.base: m for m in result.models if m.role == "baseline" and not m.budget}
+    rows: list[list[str]] = []
+    for m in (m for m in result.models if m.role == "zoo"):
+        low = of_base.get(m.base)
+        rows.append([m.name, *_numbers(m, result)[:5], *_numbers(low, result)[1:5]])
+    return table("As they came, and in int8 throughout", ["", *UNTOUCHED], rows)
+
+
+def _models(title: str, models: Sequence[tuple[str, Model | None]], result: Result) -> Table:
+    rows = [[word, _origin(m), *_numbers(m, result)] for word, m in models]
+    return table(title, ["", "model", *COLUMNS], rows, left=2)
 
 
 def _origin(m: Model | None) -> str:
-    """The model that one was made from."""
-    if m is None or m.role == "zoo":
-        return m.name if m else ""
-    return m.base if m.edits or m.role != "final" else f"{m.base}, untouched"
-
-
-def _numbers(m: Model | None, base: float | None) -> list[str]:
+    """What a file is, or the model that it was made from."""
     if m is None:
-        return ["none fits", *[NONE] * (len(COLUMNS) - 1)]
+        return "none fits"
+    if m.origin:
+        return m.origin
+    return m.name if m.role == "zoo" else m.base
+
+
+def _numbers(m: Model | None, result: Result) -> list[str]:
+    if m is None:
+        return [NONE] * len(COLUMNS)
+    reference = result.view.reference
+    base = reference.latency_ms if reference is not None else None
     error = m.predicted_ms / m.latency_ms - 1 if m.predicted_ms and m.latency_ms else None
     return [
         number(m.test_accuracy, ".2f", 100),
         number(m.accuracy, ".2f", 100),
         number(m.latency_ms) + between(m.interval_ms),
-        number(m.predicted_ms),
-        NONE if error is None else f"{100 * error:+.1f} %",
         NONE if not base or m.latency_ms is None else f"{100 * m.latency_ms / base:.0f} %",
         number(m.size_mb, ".3g"),
+        number(m.predicted_ms),
+        NONE if error is None else f"{100 * error:+.1f} %",
     ]
 
 
 def _under(result: Result, budget: Budget) -> Iterator[tuple[str, Model | None]]:
-    """(word, model) of what competes for a budget."""
+    """(word, model) of what competes for a budget; a rival that is over it says by how much."""
     rows = result.view.rows
 
     def best(candidates: Iterable[Row]) -> Model | None:
@@ -106,13 +120,18 @@ def _under(result: Result, budget: Budget) -> Iterator[tuple[str, Model | None]]
         return None if found is None else result.of(found)
 
     yield "best unmodified", best(r for r in rows if r.role == "zoo")
-    untrained = [r for r in rows if r.role == "baseline" and not r.budget]
-    if untrained:
-        yield "all int8", best(untrained)
+    in_int8 = [r for r in untouched_rows(rows) if r.role == "baseline"]
+    if in_int8:
+        yield "all int8", best(in_int8)
     for r in rows:
         if r.role == "baseline" and r.budget == budget.text and r.error is None:
-            yield r.name, result.of(r)
+            yield f"{r.name}{_over(budget, r)}", result.of(r)
     yield "ours", next((m for m in result.finals if m.budget == budget.text), None)
+
+
+def _over(budget: Budget, row: Row) -> str:
+    excess = budget.excess(row)
+    return "" if excess is None or budget.met(row) else f", {100 * excess:.0f} % over"
 
 
 def _ending(result: Result) -> Iterator[RenderableType]:
@@ -129,6 +148,9 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     for m in result.finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
+    for m in result.finals:
+        if m.steps is not None:
+            yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and result.best.exportable:
@@ -152,7 +174,7 @@ def _timed(m: Model) -> Iterator[str]:
     if m.p95_ms is not None:
         yield f"95 % of runs within {m.p95_ms:.4g} ms"
     if m.ratio is not None:
-        yield f"{m.ratio:.3f} ± {2 * (m.ratio_error or 0.0):.3f} of the reference, run by run"
+        yield f"{m.ratio:.3f} ± {2 * (m.ratio_error or 0.0):.3f} of the reference's, run by run"
 
 
 def profiles(found: dict[str, Profile], whole: bool) -> list[RenderableType]:
@@ -197,22 +219,19 @@ def feasibility(found: Mapping[str, Feasibility | FileFeasibility]) -> list[Rend
 
 
 def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
-    rows: list[list[RenderableType]] = [
-        [
-            name,
-            _yes(f.feasible),
-            _pairs(f.reference),
-            _pairs(f.reachable),
-            _pairs({m: v for m, v in f.predicted.items() if m in f.reference}),
-            f"{f.seconds:.1f}",
-        ]
-        for name, f in found.items()
-    ]
-    parts: list[RenderableType] = [
-        table("", ("model", "feasible", "as it is", "least reachable", "suggested", "seconds"), rows, left=5)
-    ]
+    rows: list[list[RenderableType]] = []
+    for name, f in found.items():
+        untouched = {v.precision: _pairs({m: v.values[m] for m in f.limits if m in v.values}) for v in f.versions}
+        suggested = _pairs({m: v for m, v in f.predicted.items() if m in f.limits})
+        numbers = (untouched.get("fp32", NONE), untouched.get("int8", NONE), _pairs(f.reachable), suggested)
+        rows.append([name, _yes(f.feasible), *numbers, f"{f.seconds:.1f}"])
+    heads = ("model", "feasible", "fp32", "all int8", "least reachable", "suggested", "seconds")
+    parts: list[RenderableType] = [table("", heads, rows, left=6), *_shares(next(iter(found.values())))]
     if any(f.foretold for f in found.values()):
         parts.append(Text(f"latencies are {FORETOLD}", style="dim"))
+    if len(found) > 1 and any("accuracy" not in v.values for f in found.values() for v in f.versions):
+        said = "accuracies are not known here: shares are of the first model; a fit takes the most accurate"
+        parts.append(Text(said, style="dim"))
     for name, f in found.items():
         if f.suggestion:
             chosen = ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
@@ -220,6 +239,13 @@ def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
         for layer, why in f.untouched:
             parts.append(Text(f"{name}: {layer} stays: {why}", style="dim"))
     return parts
+
+
+def _shares(f: Feasibility) -> Iterator[Text]:
+    """What each limit is as a share, and of what."""
+    for metric, value in f.limits.items():
+        if f.of is not None and (share := f.of.share(Limit(metric, value))):
+            yield Text(f"{metric} <= {value:.4g} is {share}", style="dim")
 
 
 def _files(found: Mapping[str, FileFeasibility]) -> list[RenderableType]:
@@ -231,6 +257,8 @@ def _files(found: Mapping[str, FileFeasibility]) -> list[RenderableType]:
             rows.append([name, word, _yes(v.holds), *(number(v.values.get(m)) for m in ("latency_ms", "size_mb"))])
             if v.reason:
                 notes.append(f"{name}, {word}: {v.reason}")
+        if f.of is not None:
+            notes.append(f"{name}: a share is of {f.of.words()}")
         if f.speedup is not None and f.error is not None:
             said = "faster" if f.faster else "not faster"
             notes.append(f"{name}: int8 is {said}, {f.speedup:.2f} ± {f.error:.2f} times as fast")

@@ -164,7 +164,12 @@ def check(
     with following(common):
         found = quick.check_of(options)
     emit(common, cast(Plain, {name: asdict(f) for name, f in found.items()}), show.feasibility(found))
-    return 0 if any(f.feasible for f in found.values()) else Infeasible.exit_code
+    if any(f.feasible for f in found.values()):
+        return 0
+    unknown = [name for name, f in found.items() if not getattr(f, "timed", True)]
+    if unknown:
+        say(f"error: {', '.join(unknown)} could not be timed, so no limit can be judged; why stands above")
+    return ChipfitError.exit_code if unknown else Infeasible.exit_code
 
 
 def report(
@@ -234,7 +239,10 @@ def export(
     from chipfit.api import exporting
 
     done = exporting.export(run, candidate=candidate, to=to, out=out, verify=verify)
-    lines = [f"{done.path}  {done.size_mb:.3g} MB  {done.model.name}, {done.model.budget}"]
+    what = f"{done.model.name} ({done.model.origin})" if done.model.origin else done.model.name
+    lines = [f"{done.path}  {done.size_mb:.3g} MB  {what}, {done.model.budget}"]
+    if done.note:
+        lines.append(done.note)
     if (v := done.verified) is not None:
         lines.append(
             f"verified with {v.device} on {v.inputs} inputs against ONNX's reference: largest error "

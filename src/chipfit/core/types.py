@@ -33,6 +33,9 @@ METRICS: Mapping[str, tuple[str, bool]] = {
 }
 """Metric name to (meaning, larger is better)."""
 
+MEASURED_TO = 0.005
+"""Share of a latency that final measurements err by at most: they go on until their standard error is below it."""
+
 LOW, HIGH = "low", "high"
 """Details of a prediction: the ends of its interval, in the metric's unit."""
 
@@ -97,6 +100,14 @@ class Trial:
     measurements: tuple[Measurement, ...] = ()
     error: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What a reader calls it by: the hash of its network (label `network`), else that of the candidate.
+
+        One design trained twice is two networks, and one network is the same whichever design led to it.
+        """
+        return self.labels.get("network", self.candidate.key)
 
     def get(self, name: str) -> float:
         """The value of a metric.
@@ -168,6 +179,16 @@ class Limit:
         if self.at_least:
             return value >= self.value * (1 - tolerance)
         return value <= self.value * (1 + tolerance)
+
+    def held(self, m: Measurement, rounding: float = 0.0) -> bool:
+        """True when a measurement is within the limit: the upper end of a prediction, the value of anything else.
+
+        A latency that was measured may be over by its own standard error, `MEASURED_TO` of the limit at most: no second
+        sitting could tell. `rounding` is a share of the limit by which its text may differ from what was meant.
+        """
+        timed = self.metric == "latency_ms" and m.provenance == "measured"
+        error = min(m.spread, MEASURED_TO * self.value) if timed else 0.0
+        return self.met(m.bound + error if self.at_least else m.bound - error, rounding)
 
     def __str__(self) -> str:
         number = f"{self.value:.4g}" if not self.relative else f"{100 * self.value:g}%"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from chipfit.core.edits import Precision, to_plain
 from chipfit.core.errors import BadInput, ChipfitError
-from chipfit.core.graph import Network
+from chipfit.core.graph import Graph, Network
+from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
@@ -87,7 +88,8 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
         validation = deployer.dataset.validation
         if validation.targets is not None:
             measurements.append(deployer.accuracy(artifact, validation, "validation"))
-        rows.append(Screened(entry, b, artifact, _trial(entry, b, b == max(bits), tuple(measurements))))
+        row = _trial(entry, b, b == max(bits), tuple(measurements))
+        rows.append(Screened(entry, b, artifact, replace(row, labels={**row.labels, "file": artifact.digest})))
     return rows
 
 
@@ -97,13 +99,19 @@ def _trial(entry: Entry, bits: int, plain: bool, measurements: tuple[Measurement
     candidate = Candidate({"model": entry.name, "edits": to_plain(edits)})
     role, name = "zoo" if plain else "baseline", _named(entry, bits)
     failed = next((m.protocol for m in measurements if m.metric == "latency_ms" and m.value != m.value), None)
-    return Trial(candidate, measurements, failed, {"role": role, "model": entry.name, "name": name})
+    network = _in_bits(entry, bits)
+    labels = {"role": role, "model": entry.name, "name": name, "network": network.digest()}
+    return Trial(candidate, measurements, failed, labels | {"sites": sites_in_int8(network.graph)})
+
+
+def sites_in_int8(graph: Graph) -> str:
+    """Such as "3 of 4": sites whose convolutions and dense layers compute in int8, of all."""
+    bits = [{graph[n].bits for n in s.ops if graph[n].kind in ("conv", "linear")} for s in sites(graph)]
+    return f"{sum(8 in b for b in bits)} of {len(bits)}"
 
 
 def reference(rows: Sequence[Screened]) -> Screened:
-    """What relative budgets refer to: the most accurate float model, or int8 where that file is faster.
-
-    Without labels the first model stands for the most accurate.
+    """The file that shares are of (`core.reference`).
 
     Raises:
         ChipfitError: none could be timed; says why of the first.
@@ -111,9 +119,19 @@ def reference(rows: Sequence[Screened]) -> Screened:
     timed = [r for r in rows if r.trial.error is None]
     if not timed:
         raise ChipfitError(f"no model can be timed on this device: {rows[0].name}: {rows[0].trial.error}")
-    floats = [r for r in timed if r.bits == 32] or timed
-    best = max(floats, key=lambda r: r.trial.get("accuracy") if r.trial.has("accuracy") else 0.0)
-    return min((r for r in timed if r.entry is best.entry), key=lambda r: r.latency_ms)
+    name = Reference.of([_version(r) for r in timed]).name
+    return next(r for r in timed if r.name == name)
+
+
+def told_reference(rows: Sequence[Screened], base: Screened) -> Reference:
+    """The reference as it is written down: `base` and the other version of its model, with their numbers."""
+    own = [r for r in rows if r.entry is base.entry and r.name != base.name and r.trial.error is None]
+    return Reference.of([_version(r) for r in (base, *own)])
+
+
+def _version(row: Screened) -> Version:
+    numbers = {m.metric: m.value for m in reversed(row.trial.measurements)}  # of several the first counts
+    return Version(row.entry.name, row.bits, numbers)
 
 
 def in_shares(
@@ -134,11 +152,6 @@ def in_shares(
     own = [r.latency for r in rows if r.entry is base.entry and r.trial.error is None]
     reference = timing.relate(own)
     return [r if r.trial.error else r.timed(timing.again(r.latency)) for r in rows], base.timed(reference)
-
-
-def absolute(limits: Sequence[Limit], of: Screened) -> tuple[Limit, ...]:
-    """The limits with shares of the reference replaced by numbers."""
-    return tuple(limit.against(of.trial.get(limit.metric)) if limit.relative else limit for limit in limits)
 
 
 def with_accuracy(trial: Trial, more: Measurement) -> Trial:

@@ -90,7 +90,12 @@ class Start:
         return profiling.stitch(self.entry.network, self.profile, self.menu.edits(a))
 
     def repaired(self, a: Assignment, store: Store | None = None) -> Network:
-        """The stitched network, refitted layer by layer to the original; kept in the store."""
+        """The stitched network, refitted layer by layer to the original; kept in the store.
+
+        One that differs from the original in precisions alone has its weights: there is nothing to make good.
+        """
+        if all(isinstance(e, Precision) for e in self.menu.edits(a)):
+            return self.stitched(a)
         name = f"repaired {self.entry.name} {'-'.join(map(str, a))}"
         stitched = self.stitched(a)
         known = store.arrays(name) if store is not None else None

@@ -146,12 +146,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A trained network to start from: its name, where it comes from and under which licence."""
+    """A trained network to start from: its name, where it comes from and under which licence.
+
+    `accuracy` on validation is what its record says; None where nobody says.
+    """
 
     name: str
     network: Network
     licence: str
     source: str
+    accuracy: float | None = None
 
 
 def manifest() -> tuple[Record, ...]:
@@ -198,4 +202,5 @@ def load_zoo(name: str) -> Entry:
         raise BadInput(f"weights {str(path)!r} are not those of the manifest; install chipfit again")
     module = BUILDERS[record.name]()
     load_into(module, path)
-    return Entry(record.name, trace(module, INPUT_SHAPE), record.licence, f"zoo:{record.dataset}/{record.name}")
+    source = f"zoo:{record.dataset}/{record.name}"
+    return Entry(record.name, trace(module, INPUT_SHAPE), record.licence, source, record.validation_accuracy)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import ChipfitError, Infeasible
+from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
+from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Limit
+from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work
 from chipfit.evaluate.price import price
+from chipfit.evaluate.screen import all_int8
+from chipfit.evaluate.sizes import Sizes, sized, smallest
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
+from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
 
@@ -26,8 +33,9 @@ from chipfit.store.memory import MeasurementMemory
 class Feasibility:
     """Whether all limits can be held at once, and the design that keeps most MACs among those that do.
 
-    `reference` are the untouched network's values, `reachable` the least value of each limited metric alone. Where
-    latencies are `foretold` those of designs are the upper ends of intervals.
+    `of` is what shares are of, and `limits` what the limits are in each metric's own unit; `versions` are the model's
+    own, as it came and in int8. `reference` are the reference's values of the limited metrics, `reachable` the least
+    value of each alone. Where latencies are `foretold` those of designs are the upper ends of intervals.
     """
 
     feasible: bool
@@ -38,6 +46,38 @@ class Feasibility:
     untouched: tuple[tuple[str, str], ...]
     seconds: float
     foretold: bool = False
+    of: Reference | None = None
+    limits: dict[str, float] = field(default_factory=dict)
+    versions: tuple[Version, ...] = ()
+
+
+def reference(
+    entries: Sequence[Entry], device: Device, memory: MeasurementMemory, *, bits: Sequence[int] = (32, 8)
+) -> Reference:
+    """What shares are of: each model is timed as it came and in int8, in one sitting, as a fit would.
+
+    Nothing is scored here, so the most accurate model is the one whose record says so; else the first counts.
+
+    Raises:
+        ChipfitError: none can be timed on the device; says why.
+    """
+    timing = Timing(device, memory)
+    settings, entries = as_computed(Settings((), bits=tuple(bits)), entries, timing.facts)
+    made = [(e, b, _graph(e, b)) for e in entries for b in settings.bits]
+    latencies = timing.graphs([graph for *_, graph in made], "final")
+    versions = []
+    for (entry, b, graph), latency in zip(made, latencies, strict=True):
+        values = {"latency_ms": latency.value, "size_mb": timing.size_mb(graph)}
+        values |= {"macs": float(graph.total_macs), "params": float(graph.total_params)}
+        accuracy = {} if entry.accuracy is None else {"accuracy": entry.accuracy}
+        versions.append(Version(entry.name, b, values | accuracy))
+    if all(np.isnan(m.value) for m in latencies):
+        raise ChipfitError(f"{entries[0].name} cannot be timed on {device.name}: {reason(latencies[0])}")
+    return Reference.of(versions)
+
+
+def _graph(entry: Entry, bits: int) -> Graph:
+    return entry.network.graph if bits == 32 else all_int8(entry.network).graph
 
 
 def check(
@@ -49,33 +89,53 @@ def check(
     keep: Sequence[str] = (),
     bits: Sequence[int] = (32, 8),
     seed: int = 0,
+    of: Reference | None = None,
 ) -> Feasibility:
-    """Prices the network's menu on the device and solves it.
+    """Prices the network's menu on the device and solves it; shares are of a reference, its own unless one is given.
 
     Damage is not known here, so the suggestion is the design that keeps most of the work.
     """
     start, timing = time.monotonic(), Timing(device, memory)
+    own = reference([entry], device, memory, bits=bits)
+    base = of or own
     settings, (entry,) = as_computed(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
-    network = entry.network
-    offered = offer(network.graph, timing.facts.channel_block, bits=settings.bits, keep=keep)
-    counted = priced_counts(network.graph, offered)
-    priced = price(network.graph, offered, timing, np.random.default_rng(seed)).menu
+    graph = entry.network.graph
+    offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep)
+    counted = priced_counts(graph, offered)
+    priced = price(graph, offered, timing, np.random.default_rng(seed)).menu
     menu = counted.priced(t for t in priced.terms if t.metric == "latency_ms")
-    reference = {limit.metric: menu.total(limit.metric, menu.as_is) for limit in limits}
-    if timing.foretold and "latency_ms" in reference:
-        reference["latency_ms"] = timing.graphs([network.graph], "quick")[0].value
-    absolute = [limit.against(reference[limit.metric]) for limit in limits]
-    least = {limit.metric: reachable(menu, limit.metric)[0] for limit in limits}
+    absolute = [base.against(limit) for limit in limits]
+    sizes = Sizes(menu, graph, timing)
+    found = Feasibility(
+        False,
+        {x.metric: v for x in limits if (v := base.number(x.metric)) is not None},
+        {x.metric: _least(menu, x.metric, sizes) for x in limits},
+        {},
+        {},
+        offered.untouched,
+        0.0,
+        timing.foretold,
+        base,
+        {x.metric: x.value for x in absolute},
+        own.versions,
+    )
+    keeping = menu.priced(lost_work(menu, 1.0))
+    solve = sized(partial(assign, keeping), sizes, partial(keeping.total, "damage"))
     try:
-        best = assign(menu.priced(lost_work(menu, 1.0)), absolute)
+        best = solve(absolute)
     except Infeasible as e:
-        return Feasibility(
-            False, reference, dict(e.nearest) or least, {}, {}, offered.untouched, time.monotonic() - start,
-            timing.foretold,
-        )  # fmt: skip
+        nearest = {**found.reachable, **e.nearest}
+        return replace(found, reachable=nearest, seconds=time.monotonic() - start)
     predicted = {m: menu.total(m, best) for m in menu.metrics}
+    if "size_mb" in found.reference:
+        predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
-    seconds = time.monotonic() - start
-    return Feasibility(True, reference, least, labels, predicted, offered.untouched, seconds, timing.foretold)
+    return replace(found, feasible=True, suggestion=labels, predicted=predicted, seconds=time.monotonic() - start)
+
+
+def _least(menu: Menu, metric: str, sizes: Sizes) -> float:
+    """The least value of a metric that any design reaches; of a size that of a file."""
+    least: tuple[float, Assignment] = reachable(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
+    return sizes.file_mb(least[1]) if metric == "size_mb" else least[0]

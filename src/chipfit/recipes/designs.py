@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +17,13 @@ from chipfit.core.graph import Network
 from chipfit.core.types import Limit
 from chipfit.evaluate.design import MARGIN, Design, fitted, lost_work, thrifty, timed
 from chipfit.evaluate.screen import Screened, quality
+from chipfit.evaluate.sizes import Sizes, on_weights, sized
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
 from chipfit.search.uniform import uniform_width
-from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment
 from chipfit.store.store import Store
 
@@ -50,11 +50,11 @@ COST_OF_DAMAGE = 0.07
 WORTH_CORRECTING = 0.02
 """Nats of damage from which on real scores are worth their seconds."""
 
-METADATA_MB = 1e-3
-"""What normalisation, classes and versions add to a file."""
+NOTES_MB = 1e-3
+"""What normalisation, classes and versions add to a file, where no ready file tells."""
 
 LAST_LOOKS = 3
-"""Times that a design is drawn back because its longest timing or its file, which decide, are beyond the budget."""
+"""How often a design is re-solved under a tighter limit after its longest timing, which decides, missed the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,10 @@ def _solved(
 ) -> dict[str, Any]:
     plain: list[tuple[Start, Design]] = []
     nearest: dict[str, float] = {}
+    sizes = {start.entry.name: _sizes(start, limits, rows, timing) for start in starts}
     for start in starts:
         try:
-            plain.append((start, optimum(start, limits, timing)))
+            plain.append((start, optimum(start, limits, timing, sizes=sizes[start.entry.name])))
         except Infeasible as e:
             for m, v in e.nearest.items():
                 nearest[m] = min(v, nearest.get(m, np.inf))
@@ -130,14 +131,14 @@ def _solved(
     plain.sort(key=lambda sd: COST_OF_DAMAGE * _damage(*sd) - score[sd[0].entry.name])
     found = [
         _plain(f"ours from {start.entry.name}", "candidate", start,
-               corrected(start, design, limits, timing, settings.seed, deadline))
+               corrected(start, design, limits, timing, settings.seed, deadline, sizes[start.entry.name]))
         for start, design in plain[:RIVALS]
     ]  # fmt: skip
     if settings.train:
-        found += _roomy(plain, RIVALS - len(found), limits, timing, known=[d["assignment"] for d in found])
+        found += _roomy(plain, RIVALS - len(found), limits, timing, sizes, known=[d["assignment"] for d in found])
     if settings.baselines and starts:
         for bits in settings.bits:
-            if (baseline := _uniform(starts[0], limits, timing, bits)) is not None:
+            if (baseline := _uniform(starts[0], limits, timing, bits, sizes[starts[0].entry.name])) is not None:
                 found.append(
                     _plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
@@ -157,6 +158,7 @@ def _roomy(
     most: int,
     limits: Sequence[Limit],
     timing: Timing,
+    sizes: Mapping[str, Sizes],
     known: Sequence[list[int]],
 ) -> list[dict[str, Any]]:
     """Other designs of harmed starts, which trade damage for work that is kept."""
@@ -167,7 +169,7 @@ def _roomy(
         harm = [t for t in start.menu.terms if t.metric == "damage"]
         keeping = replace(start, menu=start.menu.priced([*harm, *lost_work(start.menu, ROOM)]))
         with suppress(Infeasible):
-            room = optimum(keeping, limits, timing, design.drift)
+            room = optimum(keeping, limits, timing, design.drift, sizes[start.entry.name])
             rival = _plain(f"ours from {start.entry.name}, roomy", "candidate", start, room)
             if rival["assignment"] not in known:
                 found.append(rival)
@@ -180,19 +182,37 @@ def _best_uniform(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [d for d in found if d["role"] != "baseline"] + uniform[:1]
 
 
-def optimum(start: Start, limits: Sequence[Limit], timing: Timing, drift: float = 1.0) -> Design:
-    """The exact optimum that holds the limits as measured, by the longest timing.
+def _sizes(start: Start, limits: Sequence[Limit], rows: Sequence[Screened], timing: Timing) -> Sizes:
+    """The sizes of a start's files; what notes add to one is read off the model's own file."""
+    graph = start.entry.network.graph
+    own = next((r for r in rows if r.entry is start.entry and r.trial.error is None), None)
+    wanted = any(x.metric == "size_mb" for x in limits)
+    notes_mb = own.trial.get("size_mb") - timing.size_mb(own.artifact.graph) if own and wanted else NOTES_MB
+    return Sizes(start.menu, graph, timing, max(0.0, notes_mb))
 
-    `drift` is what a design of this start was measured to take over what the tables foretold of it.
+
+def optimum(
+    start: Start, limits: Sequence[Limit], timing: Timing, drift: float = 1.0, sizes: Sizes | None = None
+) -> Design:
+    """The exact optimum that holds the limits as measured, by the longest timing and the file's size.
+
+    `drift`: measured / predicted latency of a similar design (1.0 if none).
 
     Raises:
         Infeasible: no design of this start that was tried holds the limits.
     """
-    return _held(start, limits, timing, np.ones(len(start.menu.decisions)), drift)
+    own = sizes or Sizes(start.menu, start.entry.network.graph, timing, NOTES_MB)
+    return _held(start, limits, timing, np.ones(len(start.menu.decisions)), drift, own)
 
 
 def corrected(
-    start: Start, plain: Design, limits: Sequence[Limit], timing: Timing, seed: int, deadline: Deadline
+    start: Start,
+    plain: Design,
+    limits: Sequence[Limit],
+    timing: Timing,
+    seed: int,
+    deadline: Deadline,
+    sizes: Sizes | None = None,
 ) -> Design:
     """What coefficients searched against real scores make of the optimum, where more inputs confirm that it is better.
 
@@ -200,7 +220,10 @@ def corrected(
     """
     if _damage(start, plain) < WORTH_CORRECTING:
         return plain
+    own = sizes or Sizes(start.menu, start.entry.network.graph, timing, NOTES_MB)
     tight = _tighter(limits, 1 / plain.drift)
+    if any(x.metric == "size_mb" for x in limits):
+        tight = on_weights(tight, own.beside_mb(plain.assignment))
     try:
         better = search_coefficients(
             thrifty(start.menu), tight, start.true_damage, np.random.default_rng(seed),
@@ -209,7 +232,7 @@ def corrected(
         )  # fmt: skip
         if np.all(better.scale == 1.0):
             return plain
-        held = _held(start, limits, timing, better.scale, plain.drift)
+        held = _held(start, limits, timing, better.scale, plain.drift, own)
     except (Infeasible, OutOfTime):
         return plain
     return min(plain, held, key=lambda d: start.confirmed_damage(d.assignment))
@@ -219,16 +242,23 @@ def _damage(start: Start, design: Design) -> float:
     return start.menu.total("damage", design.assignment)
 
 
-def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[np.float64], drift: float) -> Design:
-    """The optimum for these coefficients, drawn back until its longest timing and its file are within the limits.
+def _held(
+    start: Start,
+    limits: Sequence[Limit],
+    timing: Timing,
+    scale: NDArray[np.float64],
+    drift: float,
+    sizes: Sizes,
+) -> Design:
+    """The optimum for these coefficients, drawn back until its longest timing is within the limit; its file is anyway.
 
     One that keeps no margin for another sitting is taken where no other is found.
     """
-    menu, graph = start.menu, start.entry.network.graph
-    solve, aimed = partial(assign, thrifty(menu), scale=scale), list(limits)
-    prefer, error = partial(menu.total, "damage"), start.table_error
+    menu, graph, error = start.menu, start.entry.network.graph, start.table_error
+    prefer = partial(menu.total, "damage")
+    solve = sized(partial(assign, thrifty(menu), scale=scale), sizes, prefer)
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
-    nearest: dict[str, float] = {}
+    aimed, least = list(limits), np.inf
     close: Design | None = None
     for _ in range(LAST_LOOKS):
         try:
@@ -239,21 +269,15 @@ def _held(start: Start, limits: Sequence[Limit], timing: Timing, scale: NDArray[
             break
         drift = found.drift
         found = timed(menu, graph, found.assignment, timing, budget_ms * MARGIN)
-        size_mb = timing.size_mb(on_graph.apply(graph, menu.edits(found.assignment))) + METADATA_MB
-        true = {"latency_ms": found.measured_ms, "size_mb": size_mb}
-        missed = {limit.metric: limit for limit in limits if limit.metric in true and not limit.met(true[limit.metric])}
         room = budget_ms * MARGIN / found.measured_ms
-        if not missed and room >= 1.0:
+        if room >= 1.0 or np.isinf(budget_ms):
             return found
-        close = found if close is None and not missed else close
-        for m in missed:
-            nearest[m] = min(true[m], nearest.get(m, np.inf))
+        if close is None and found.measured_ms <= budget_ms:
+            close = found
+        least = min(least, found.measured_ms)
         aimed = _tighter(aimed, room)
-        if "size_mb" in missed:  # what a file holds beside weights hardly depends on the design
-            weights = missed["size_mb"].value - (true["size_mb"] - menu.total("size_mb", found.assignment))
-            aimed = [replace(x, value=weights) if x.metric == "size_mb" else x for x in aimed]
     if close is None:
-        raise Infeasible(f"no design within {budget_text(limits)} was found", nearest)
+        raise Infeasible(f"no design within {budget_text(limits)} was found", {"latency_ms": float(least)})
     return close
 
 
@@ -265,8 +289,8 @@ def _tighter(limits: Sequence[Limit], share: float) -> list[Limit]:
     ]
 
 
-def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int) -> Design | None:
-    menu = start.menu
+def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int, sizes: Sizes) -> Design | None:
+    menu, graph = start.menu, start.entry.network.graph
 
     def solve(scaled: Sequence[Limit]) -> Assignment:
         found = uniform_width(menu, scaled, bits)
@@ -276,6 +300,7 @@ def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int) -
 
     try:
         prefer = partial(menu.total, "damage")
-        return fitted(menu, start.entry.network.graph, limits, timing, solve, prefer, table_error=start.table_error)
+        within = sized(solve, sizes, prefer)
+        return fitted(menu, graph, limits, timing, within, prefer, table_error=start.table_error)
     except Infeasible:
         return None

@@ -11,7 +11,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import cast
 
@@ -21,15 +21,17 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.protocols import Device
+from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
-from chipfit.evaluate.screen import Screened, absolute, in_shares, quality, reference, screen
+from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, sites_in_int8, told_reference
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import master, report_facts
+from chipfit.recipes import report_facts
+from chipfit.recipes.answer import Option, answer, final, kept, options
 from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import TRAINED, Tuned, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
@@ -78,8 +80,10 @@ def fit(
         if isinstance(timing, JointTiming):
             rows, base = in_shares(timing, rows, base, settings.budgets)
             _check_units(store, timing)
-        budgets = [_fixed(store, limits, base) for limits in settings.budgets]
-        report_facts.write_screen(store, rows, base, budgets)
+        told = told_reference(rows, base)
+        budgets = [_fixed(store, limits, told) for limits in settings.budgets]
+        report_facts.write_screen(store, rows, told, budgets)
+        progress("screen", f"shares are of {told.words()}")
     starts = _open(run, rows, budgets)
     plans: list[Plan] = []
     with run.phase("assign"):
@@ -109,17 +113,17 @@ def forget(store: Store, *, training: bool) -> None:
 
     With `training` the fine-tunes are forgotten too, so that they are done anew at another length.
     """
-    facts: dict[str, Plain] = {"finished": False, "training steps": None, "phases": []}
+    facts: dict[str, Plain] = {"finished": False, "training steps": None, "phases": [], "warnings": None}
     if training:
         facts |= {name: None for name in store.facts() if name.startswith(TRAINED)}
     for name, value in facts.items():
         store.set_fact(name, value)
 
 
-def _fixed(store: Store, limits: tuple[Limit, ...], base: Screened) -> tuple[Limit, ...]:
+def _fixed(store: Store, limits: tuple[Limit, ...], base: Reference) -> tuple[Limit, ...]:
     """The limits as they were when first screened: a run that is taken up again keeps its budgets."""
     key = f"absolute {budget_text(limits)}"
-    found = absolute(limits, base)
+    found = tuple(base.against(limit) for limit in limits)
     values = cast(list[float] | None, store.fact(key)) or [limit.value for limit in found]
     store.set_fact(key, cast(Plain, values))
     return tuple(replace(limit, value=v) for limit, v in zip(found, values, strict=True))
@@ -142,6 +146,7 @@ def _record(run: Run) -> None:
     block = {str(bits): step for bits, step in facts.channel_block.items()}
     run.store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
     run.store.set_fact("dataset", report_facts.dataset_fact(run.dataset))
+    report_facts.keep_samples(run.store, run.dataset)
     run.store.set_fact("licences", {e.name: e.licence for e in run.entries} | {run.dataset.name: run.dataset.licence})
     run.store.set_fact("seed", run.settings.seed)
     names = ("chipfit", "torch", "numpy", "onnx", "onnxruntime", "scipy")
@@ -235,65 +240,51 @@ COST_OF_HALVING = 0.005
 """Accuracy that one halving of the latency costs after a fine-tune (ResNet20 on Fashion-MNIST)."""
 
 
-MEASURED_TO = 0.005
-"""Share of a limit that a final measurement may be off by: its own error."""
-
 SITTINGS = 3
 """A design that held its budget before it was trained and misses it now is timed so often; the median counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Filed:
-    """A finished network's file and its row so far."""
-
-    tuned: Tuned
-    artifact: Artifact
-    trial: Trial
 
 
 def _deploy(
     run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned], base: Screened
 ) -> tuple[Trial, ...]:
-    """Files of all tuned networks, timed in one sitting; the best of each budget is chosen on validation.
+    """Files of all tuned networks, timed in one sitting; each budget's answer is chosen on validation.
 
-    That one is timed run by run against the reference (`base`). Then the test part is read, once, for everything that
-    the report shows.
+    The answers are timed run by run against the reference (`base`). Then the test part is read, once, for everything
+    that the report shows.
     """
     run.progress("measure", f"{len(tuned)} files, timed in one sitting")
     filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
-    networks = {f.artifact.digest: f.tuned.network for f in filed} | {r.artifact.digest: r.network for r in rows}
+    for option in filed:
+        run.store.append(option.trial)
+    report_facts.write_untrained(run.store, [option.trial for option in filed])
+    given = options(run.store, run.timing, rows, filed)
     of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
     references = run.timing.fastest(of_base)
     chosen: list[tuple[Trial, Artifact]] = []
-    shown: list[tuple[Trial, Artifact]] = [(r.trial, r.artifact) for r in rows]
     missed: list[Infeasible] = []
     for plan in plans:
-        mine = [f for f in filed if f.tuned.budget == plan.text]
-        shown += [(f.trial, f.artifact) for f in mine if f.tuned.role == "baseline"]
-        candidates = [f for f in mine if f.tuned.role == "candidate"]
-        for f in candidates:
-            run.store.append(f.trial)
         try:
-            trial, artifact = _choose(plan, candidates, rows)
+            trial, artifact = final(plan, answer(plan, given), run.store, run.deployer)
         except Infeasible as e:
             missed.append(e)
             continue
-        labels = {"role": "final", "name": "ours", "budget": plan.text, "model": str(trial.labels["model"])}
-        labels |= {"blob": run.store.put_blob(artifact.data), "format": artifact.format}
-        master.put(run.store, labels["blob"], networks[artifact.digest], run.deployer)
         ratio = run.timing.ratio(artifact, references)
-        measurements = trial.measurements if ratio is None else (*trial.measurements, ratio)
-        chosen.append((Trial(trial.candidate, measurements, None, labels), artifact))
+        if ratio is not None:
+            trial = replace(trial, measurements=(*trial.measurements, ratio))
+        chosen.append((trial, artifact))
     if missed:
-        run.store.set_fact("warnings", [str(e) for e in missed])
+        report_facts.warn(run.store, *(str(e) for e in missed))
     if not chosen:
         raise missed[0]
+    shown = [(r.trial, r.artifact) for r in rows]
+    shown += [(o.trial, o.artifact) for o in filed if o.artifact is not None and o.trial.labels["role"] == "baseline"]
     finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
     report_facts.write_profiles(run.store, run.timing, rows, chosen)
     return finals
 
 
-def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[_Filed]:
+def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[Option]:
+    """The tuned networks as files that the store keeps, measured on the device and on validation."""
     artifacts = [run.deployer.export(t.network) for t in tuned]
     latencies = run.deployer.latency(artifacts, "final")
     filed = []
@@ -306,36 +297,31 @@ def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, .
             measurements.append(run.deployer.accuracy(artifact, run.dataset.validation, "validation"))
         else:
             measurements.append(Measurement("damage", t.damage, "measured", "validation"))
-        labels = {"role": t.role, "model": t.model, "name": t.name, "budget": t.budget}
         candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
-        filed.append(_Filed(t, artifact, Trial(candidate, tuple(measurements), None, labels)))
+        failed = latency.protocol if math.isnan(latency.value) else None
+        option = Option(Trial(candidate, tuple(measurements), failed, _labels(t, artifact, tuned)), artifact, t.network)
+        kept(option, run.store)
+        filed.append(option)
     return filed
+
+
+def _labels(t: Tuned, artifact: Artifact, everyone: Sequence[Tuned]) -> dict[str, str]:
+    """The labels of a tuned network's row; a baseline that got no step, where designs did, is no rival of theirs."""
+    trained = t.steps is not None and t.steps[0] > 0
+    alone = t.role == "baseline" and not trained and any(o.steps and o.steps[0] for o in everyone)
+    labels = {
+        "role": "candidate" if alone else t.role, "model": t.model, "budget": t.budget,
+        "name": f"{t.name}, untrained" if alone else t.name, "network": t.network.digest(),
+        "file": artifact.digest, "blob": artifact.digest, "format": artifact.format,
+        "sites": sites_in_int8(t.network.graph),
+    }  # fmt: skip
+    return labels if t.steps is None else labels | {"steps": f"{t.steps[0]} of {t.steps[1]}"}
 
 
 def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
     """The file's latency; where it misses the budget, the median of `SITTINGS`, for what disturbs only lengthens."""
     limit = next((x for x in limits if x.metric == "latency_ms"), None)
-    if limit is None or limit.met(first.bound, MEASURED_TO):
+    if limit is None or limit.held(first):
         return first
     more = [run.deployer.latency([artifact], "final", sitting=n)[0] for n in range(2, SITTINGS + 1)]
     return sorted([first, *more], key=lambda m: m.value)[SITTINGS // 2]
-
-
-def _choose(plan: Plan, filed: Sequence[_Filed], rows: Sequence[Screened]) -> tuple[Trial, Artifact]:
-    """The best on validation among the designs and the untouched files that hold the budget as measured."""
-    options = [(f.trial, f.artifact) for f in filed] + [(r.trial, r.artifact) for r in rows if r.trial.error is None]
-    holding = [o for o in options if all(limit.met(_true(o[0], limit.metric), MEASURED_TO) for limit in plan.limits)]
-    if not holding:
-        nearest = {limit.metric: min(_true(t, limit.metric) for t, _ in options) for limit in plan.limits}
-        text = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
-        raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
-    return max(holding, key=lambda o: quality(o[0]))
-
-
-def _true(trial: Trial, metric: str) -> float:
-    """What a limit on the metric is held against; what the cost tables foretold of a file does not count."""
-    return next((m.bound for m in trial.measurements if m.metric == metric and _told_by_device(m)), np.nan)
-
-
-def _told_by_device(m: Measurement) -> bool:
-    return m.provenance != "predicted" or m.interval is not None

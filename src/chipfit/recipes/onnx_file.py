@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from chipfit.core.errors import ChipfitError
 from chipfit.core.protocols import Device
+from chipfit.core.reference import Reference
+from chipfit.core.reference import Version as Untouched
 from chipfit.core.types import Artifact, Limit, Measurement
 from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import peak_memory_mb
@@ -35,8 +37,9 @@ class Version:
 class FileFeasibility:
     """Which versions of a file are within the limits. Its channels stay as they are: a file cannot be trained again.
 
-    `speedup` is the file's time over that of its int8 version and `error` its standard error, None where one of the two
-    could not be timed; `faster` is true beyond two of them. Random inputs calibrated the int8 version.
+    `of` is what shares are of. `speedup` is the file's time over that of its int8 version and `error` its standard
+    error, None where one of the two could not be timed; `faster` is true beyond two of them. Random inputs calibrated
+    the int8 version.
     """
 
     feasible: bool
@@ -45,6 +48,12 @@ class FileFeasibility:
     error: float | None
     faster: bool
     seconds: float
+    of: Reference | None = None
+
+    @property
+    def timed(self) -> bool:
+        """False where no version could be timed: then nothing is known of any limit."""
+        return any(math.isfinite(v.values.get("latency_ms", math.nan)) for v in self.versions)
 
 
 def profile(name: str, file: Artifact, device: Device, memory: MeasurementMemory) -> Profile:
@@ -64,7 +73,7 @@ def profile(name: str, file: Artifact, device: Device, memory: MeasurementMemory
 def check(
     file: Artifact, device: Device, limits: Sequence[Limit], memory: MeasurementMemory, *, bits: Sequence[int] = (32, 8)
 ) -> FileFeasibility:
-    """Times the file and, with 8 among `bits`, its int8 version in one sitting; a share in a limit is of the file."""
+    """Times the file and, with 8 among `bits`, its int8 version in one sitting; a share is of the faster of the two."""
     start = time.monotonic()
     timing = Timing(device, memory)
     made, reasons = {32: file}, dict[int, str]()
@@ -76,7 +85,8 @@ def check(
     taken = dict(zip(made, timing.artifacts(list(made.values()), "final"), strict=True))
     values = {b: _values(made[b], m) for b, m in taken.items()}
     reasons |= {b: f"not timed: {reason(m)}" for b, m in taken.items() if math.isnan(m.value)}
-    absolute = [limit.against(values[32][limit.metric]) for limit in limits]
+    of = Reference.of([Untouched("the file", b, v) for b, v in values.items()])
+    absolute = [of.against(limit) for limit in limits]
     versions = tuple(
         Version(b, all(x.met(_held(x, values[b], taken[b])) for x in absolute), values[b], reasons.get(b, ""))
         if b in values
@@ -85,11 +95,11 @@ def check(
     )
     feasible, seconds = any(v.holds for v in versions), time.monotonic() - start
     if 8 not in taken or reasons:
-        return FileFeasibility(feasible, versions, None, None, False, seconds)
+        return FileFeasibility(feasible, versions, None, None, False, seconds, of)
     float32, int8 = taken[32], taken[8]
     ratio = float32.value / int8.value
     error = ratio * math.hypot(float32.spread / float32.value, int8.spread / int8.value)
-    return FileFeasibility(feasible, versions, ratio, error, ratio - 2 * error > 1, seconds)
+    return FileFeasibility(feasible, versions, ratio, error, ratio - 2 * error > 1, seconds, of)
 
 
 def _held(limit: Limit, values: dict[str, float], latency: Measurement) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -46,7 +46,10 @@ BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A design after training, with what its row in the report needs."""
+    """A design after training, with what its row in the report needs.
+
+    `steps` are those of its training (done, planned), None where it had no training to do.
+    """
 
     name: str
     role: str
@@ -57,6 +60,7 @@ class Tuned:
     choices: dict[str, str]
     predicted_ms: float | None
     damage: float
+    steps: tuple[int, int] | None = None
 
 
 def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:
@@ -192,9 +196,18 @@ def _second_round(
         network, peak = (d.network, 0.0) if first is None else (first.network, first.peak)
         jobs[_key(d)] = Job(_key(d), network, _schedule(steps, peak, run), run.settings.seed + 1)
     done = _train(run, list(jobs.values()), views, "long", budget.threads)
-    tuned = [_tuned(p, d, done[_key(d)].network) for p, d in survivors]
+    tuned = []
+    for p, d in survivors:
+        of = _steps(done[_key(d)], jobs[_key(d)], short.get(_key(d)), budget)
+        tuned.append(replace(_tuned(p, d, done[_key(d)].network), steps=of))
     # where training does harm, the design as it was repaired is the better one
     return tuned + [_tuned(p, d, d.network, ", untrained") for p, d in survivors if d.role == "candidate"]
+
+
+def _steps(long: Done, job: Job, short: Done | None, budget: _Budget) -> tuple[int, int]:
+    """(done, planned) of a design's schedules together."""
+    first = (short.steps, budget.short_steps) if short is not None else (0, 0)
+    return long.steps + first[0], job.schedule.steps + first[1]
 
 
 def _train(run: Run, jobs: Sequence[Job], views: Views, what: str, threads: int = 1) -> dict[str, Done]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.stats import spearmanr
 
 from chipfit.core.data import Dataset
 from chipfit.core.errors import ChipfitError
+from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.design import slower_in_int8
@@ -18,6 +20,8 @@ from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Progress, budget_text
+from chipfit.report.view import Row
+from chipfit.space.menu import Assignment, Menu
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
@@ -35,17 +39,48 @@ def dataset_fact(d: Dataset) -> dict[str, Plain]:
         "name": d.name, "digest": d.digest(), "sizes": {"train": len(d.train), "validation": len(d.validation)},
         "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
         "notes": notes, "mean": list(d.mean), "std": list(d.std),
+        "pixels": bool(d.train.inputs.dtype == np.uint8),
     }  # fmt: skip
 
 
-def write_screen(store: Store, rows: Sequence[Screened], base: Screened, budgets: Sequence[tuple[Limit, ...]]) -> None:
+SAMPLES, SAMPLES_MB = 64, 4.0
+"""Validation inputs that a run keeps, to verify files on which it writes later: so many, or what fits."""
+
+
+def keep_samples(store: Store, d: Dataset) -> None:
+    """Keeps a few validation inputs, normalised (under "samples"), evenly spread: they may be sorted by class."""
+    if store.arrays("samples") is None and len(d.validation):
+        each_mb = 4e-6 * d.validation.inputs[0].size
+        n = max(8, min(SAMPLES, int(SAMPLES_MB / each_mb)))
+        spread = np.unique(np.linspace(0, len(d.validation) - 1, n).astype(int))
+        store.put_arrays("samples", {"inputs": d.normalise(d.validation.inputs[spread])})
+
+
+def write_screen(store: Store, rows: Sequence[Screened], base: Reference, budgets: Sequence[tuple[Limit, ...]]) -> None:
     """Untouched models as trials (test accuracy follows at the end), the reference and the budgets."""
     if not store.trials(role="zoo"):
         for r in rows:
             store.append(r.trial)
-    accuracy = base.trial.get("accuracy") if base.trial.has("accuracy") else None
-    store.set_fact("reference", {"name": base.name, "latency_ms": base.latency_ms, "accuracy": accuracy})
+    store.set_fact("reference", cast(Plain, asdict(base)))
     store.set_fact("budgets", [budget_text(b) for b in budgets])
+
+
+def warn(store: Store, *lines: str) -> None:
+    """Adds to what a reader must know, each line once."""
+    told = cast(list[str], store.fact("warnings") or [])
+    store.set_fact("warnings", list(dict.fromkeys([*told, *lines])))
+
+
+def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
+    """Says which schedules were cut, and which baselines got no training and so are no rivals."""
+    for t in trials:
+        if (steps := Row.of(t).steps) is None or steps[0] >= steps[1]:
+            continue
+        name, budget = t.labels["name"], t.labels["budget"]
+        if t.labels["role"] == "candidate" and not name.startswith("ours"):
+            warn(store, f"{name}, under {budget}: it got none of {steps[1]} steps, and is not shown as a rival")
+        else:
+            warn(store, f"{name}, under {budget}: its training was cut at {steps[0]} of {steps[1]} steps")
 
 
 def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
@@ -90,35 +125,40 @@ def read_test(
 ) -> tuple[Trial, ...]:
     """Opens the test part, once, after every choice; appends every row of the report with its test accuracy.
 
-    Rows that were appended before the run was cut off are taken as they are.
+    A file that was scored before, under whatever name, is not scored again. Rows that were appended before the run was
+    cut off are taken as they are.
     """
-    kept = {_identity(t): t for t in store.trials() if not dataset.labelled or _on_test(t)}
+    stored = store.trials()
+    kept = {_identity(t): t for t in stored if not dataset.labelled or _on_test(t)}
+    scores = {t.labels["file"]: _on_test(t) for t in stored if "file" in t.labels and _on_test(t)}
     everyone = [*shown, *chosen]
-    missing = [(t, a) for t, a in everyone if _identity(t) not in kept]
-    scores: dict[str, Measurement] = {}
-    if missing and dataset.labelled:
+    missing = [(t, a) for t, a in everyone if t.error is None and _identity(t) not in kept]
+    unknown = {a.digest: a for _, a in missing if a.digest not in scores}
+    if unknown and dataset.labelled:
         progress("measure", "the test part is read, once")
         store.record_test_read("the report's table")
         split = dataset.open_test()
         fact = cast(dict[str, Any], store.fact("dataset"))
         store.set_fact("dataset", {**fact, "sizes": {**fact["sizes"], "test": len(split)}})
-        for trial, artifact in missing:
-            if trial.error is None and artifact.digest not in scores:
-                scores[artifact.digest] = deployer.accuracy(artifact, split, "test")
-    for trial, artifact in missing:
-        scored = with_accuracy(trial, scores[artifact.digest]) if artifact.digest in scores else trial
-        store.append(scored)
-        kept[_identity(trial)] = scored
+        scores |= {digest: deployer.accuracy(a, split, "test") for digest, a in unknown.items()}
+    last = {t.labels["budget"]: t.key for t in stored if t.labels.get("role") == "final"}
+    for trial, artifact in everyone:
+        again = trial.labels["role"] == "final" and last.get(trial.labels["budget"]) != trial.key
+        if _identity(trial) not in kept or again:
+            score = None if _on_test(trial) or trial.error else scores.get(artifact.digest)
+            scored = trial if score is None else with_accuracy(trial, score)
+            store.append(scored)
+            kept[_identity(trial)] = scored
     return tuple(kept[_identity(t)] for t, _ in chosen)
 
 
 def _identity(trial: Trial) -> tuple[str, ...]:
     labels = trial.labels
-    return (trial.candidate.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
+    return (trial.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
 
 
-def _on_test(trial: Trial) -> bool:
-    return any(m.metric == "accuracy" and m.where == "test" for m in trial.measurements)
+def _on_test(trial: Trial) -> Measurement | None:
+    return next((m for m in trial.measurements if m.metric == "accuracy" and m.where == "test"), None)
 
 
 def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -> None:
@@ -126,12 +166,24 @@ def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -
     menus, kept = {s.entry.name: s.menu for s in starts}, dict[str, str]()
     for final in finals:
         menu, choices = menus.get(final.labels["model"]), final.candidate.values.get("choices")
-        if menu is not None and isinstance(choices, Mapping) and choices:
-            of = tuple([o.label for o in d.options].index(str(choices[d.name])) for d in menu.decisions)
-            for d, more in slower_in_int8(menu, of):
-                site = menu.decisions[d].name.removeprefix("bits:")
-                kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
+        of = _chosen(menu, choices) if menu is not None and isinstance(choices, Mapping) else None
+        if menu is None or of is None:
+            continue
+        for d, more in slower_in_int8(menu, of):
+            site = menu.decisions[d].name.removeprefix("bits:")
+            kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
     store.set_fact("kept_fp32", [[site, why] for site, why in kept.items()])
+
+
+def _chosen(menu: Menu, choices: Mapping[str, Plain]) -> Assignment | None:
+    """The assignment of some choices; None where they are of another menu, or of no menu at all."""
+    places = []
+    for d in menu.decisions:
+        labels = [o.label for o in d.options]
+        if str(choices.get(d.name)) not in labels:
+            return None
+        places.append(labels.index(str(choices[d.name])))
+    return tuple(places)
 
 
 def write_profiles(
@@ -152,7 +204,6 @@ def write_profiles(
             for name, artifact in (("before", before.artifact), ("after", after))
         }
     except ChipfitError as e:
-        warnings = cast(list[str], store.fact("warnings") or [])
-        store.set_fact("warnings", [*warnings, f"{device.name} could not be asked for times by operator: {e}"])
+        warn(store, f"{device.name} could not be asked for times by operator: {e}")
         return
     store.set_fact("profile", cast(Plain, profiles))

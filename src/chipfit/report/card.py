@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from string import Template
 
 from chipfit.core.types import Measurement
-from chipfit.report.choose import headline, reference_row
+from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.method import doubts
-from chipfit.report.tables import between, rounded
+from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import Row, RunView, find
 
 Getter = Callable[[Row], Measurement | None]
@@ -32,20 +33,33 @@ def model_card(run: RunView, row: Row | None = None) -> str:
     if final is None:
         return "# Model card\n\nThis run has no final model yet.\n"
     base = reference_row(run, final)
+    before = versions(run, base) or (() if base is None else (base,))
     parts = (
-        f"# Model card: {final.title}\n",
-        _table(final, base),
+        f"# Model card: {text(final.title)}\n",
+        _table(final, before),
+        _section("Budget", _budget(run, final)),
         _section("Input", _input(run)),
         _section("What was changed", _changed(final)),
-        _section("What could not be touched", (f"{m}, `{layer}`: {why}" for m, layer, why in run.untouched)),
-        _section("Kept in float", (f"`{site}`: {why}" for site, why in run.kept_fp32)),
+        _section("What could not be touched", (f"{text(m)}, {code(op)}: {text(why)}" for m, op, why in run.untouched)),
+        _section("Kept in float", (f"{code(site)}: {text(why)}" for site, why in run.kept_fp32)),
         _section("Data", _data(run)),
         _section("Device and protocol", _device(run, final)),
         _section("Made with", _made_with(run)),
-        _section("Licences", (f"{what}: {licence}" for what, licence in run.licences.items())),
-        _section("Mind", doubts(run)),
+        _section("Licences", (f"{text(what)}: {text(licence)}" for what, licence in run.licences.items())),
+        _section("Mind", map(text, doubts(run))),
     )
     return "\n".join(part for part in parts if part)
+
+
+def text(words: str) -> str:
+    """Words as Markdown shows them, whatever they hold: one line, no markup and no HTML."""
+    line = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|~#!]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+
+
+def code(words: str) -> str:
+    """Words in a code span; the marks that would end it become others."""
+    return f"`{' '.join(words.split()).replace('`', chr(0x2018))}`"
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -53,19 +67,31 @@ def _section(title: str, lines: Iterable[str]) -> str:
     return f"## {title}\n\n{listed}" if listed else ""
 
 
-def _table(final: Row, base: Row | None) -> str:
+def _table(final: Row, before: Sequence[Row]) -> str:
+    columns: tuple[Row | None, ...] = (*(before or (None,)), final)
     lines = []
     for what, get, scale, digits in LINES:
-        before, after = (None if r is None else get(r) for r in (base, final))
-        if before is not None or after is not None:
-            lines.append(f"| {what} | {_number(before, scale, digits)} | {_number(after, scale, digits)} |\n")
-    head = f"| | before: {_cell(base.title) if base else '–'} | after: {_cell(final.title)} |\n|---|---|---|\n"
+        found = [None if r is None else get(r) for r in columns]
+        if any(m is not None for m in found):
+            lines.append(f"| {what} | {' | '.join(_number(m, scale, digits) for m in found)} |\n")
+    heads = [f"before: {'–' if r is None else text(r.title)}" for r in columns[:-1]]
+    head = f"| | {' | '.join(heads)} | after: {text(final.title)} |\n|{'---|' * (len(heads) + 2)}\n"
     note = "\n± is one standard error. The word behind a number says where it comes from.\n"
     return "## Before and after\n\n" + head + "".join(lines) + note
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _budget(run: RunView, final: Row) -> list[str]:
+    budget = budget_of(run, final)
+    if budget is None:
+        return []
+    held = "held" if budget.met(final) else "not held"
+    steps = final.steps
+    return [
+        f"{text(budget.words)}: {held}",
+        *map(text, share_lines(run, budget)),
+        f"the best measured file within it: {text(final.origin)}" if final.origin else "",
+        f"trained for {steps[0]} of {steps[1]} steps" if steps is not None else "",
+    ]
 
 
 def _number(m: Measurement | None, scale: float, digits: str) -> str:
@@ -79,14 +105,15 @@ def _number(m: Measurement | None, scale: float, digits: str) -> str:
 
 def _input(run: RunView) -> list[str]:
     d = run.dataset
-    names = "" if isinstance(d.classes, int) else ": " + ", ".join(d.classes)
+    names = "" if isinstance(d.classes, int) else ": " + ", ".join(map(text, d.classes))
     count = d.classes if isinstance(d.classes, int) else len(d.classes)
+    form = {3: " (channels, height, width)", 1: " (features)"}.get(len(d.input_shape), "")
+    scaled = "pictures are scaled to 0..1" if d.pixels else "inputs are taken as the data have them, not scaled"
+    picture = len(d.input_shape) == 3 and d.pixels
     return [
-        f"shape {' × '.join(map(str, d.input_shape))} (channels, height, width), float32" if d.input_shape else "",
-        f"pictures are scaled to 0..1, then normalised with mean {list(d.mean)} and std {list(d.std)}"
-        if d.mean
-        else "",
-        "pictures of another size are resized (bilinear) by predict.py" if len(d.input_shape) == 3 else "",
+        f"shape {' × '.join(map(str, d.input_shape))}{form}, float32" if d.input_shape else "",
+        f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean else "",
+        "pictures of another size are resized (bilinear) by predict.py" if picture else "",
         f"output: one logit for each of {count} classes{names}" if count else "",
     ]
 
@@ -95,15 +122,18 @@ def _changed(final: Row) -> list[str]:
     edits = final.edits if isinstance(final.edits, Sequence) and not isinstance(final.edits, str) else []
     kinds = Counter(str(e[0]) for e in edits if isinstance(e, Sequence) and e)
     words = {"skip": "residual blocks dropped", "width": "channel groups narrowed", "precision": "sites in int8"}
-    return [f"{words.get(kind, kind)}: {n}" for kind, n in kinds.items()]
+    counts = {kind: str(n) for kind, n in kinds.items()}
+    if final.sites is not None and final.sites[0]:
+        counts["precision"] = f"{final.sites[0]} of {final.sites[1]}"
+    return [f"{text(words.get(kind, kind))}: {n}" for kind, n in counts.items()]
 
 
 def _data(run: RunView) -> list[str]:
-    d, openings = run.dataset, "; ".join(why for _, why in run.test_reads)
+    d, openings = run.dataset, "; ".join(text(why) for _, why in run.test_reads)
     return [
-        f"{d.name}, digest `{d.digest}`, licence {d.licence}" if d.name else "",
-        ", ".join(f"{part} {n}" for part, n in d.sizes.items()),
-        *d.notes,
+        f"{text(d.name)}, digest {code(d.digest)}, licence {text(d.licence)}" if d.name else "",
+        ", ".join(f"{text(part)} {n}" for part, n in d.sizes.items()),
+        *map(text, d.notes),
         f"the test split was opened {len(run.test_reads)} time(s): {openings}" if openings else "",
     ]
 
@@ -111,8 +141,10 @@ def _data(run: RunView) -> list[str]:
 def _device(run: RunView, final: Row) -> list[str]:
     d, m = run.device, final.latency
     return [
-        f"{d.name}, fingerprint `{d.fingerprint}`, runtime {d.runtime or 'unknown'}, {', '.join(d.isa)}" if d else "",
-        f"latency {m.provenance} on `{m.where}`, protocol {m.protocol or 'unknown'}{_blocks(m)}" if m else "",
+        f"{text(d.name)}, fingerprint {code(d.fingerprint)}, runtime {text(d.runtime or 'unknown')}, {', '.join(d.isa)}"
+        if d
+        else "",
+        f"latency {m.provenance} on {code(m.where)}, protocol {text(m.protocol or 'unknown')}{_blocks(m)}" if m else "",
         f"95 % of single runs within {m.details['p95_ms']:.4g} ms" if m and "p95_ms" in m.details else "",
     ]
 
@@ -126,6 +158,10 @@ def _made_with(run: RunView) -> list[str]:
     computed = f"trained and repaired on {run.accelerator}" if run.accelerator else ""
     return [f"seed {run.seed}" if run.seed is not None else "", computed, versions]
 
+
+BYTES = "uint8 0..255, or float32 0..1"
+FLOATS = "float32, as the data that the model was trained on"
+"""What predict.py takes as arrays."""
 
 PREDICTED_WITH = {
     "onnx": (
@@ -161,6 +197,7 @@ def predict_source(
     std: Sequence[float],
     classes: Sequence[str] = (),
     model_file: str = "model.onnx",
+    pixels: bool = True,
 ) -> str:
     """The text of predict.py: runs a file that lies beside it on a picture or a .npy array.
 
@@ -169,15 +206,20 @@ def predict_source(
     Args:
         format: of the file, one of `PREDICTED_WITH`.
         input_shape: (C, H, W), or (features,), of one input.
-        mean: one value a channel, taken off after scaling to 0..1.
+        mean: one value a channel, taken off (of bytes after scaling to 0..1).
         std: one value a channel, divided by.
         classes: names of the outputs; numbers where there are none.
         model_file: name of the file in the folder of predict.py.
+        pixels: inputs are bytes, scaled to 0..1 first; else floats as the data have them, and no pictures are read.
     """
-    text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
+    source_text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
     package, source = PREDICTED_WITH[format]
     imported, _, function = source.partition("\n")
-    return Template(text).substitute(
+    return Template(source_text).substitute(
+        arrays=BYTES if pixels else FLOATS,
+        arrays_words="uint8 (0..255) or float32 (0..1)" if pixels else FLOATS,
+        pixels=repr(pixels),
+        scaled="after scaling to 0..1" if pixels else "of the inputs as they are",
         package=package,
         imported=imported,
         runner=function.strip(),

@@ -1,7 +1,9 @@
-"""Choosing, not only plotting: the Pareto front, its knee, and the best model under each budget.
+"""Choosing, not only plotting: the answer to a budget, the Pareto front and its knee.
 
-Selection uses validation accuracy and true latency. The test split takes no part, and a predicted latency never
-competes with a measured one.
+Selection uses validation accuracy (without labels the damage) and the latency that a file stands with. The test split
+takes no part. What cost tables foretold of a file never counts. On a device of which every latency is foretold with an
+interval, its upper end is what a file stands with, beside files that were measured there since: it is what budgets are
+held against, so a prediction wins nothing by being unsure.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Provenance
-from chipfit.report.view import TRUST, Budget, Row, RunView
+from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView, untouched_rows
 
 
 def accuracy_of(row: Row) -> Measurement:
@@ -20,17 +22,36 @@ def accuracy_of(row: Row) -> Measurement:
 
 
 def latency_of(row: Row) -> Measurement:
-    """True latency of a row that has it."""
+    """Latency of a row that has it."""
     assert row.latency is not None
     return row.latency
 
 
+def standing_ms(row: Row) -> float:
+    """The milliseconds that a row with a latency competes with: of a prediction the upper end."""
+    return latency_of(row).bound
+
+
+def _standing(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows whose latencies may be compared: of the most trusted provenance there is, and foretold ones beside it."""
+    timed = [r for r in rows if r.error is None and r.latency is not None]
+    present: set[Provenance] = {latency_of(r).provenance for r in timed}
+    best = next((p for p in TRUE_LATENCY if p in present), None)
+    return tuple(r for r in timed if latency_of(r).provenance in (best, "predicted"))
+
+
 def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows with validation accuracy and a latency of one provenance: the most trusted that any row has."""
-    scored = [r for r in rows if r.error is None and r.accuracy is not None and r.latency is not None]
-    present: set[Provenance] = {latency_of(r).provenance for r in scored}
-    best = next((p for p in TRUST if p in present), None)
-    return tuple(r for r in scored if latency_of(r).provenance == best)
+    """Rows with validation accuracy and latencies that may be compared."""
+    return _standing([r for r in rows if r.accuracy is not None])
+
+
+def best_under(budget: Budget, rows: Sequence[Row]) -> Row | None:
+    """The answer to a budget: of all rows that hold it, whatever their origin, the one of most quality.
+
+    Of equals the faster one, and of equals in that too the one that was chosen before (its role is "final").
+    """
+    holding = [r for r in _standing(rows) if budget.met(r)]
+    return max(holding, key=lambda r: (r.quality, -standing_ms(r), r.role == "final"), default=None)
 
 
 def front(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -38,7 +59,7 @@ def front(rows: Sequence[Row]) -> tuple[Row, ...]:
 
     Of rows with equal numbers the final stays (it is some candidate's file), else the first.
     """
-    ordered = sorted(comparable(rows), key=lambda r: (latency_of(r).value, -accuracy_of(r).value, r.role != "final"))
+    ordered = sorted(comparable(rows), key=lambda r: (standing_ms(r), -accuracy_of(r).value, r.role != "final"))
     kept: list[Row] = []
     for r in ordered:
         if not kept or accuracy_of(r).value > accuracy_of(kept[-1]).value:
@@ -54,26 +75,20 @@ def knee(points: Sequence[Row]) -> Row | None:
     if len(points) < 3:
         return None
     first, last = points[0], points[-1]
-    width = latency_of(last).value - latency_of(first).value
+    width = standing_ms(last) - standing_ms(first)
     height = accuracy_of(last).value - accuracy_of(first).value
 
     def above(r: Row) -> float:
-        x = (latency_of(r).value - latency_of(first).value) / width
+        x = (standing_ms(r) - standing_ms(first)) / width
         return (accuracy_of(r).value - accuracy_of(first).value) / height - x
 
     best = max(points, key=above)
     return best if above(best) > 0 else None
 
 
-def best_under(budget: Budget, rows: Sequence[Row]) -> Row | None:
-    """The most accurate comparable row within a budget; of equals the fastest."""
-    fitting = [r for r in comparable(rows) if budget.met(r)]
-    return max(fitting, key=lambda r: (accuracy_of(r).value, -latency_of(r).value), default=None)
-
-
 def nearest(budget: Budget, rows: Sequence[Row]) -> Row | None:
-    """The comparable row that misses a budget by least."""
-    missing = [(e, r) for r in comparable(rows) if (e := budget.excess(r)) is not None]
+    """The row that misses a budget by least."""
+    missing = [(e, r) for r in _standing(rows) if (e := budget.excess(r)) is not None]
     return min(missing, key=lambda pair: pair[0])[1] if missing else None
 
 
@@ -107,17 +122,22 @@ def headline(run: RunView) -> Row | None:
     """The final model that the report leads with: within the first budget that one meets, else the most accurate."""
 
     def rank(r: Row) -> tuple[int, float]:
-        budget, shown = budget_of(run, r), r.accuracy or r.test
+        budget = budget_of(run, r)
         met = budget is not None and budget.met(r)
-        return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, shown.value if shown else 0.0
+        return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, r.quality
 
     return max(run.of_role("final"), key=rank, default=None)
 
 
 def reference_row(run: RunView, final: Row | None = None) -> Row | None:
-    """The untouched model to compare with: the run's reference, else the final's own model, else the most accurate."""
+    """The untouched file to compare with: the run's reference, else the final's own model, else the most accurate."""
     zoo = run.of_role("zoo")
-    named = [r for r in zoo if run.reference is not None and r.name == run.reference.name]
+    named = [r for r in untouched_rows(run.rows) if run.reference is not None and r.name == run.reference.name]
     own = [r for r in zoo if final is not None and r.model == final.model]
     most = sorted((r for r in zoo if r.accuracy is not None), key=lambda r: -accuracy_of(r).value)
     return next(iter([*named, *own, *most]), None)
+
+
+def versions(run: RunView, base: Row | None) -> tuple[Row, ...]:
+    """The untouched files of the model of `base`: as it came first, then in int8 throughout where that was made."""
+    return () if base is None else tuple(r for r in untouched_rows(run.rows) if r.model == base.model)

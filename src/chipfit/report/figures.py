@@ -75,7 +75,8 @@ def _column(run: RunView, row: Row, finals: Sequence[Row]) -> str:
     twins = [r for r in finals if r.name == row.name]
     if len(twins) == 1:
         return escape(row.name)
-    return f"{escape(row.name)}<br>{escape(budget.words if budget else str(twins.index(row) + 1))}"
+    told = budget.words if budget else row.budget or str(twins.index(row) + 1)
+    return f"{escape(row.name)}<br>{escape(told)}"
 
 
 def _share_cut(decision: DecisionFact | None, label: str | None) -> float | None:
@@ -100,7 +101,9 @@ def operators(run: RunView) -> Figure | None:
         bars += [(f"{len(rest)} others", others, "")] if rest else []
         traces.append(_bars(title, bars, colour))
     y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11})
-    shape = layout(axis("ms, measured by the runtime's profiler"), y, barmode="group", bargap=0.25, bargroupgap=0.05)
+    longest = max((ms for times in (before, after) for ms, _ in times.values()), default=1.0)
+    x = axis("ms, measured by the runtime's profiler", range=[0, 1.15 * longest or 1.0])  # with room for words
+    shape = layout(x, y, barmode="group", bargap=0.25, bargroupgap=0.05)
     totals = [sum(ms for ms, _ in times.values()) for times in (before, after)]
     caption = (
         f"Time of each operator in the runtime's own profile, slowest first: {totals[0]:.3g} ms in all before,"

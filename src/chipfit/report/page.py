@@ -73,7 +73,7 @@ def _body(run: RunView, drawn: Sequence[Figure]) -> str:
         return f'<div class="pair">{"".join(found)}</div>' if len(found) > 1 else "".join(found)
 
     sections = (
-        ("Before and after", before_after(run) + BEFORE_AFTER),
+        ("Before and after", before_after(run) + _below(run)),
         ("Accuracy against latency", some("pareto") + choices(run)),
         ("What was chosen", some("choices")),
         ("Where the time goes", some("operators")),
@@ -86,12 +86,16 @@ def _body(run: RunView, drawn: Sequence[Figure]) -> str:
     return _head(run) + "".join(f"<section><h2>{title}</h2>{text}</section>" for title, text in sections if text)
 
 
-BEFORE_AFTER = (
-    '<p class="caption">Latency of the exported file on the device named below; ± is one standard error.'
-    " “Predicted” stood before the file was measured, “error” is predicted against measured. Speed-up is against the"
-    " reference, where both were measured alike. A small word beside a number says where it comes from when that is"
-    " not usual for its column.</p>"
-)
+def _below(run: RunView) -> str:
+    """What the columns of the first table mean, and what shares are of."""
+    base = run.reference
+    of = f" Shares and speed-ups are of {escape(base.words())}: the faster untouched file." if base is not None else ""
+    return (
+        '<p class="caption">Latency of the exported file on the device named below; ± is one standard error.'
+        " “Predicted” stood before the file was measured, “error” is predicted against measured."
+        f"{of} Speed-ups stand where both were measured alike. A small word beside a number says where it comes from"
+        " when that is not usual for its column.</p>"
+    )
 
 
 def _head(run: RunView) -> str:

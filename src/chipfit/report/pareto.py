@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 from chipfit.core.types import Measurement, Plain
-from chipfit.report.choose import accuracy_of, comparable, front, latency_of
+from chipfit.report.choose import accuracy_of, comparable, front, latency_of, standing_ms
 from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
+from chipfit.report.tables import came
 from chipfit.report.view import Budget, Row, RunView
 
 MARKS = {
@@ -19,6 +21,9 @@ MARKS = {
 }
 """Role to (symbol, size in pixels, colour, word), the most important last, so that it is drawn on top."""
 
+NEAR = 0.12
+"""Share of the height from which on a name has no room above (below) its mark."""
+
 Frame = tuple[float, float, float, float]
 """x from, x to, y from, y to, in values."""
 
@@ -29,7 +34,7 @@ def pareto(run: RunView) -> Figure | None:
     if not rows:
         return None
     limits = [limit.value for b in run.budgets for limit in b.limits if limit.metric == "latency_ms"]
-    kind, x0, x1 = span([latency_of(r).value for r in rows] + limits)
+    kind, x0, x1 = span([standing_ms(r) for r in rows] + limits)
     _, y0, y1 = span([100 * (accuracy_of(r).value + side * accuracy_of(r).spread) for r in rows for side in (-1, 1)])
     frame = (x0, x1, y0, y1)
     best = front(rows)
@@ -38,9 +43,9 @@ def pareto(run: RunView) -> Figure | None:
     for role in MARKS:
         beaten = [r for r in rows if r.role == role and all(r is not b for b in best)]
         ahead = [r for r in best if r.role == role]
-        traces += [_points(beaten, True, alone=not ahead)] if beaten else []
-        traces += [_points(ahead, False)] if ahead else []
-    provenance = latency_of(rows[0]).provenance
+        traces += [_points(beaten, frame, True, alone=not ahead)] if beaten else []
+        traces += [_points(ahead, frame, False)] if ahead else []
+    provenance = ", ".join(dict.fromkeys(latency_of(r).provenance for r in rows))
     x = axis(f"latency, ms ({provenance}; left is faster)", **scale(kind, x0, x1))
     y = axis("validation accuracy, %", range=[y0, y1])
     return Figure("pareto", _caption(run, len(rows), provenance), tuple(traces), layout(x, y), 480)
@@ -77,7 +82,7 @@ def _line(best: Sequence[Row]) -> Trace:
         "type": "scatter",
         "mode": "lines",
         "name": "Pareto front",
-        "x": [latency_of(r).value for r in best],
+        "x": [standing_ms(r) for r in best],
         "y": [100 * accuracy_of(r).value for r in best],
         "line": {"color": "var:ink", "width": 1.25, "shape": "hv"},
         "hoverinfo": "skip",
@@ -89,23 +94,39 @@ def _bars(measured: Sequence[Measurement], visible: bool, factor: float = 1.0) -
     return {"type": "data", "array": sizes, "color": "var:muted", "thickness": 1, "width": 0, "visible": visible}
 
 
-def _points(rows: Sequence[Row], dominated: bool, alone: bool = True) -> Trace:
+def _beside(x: float, y: float, frame: Frame, dominated: bool) -> str:
+    """Where a mark's name stands: below dominated marks, above others, and towards the middle of the picture."""
+    x0, x1, y0, y1 = frame
+    across = math.log(x / x0) / math.log(x1 / x0) if _is_log(x0, x1) else (x - x0) / (x1 - x0)
+    up = (y - y0) / (y1 - y0)
+    above = up < 1 - NEAR and (not dominated or up < NEAR)
+    return f"{'top' if above else 'bottom'} {'right' if across < 0.5 else 'left'}"
+
+
+def _is_log(x0: float, x1: float) -> bool:
+    return x0 > 0 and x1 > 8 * x0
+
+
+def _points(rows: Sequence[Row], frame: Frame, dominated: bool, alone: bool = True) -> Trace:
     """Rows of one role; dominated ones are grey, and in the legend only if they stand for their role alone."""
     symbol, size, colour, word = MARKS[rows[0].role]
     named = rows[0].role in ("zoo", "baseline", "final")
     latencies, accuracies = [latency_of(r) for r in rows], [accuracy_of(r) for r in rows]
+    xs, ys = [standing_ms(r) for r in rows], [100 * m.value for m in accuracies]
+    places: list[Plain] = [_beside(x, y, frame, dominated) for x, y in zip(xs, ys, strict=True)]
     return {
         "type": "scatter",
         "mode": "markers+text" if named and len(rows) <= 12 else "markers",
         "name": word,
         "legendgroup": word,
         "showlegend": alone,
-        "x": [m.value for m in latencies],
-        "y": [100 * m.value for m in accuracies],
+        "x": xs,
+        "y": ys,
+        "cliponaxis": False,
         "error_x": _bars(latencies, named),
         "error_y": _bars(accuracies, named, 100.0),
         "text": [escape(r.name) for r in rows],
-        "textposition": "bottom right" if dominated else "top left",
+        "textposition": places,
         "textfont": {"size": 11, "color": "var:muted" if dominated else "var:ink"},
         "marker": {"symbol": symbol, "size": size, "color": "var:faint" if dominated else colour, "line": {"width": 0}},
         "customdata": [[escape(r.title), escape(r.budget)] for r in rows],
@@ -117,11 +138,13 @@ def _caption(run: RunView, shown: int, provenance: str) -> str:
     left_out = len(run.rows) - shown
     said = [
         f"Each mark is one network: accuracy on the validation split against {provenance} latency. Stars are the models"
-        " as they came from the zoo; grey marks are beaten in both by another one."
+        f" {came(run).lower()}; grey marks are beaten in both by another one."
     ]
     if any(_on_axes(b) for b in run.budgets):
         said.append("The shaded region is what a budget allows.")
     said.append("Bars are one standard error, drawn for models with a name.")
+    if "predicted" in provenance:
+        said.append("A prediction stands at the upper end of its interval, which budgets are held against.")
     if left_out:
         are = "is" if left_out == 1 else "are"
         said.append(f"{left_out} of {len(run.rows)} trials {are} not drawn: failed, or without one of the two numbers.")

@@ -8,10 +8,9 @@ from html import escape
 
 from chipfit.core.types import Measurement
 from chipfit.report.choose import best_under, budget_of, front, headline, knee, nearest, reference_row
-from chipfit.report.view import Budget, Row, RunView, find
+from chipfit.report.view import ROUNDING, Budget, Row, RunView, find, untouched_rows
 
 NONE = '<td class="none">–</td>'
-GROUPS = (("zoo", "As they came from the zoo"), ("baseline", "Baselines"), ("final", "Ours"))
 
 
 def cell(m: Measurement | None, scale: float = 1.0, digits: str = ".3g", *, usual: str = "measured") -> str:
@@ -58,12 +57,29 @@ def table(columns: Sequence[str], rows: Iterable[str], name: str) -> str:
     return f'<div class="wide"><table id="{name}"><thead><tr>{head}</tr></thead>{"".join(rows)}</table></div>'
 
 
+def groups(run: RunView) -> tuple[tuple[str, Sequence[Row]], ...]:
+    """(title, rows) of the table: untouched models, the same in int8, rivals under the budgets, and the answers."""
+    whole = untouched_rows(run.rows)
+    return (
+        (came(run), run.of_role("zoo")),
+        ("The same in int8 throughout", [r for r in whole if r.role == "baseline"]),
+        ("Rivals under the same budgets", [r for r in run.of_role("baseline") if r.budget]),
+        ("Ours: the best measured file within each budget", run.of_role("final")),
+    )
+
+
+def came(run: RunView) -> str:
+    """What untouched models are called: those of the zoo by that name."""
+    named = run.config.get("models", ())
+    models = [str(m) for m in named] if isinstance(named, Sequence) and not isinstance(named, str) else []
+    return "As they came from the zoo" if models and all(m.startswith("zoo:") for m in models) else "As they came"
+
+
 def before_after(run: RunView) -> str:
-    """Zoo models, baselines and ours, with accuracy, latency, its prediction and the file's size."""
+    """Untouched models, rivals and ours, with accuracy, latency, its prediction and the file's size."""
     base = reference_row(run, headline(run))
     body = []
-    for role, title in GROUPS:
-        rows = run.of_role(role)
+    for title, rows in groups(run):
         if rows:
             heading = f'<tr class="group"><th colspan="9" scope="rowgroup">{title}</th></tr>'
             body.append(f"<tbody>{heading}{''.join(_line(run, r, base) for r in rows)}</tbody>")
@@ -74,11 +90,16 @@ def before_after(run: RunView) -> str:
         "Latency, ms",
         "Predicted, ms",
         "Error",
-        "Speed-up",
+        f"Speed-up over {escape(base.name)}" if base is not None else "Speed-up",
         "MB",
         "MACs, M",
     )
     return table(columns, body, "before-after") if body else '<p class="none">No model has been measured yet.</p>'
+
+
+def share_lines(run: RunView, budget: Budget) -> list[str]:
+    """What the limits of a budget are as shares, and of what (plain text)."""
+    return [share for limit in budget.limits if run.reference is not None and (share := run.reference.share(limit))]
 
 
 def _line(run: RunView, r: Row, base: Row | None) -> str:
@@ -92,8 +113,17 @@ def _line(run: RunView, r: Row, base: Row | None) -> str:
         cell(find(r.measurements, "size_mb"), 1, ".3g", usual=_plain_kind(r, "size_mb")),
         cell(find(r.measurements, "macs"), 1e-6, ".3g", usual="counted"),
     )
-    model = f' <span class="quiet">{escape(r.model)}</span>' if r.model and r.model not in r.name else ""
-    return row_of(cells, f"{escape(r.name)}{model}{_verdict(run, r)}", r.name)
+    said = r.origin or (r.model if r.model not in r.name else "")
+    what = f' <span class="quiet">{escape(said)}</span>' if said else ""
+    return row_of(cells, f"{escape(r.name)}{what}{_verdict(run, r)}{_training(r)}", r.name)
+
+
+def _training(r: Row) -> str:
+    """How long a network was trained."""
+    if r.steps is None:
+        return ""
+    done, planned = r.steps
+    return f'<br><span class="{"quiet" if done >= planned else "bad"}">{done:,} of {planned:,} steps of training</span>'
 
 
 def _plain_kind(r: Row, metric: str) -> str:
@@ -129,7 +159,8 @@ def _verdict(run: RunView, r: Row) -> str:
     if budget is None or excess is None:
         return f'<br><span class="quiet">{escape(r.budget)}</span>' if r.budget else ""
     if budget.met(r):
-        return f'<br><span class="good">✓ {escape(budget.words)}</span>'
+        close = f", {100 * excess:.1f} % over, within its error" if excess > ROUNDING else ""
+        return f'<br><span class="good">✓ {escape(budget.words)}{close}</span>'
     return f'<br><span class="bad">✗ {escape(budget.words)}: {100 * excess:.1f} % over</span>'
 
 
@@ -137,9 +168,10 @@ def choices(run: RunView) -> str:
     """Knee point and the best model under each budget."""
     points = front(run.rows)
     turn = knee(points)
-    rows = [
-        _choice(f"Best under {escape(b.words)}", best_under(b, run.rows), _none(b, run), b.text) for b in run.budgets
-    ]
+    rows = []
+    for b in run.budgets:
+        shares = "".join(f'<br><span class="quiet">{escape(line)}</span>' for line in share_lines(run, b))
+        rows.append(_choice(f"Best under {escape(b.words)}{shares}", best_under(b, run.rows), _none(b, run), b.text))
     few = "none: the front has fewer than three points" if len(points) < 3 else "none: the front has no bend"
     rows.append(_choice("Knee point of the front", turn, few, "knee"))
     if points:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from html import escape
 
 from chipfit.core.types import Measurement
-from chipfit.report.choose import budget_of, headline, reference_row
-from chipfit.report.tables import speed_up
-from chipfit.report.view import Row, RunView, find
+from chipfit.report.choose import budget_of, headline, reference_row, versions
+from chipfit.report.tables import share_lines, speed_up
+from chipfit.report.view import ROUNDING, Row, RunView, find
+
+Getter = Callable[[Row], Measurement | None]
 
 
 def verdict(run: RunView) -> str:
@@ -19,13 +22,20 @@ def verdict(run: RunView) -> str:
     base = reference_row(run, final)
     if base is None:
         return f"<b>{escape(final.title)}</b> was made; there is no untouched model to compare it with."
-    ratio = speed_up(final, base)
     told = final.latency is not None and final.latency.provenance == "predicted"
     runs = "is predicted, not measured, to run" if told else "runs"
-    speed = "" if ratio is None else f" {runs} <b>{_times(ratio)}</b> as {escape(base.name)}"
-    change = _change(final, base)
-    joined = " and ".join(part for part in (speed.strip(), change) if part)
+    pair = versions(run, base)
+    speeds = [_speed(final, r) for r in (base, *(r for r in pair if r is not base))]
+    speed = " and ".join(s for s in speeds if s)
+    as_it_came = pair[0] if pair else base
+    change = _change(final, as_it_came, than=as_it_came is not base)
+    joined = " and ".join(part for part in (f"{runs} {speed}" if speed else "", change) if part)
     return f"<b>{escape(final.title)}</b> {joined or 'was measured; it cannot be compared with ' + escape(base.name)}."
+
+
+def _speed(final: Row, base: Row) -> str:
+    ratio = speed_up(final, base)
+    return "" if ratio is None else f"<b>{_times(ratio)}</b> as {escape(base.name)}"
 
 
 def _times(ratio: float) -> str:
@@ -39,42 +49,61 @@ def shown_pair(final: Row, base: Row) -> tuple[str, Measurement | None, Measurem
     return "validation", final.accuracy, base.accuracy
 
 
-def _change(final: Row, base: Row) -> str:
+def _change(final: Row, base: Row, than: bool) -> str:
+    """The difference in accuracy; with `than` the one it is compared with is named."""
     split, ours, theirs = shown_pair(final, base)
     if ours is None or theirs is None:
         return ""
     points = 100 * (ours.value - theirs.value)
     error = 100 * math.hypot(ours.spread, theirs.spread)
     doubt = f" (±{error:.2f})" if error else ""
-    word = "more" if points > 0 else "less"
+    word, name = "more" if points > 0 else "less", escape(base.name)
     if round(abs(points), 2) == 0:
-        return f"is as accurate{doubt} on the {split} split"
-    return f"is <b>{abs(points):.2f} points</b>{doubt} {word} accurate on the {split} split"
+        return f"is as accurate{f' as {name}' if than else ''}{doubt} on the {split} split"
+    other = f" than {name}" if than else ""
+    return f"is <b>{abs(points):.2f} points</b>{doubt} {word} accurate{other} on the {split} split"
 
 
 def tiles(run: RunView) -> str:
-    """Latency, accuracy, size and budget, before and after."""
+    """Latency, accuracy, size and budget, before (as it came and in int8 throughout) and after."""
     final = headline(run)
     if final is None:
         return ""
     base = reference_row(run, final)
-    split, ours, theirs = shown_pair(final, base) if base is not None else ("validation", final.accuracy, None)
-    size, old = find(final.measurements, "size_mb"), find(base.measurements, "size_mb") if base else None
-    made = [
-        _tile("latency", final.latency, base.latency if base else None, 1, ".3g", " ms"),
-        _tile(f"{split} accuracy", ours, theirs, 100, ".2f", " %"),
-        _tile("file size", size, old, 1, ".3g", " MB"),
-        _budget(run, final),
-    ]
-    return f'<div class="tiles">{"".join(made)}</div>'
+    before = versions(run, base) or (() if base is None else (base,))
+    split, ours, _ = shown_pair(final, before[0]) if before else ("validation", final.accuracy, None)
+    shown = (lambda r: r.test) if split == "test" else (lambda r: r.accuracy)
+
+    def made(what: str, after: Measurement | None, get: Getter, scale: float, digits: str, unit: str) -> str:
+        was = [(r.name, m) for r in before if (m := get(r)) is not None]
+        return _tile(what, after, was, scale, digits, unit)
+
+    return (
+        '<div class="tiles">'
+        + made("latency", final.latency, lambda r: r.latency, 1, ".3g", " ms")
+        + made(f"{split} accuracy", ours, shown, 100, ".2f", " %")
+        + made(
+            "file size", find(final.measurements, "size_mb"), lambda r: find(r.measurements, "size_mb"), 1, ".3g", " MB"
+        )
+        + f"{_budget(run, final)}</div>"
+    )
+
+
+def _size(r: Row) -> Measurement | None:
+    return find(r.measurements, "size_mb")
 
 
 def _tile(
-    what: str, after: Measurement | None, before: Measurement | None, scale: float, digits: str, unit: str
+    what: str,
+    after: Measurement | None,
+    before: Sequence[tuple[str, Measurement]],
+    scale: float,
+    digits: str,
+    unit: str,
 ) -> str:
     if after is None:
         return ""
-    was = f"from {before.value * scale:{digits}}{unit}" if before is not None else "&nbsp;"
+    was = "<br>".join(f"{escape(name)} {m.value * scale:{digits}}{unit}" for name, m in before) or "&nbsp;"
     kind = f", {after.provenance}" if after.metric != "size_mb" else ""
     number = (
         f'<span class="big" data-value="{after.value!r}">{after.value * scale:{digits}}<small>{unit}</small></span>'
@@ -89,6 +118,8 @@ def _budget(run: RunView, final: Row) -> str:
         return ""
     met = budget.met(final)
     state = '<span class="big good">met</span>' if met else '<span class="big bad">missed</span>'
-    room = f"{100 * abs(excess):.1f} % {'to spare' if met else 'over'}"
+    room = f"{100 * abs(excess):.1f} % {'to spare' if excess <= 0 else 'over'}"
+    room += ", within the error of its measurement" if met and excess > ROUNDING else ""
+    shares = "".join(f"<br>{escape(line)}" for line in share_lines(run, budget))
     what = f'<span class="what">{escape(budget.words)}</span>'
-    return f'<div class="tile">{what}{state}<span class="was">{room}</span></div>'
+    return f'<div class="tile">{what}{state}<span class="was">{room}{shares}</span></div>'

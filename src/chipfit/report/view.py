@@ -8,6 +8,12 @@
 | `model`  | the zoo model that the trial started from |
 | `name`   | what a person calls it: "resnet20", "all-int8", "uniform width", "ours" |
 | `budget` | the budget it was made for, written as in the fact `budgets`; may be absent |
+| `network`| hash of its structure and weights: the key by which the report calls it |
+| `file`   | hash of the file that was measured |
+| `blob`   | the same, where the store keeps the file |
+| `origin` | of a final that was not made for its budget: what it is, such as "all int8 of vgg6" |
+| `steps`  | of its training: "770 of 770", done and planned |
+| `sites`  | "3 of 4": its sites in int8, and all |
 
 Of trials with the same role, model, name, budget and candidate the last counts: a row that was measured again, or was
 given its test accuracy, is appended anew.
@@ -26,7 +32,7 @@ not read.
 | `device`     | the fields of `DeviceFacts` |
 | `dataset`    | name, digest, sizes {part: n}, input_shape, classes (names, or how many), licence, notes, mean, std |
 | `budgets`    | list of texts "latency_ms <= 0.42", several joined by ", "; relative ones ("60%") are of `reference` |
-| `reference`  | name, latency_ms, accuracy of the model that relative limits and the verdict compare with |
+| `reference`  | the fields of `core.reference.Reference`: what shares are of and the verdict compares with |
 | `phases`     | list of [name, seconds] |
 | `untouched`  | list of [model, layer, reason] |
 | `kept_fp32`  | list of [site, reason] |
@@ -44,14 +50,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from chipfit.core.errors import BadInput
+from chipfit.core.reference import Reference
 from chipfit.core.types import METRICS, DeviceFacts, Limit, Measurement, Plain, Provenance, Trial
 from chipfit.store.store import Store
 
@@ -85,7 +92,10 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trial as the report shows it."""
+    """One trial as the report shows it.
+
+    `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all).
+    """
 
     key: str
     role: str
@@ -96,6 +106,9 @@ class Row:
     choices: Mapping[str, str] = field(default_factory=dict)
     edits: Plain = ()
     error: str | None = None
+    origin: str = ""
+    steps: tuple[int, int] | None = None
+    sites: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, trial: Trial) -> Row:
@@ -103,15 +116,18 @@ class Row:
         labels, values = trial.labels, trial.candidate.values
         chosen = values.get("choices")
         return cls(
-            key=trial.candidate.key,
+            key=trial.key,
             role=labels.get("role", "candidate"),
             model=labels.get("model", str(values.get("model", ""))),
-            name=labels.get("name", trial.candidate.key[:8]),
+            name=labels.get("name", trial.key[:8]),
             budget=labels.get("budget", ""),
             measurements=trial.measurements,
             choices={str(k): str(v) for k, v in chosen.items()} if isinstance(chosen, Mapping) else {},
             edits=values.get("edits", ()),
             error=trial.error,
+            origin=labels.get("origin", ""),
+            steps=_pair(labels.get("steps", "")),
+            sites=_pair(labels.get("sites", "")),
         )
 
     @property
@@ -146,8 +162,23 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The name, with the model where that adds something."""
-        return self.name if not self.model or self.model in self.name else f"{self.name} ({self.model})"
+        """The name, with its origin or its model where that adds something."""
+        said = self.origin or self.model
+        return self.name if not said or said in self.name else f"{self.name} ({said})"
+
+    @property
+    def quality(self) -> float:
+        """What a choice looks at: validation accuracy; without labels, less the damage (none for untouched models)."""
+        if self.accuracy is not None:
+            return self.accuracy.value
+        damage = find(self.measurements, "damage")
+        return 0.0 if damage is None else -damage.value
+
+
+def _pair(label: str) -> tuple[int, int] | None:
+    """(769, 1460) of a label such as "769 of 1460"."""
+    some, _, whole = label.partition(" of ")
+    return (int(some), int(whole)) if whole else None
 
 
 ROUNDING = 5e-4
@@ -167,10 +198,11 @@ def _words(limit: Limit) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits that hold together, absolute."""
+    """Limits that hold together, absolute; `rounding` is what `text` may have cut off them, as a share."""
 
     text: str
     limits: tuple[Limit, ...]
+    rounding: float = ROUNDING
 
     @property
     def words(self) -> str:
@@ -190,23 +222,17 @@ class Budget:
         return max(shares)
 
     def met(self, row: Row) -> bool:
-        """True when every limit is measured and met, to the digits that budgets are written with."""
-        excess = self.excess(row)
-        return excess is not None and excess <= ROUNDING
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The model that everything is compared with."""
-
-    name: str
-    latency_ms: float | None = None
-    accuracy: float | None = None
+        """True when every limit is measured and held (`Limit.held`), to the digits that the budget is written with."""
+        against = [(limit, row.metric(limit.metric)) for limit in self.limits]
+        return all(m is not None and limit.held(m, self.rounding) for limit, m in against)
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetFact:
-    """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel."""
+    """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel.
+
+    `pixels` says that inputs are bytes which are scaled to 0..1 first; else they are floats as the data have them.
+    """
 
     name: str = ""
     digest: str = ""
@@ -217,6 +243,7 @@ class DatasetFact:
     notes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    pixels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,14 +334,20 @@ def parse_budget(text: str, reference: Mapping[str, float]) -> Budget:
     return Budget(text, tuple(limits))
 
 
-def _reference_values(rows: Sequence[Row], reference: Reference | None) -> dict[str, float]:
-    """The reference's metrics: as its row has them, where the fact itself does not say."""
+def untouched_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows of models as they came, and of the same in int8 throughout; those that failed are left out."""
+    return tuple(r for r in rows if r.error is None and (r.role == "zoo" or (r.role == "baseline" and not r.budget)))
+
+
+def _with_values(reference: Reference | None, rows: Sequence[Row]) -> Reference | None:
+    """The reference with all its numbers: as its row has them, where the fact itself does not say."""
     if reference is None:
-        return {}
-    row = next((r for r in rows if r.role == "zoo" and r.name == reference.name), None)
+        return None
+    row = next((r for r in untouched_rows(rows) if r.name == reference.name), None)
     values = {name: m.value for name in METRICS if row is not None and (m := row.metric(name)) is not None}
-    said = {"latency_ms": reference.latency_ms, "accuracy": reference.accuracy}
-    return values | {name: value for name, value in said.items() if value is not None}
+    accuracy = values.get("accuracy") if reference.accuracy is None else reference.accuracy
+    latency_ms = values.get("latency_ms") if reference.latency_ms is None else reference.latency_ms
+    return replace(reference, values={**values, **reference.values}, accuracy=accuracy, latency_ms=latency_ms)
 
 
 def view(store: Store) -> RunView:
@@ -325,9 +358,9 @@ def view(store: Store) -> RunView:
         pydantic.ValidationError: a fact of another shape than stated above.
     """
     facts = store.facts()
-    rows = tuple({(r.role, r.model, r.name, r.budget, r.key): r for r in map(Row.of, store.trials())}.values())
-    reference = _read(facts, "reference", Reference | None, None)  # type: ignore[arg-type]
-    values = _reference_values(rows, reference)
+    rows = _rows(store.trials())
+    reference = _with_values(_read(facts, "reference", Reference | None, None), rows)  # type: ignore[arg-type]
+    numbers = {} if reference is None else {n: v for n in METRICS if (v := reference.number(n)) is not None}
     profile = _read(facts, "profile", dict[str, tuple[OpBar, ...]], {})
     return RunView(
         path=store.path,
@@ -335,7 +368,7 @@ def view(store: Store) -> RunView:
         finished=store.finished,
         device=_read(facts, "device", DeviceFacts | None, None),  # type: ignore[arg-type]
         dataset=_read(facts, "dataset", DatasetFact, DatasetFact()),
-        budgets=tuple(parse_budget(text, values) for text in _read(facts, "budgets", list[str], [])),
+        budgets=tuple(parse_budget(text, numbers) for text in _read(facts, "budgets", list[str], [])),
         reference=reference,
         phases=_read(facts, "phases", tuple[tuple[str, float], ...], ()),
         untouched=_read(facts, "untouched", tuple[tuple[str, str, str], ...], ()),
@@ -353,6 +386,21 @@ def view(store: Store) -> RunView:
         warnings=_read(facts, "warnings", tuple[str, ...], ()),
         test_reads=tuple(store.test_reads()),
     )
+
+
+def _rows(trials: Iterable[Trial]) -> tuple[Row, ...]:
+    """One row for each trial, the last of those that are alike.
+
+    What was once chosen for a budget, and then gave way to another file, is a candidate like any other.
+    """
+    said = [Row.of(t) for t in trials]
+    chosen = {r.budget: r.key for r in said if r.role == "final" and r.error is None}
+
+    def current(r: Row) -> bool:
+        return r.role != "final" or r.error is not None or not r.budget or chosen[r.budget] == r.key
+
+    now = [r if current(r) else replace(r, role="candidate") for r in said]
+    return tuple({(r.role, r.model, r.name, r.budget, r.key): r for r in now}.values())
 
 
 def _decisions(facts: Mapping[str, Plain]) -> dict[str, tuple[DecisionFact, ...]]:

@@ -1,0 +1,68 @@
+"""A check speaks of the same reference, and of the same megabytes, as a fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chipfit.core.types import Limit
+from chipfit.data.load import load_data
+from chipfit.device.null import Null
+from chipfit.nets.zoo import Entry
+from chipfit.recipes.check import check, reference
+from chipfit.report.view import view
+from chipfit.store.store import Store
+from made_up import Memory
+from recipes import small
+
+SHARES = ("latency_ms=60%", "size_mb=50%", "macs=70%", "params=80%")
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    return small.entries(load_data("digits"), steps=5)
+
+
+def test_a_share_is_the_same_number_in_check_and_in_fit(tmp_path: Path, entries: list[Entry]) -> None:
+    limits = tuple(Limit.parse(text) for text in SHARES)
+    settings = replace(
+        small.SETTINGS, budgets=((limits[0],), limits[1:2], limits[2:3], limits[3:]), train=False, baselines=False
+    )
+    small.run(tmp_path / "run", settings)
+    with Store(tmp_path / "run", read_only=True) as store:
+        run = view(store)
+    assert run.reference is not None
+    own = next(e for e in entries if e.name == run.reference.versions[0].model)
+    checked = check(own, Null(), limits, Memory())
+    assert checked.of is not None
+    assert checked.of.name == run.reference.name
+    assert [v.name for v in checked.versions] == [v.name for v in run.reference.versions]
+    for budget in run.budgets:
+        (limit,) = budget.limits
+        exact = limit.metric != "size_mb"  # a fit's file holds a line about its data as well
+        assert checked.limits[limit.metric] == pytest.approx(limit.value, rel=1e-3 if exact else 0.15)
+        assert checked.of.share(limit).endswith("fp32 " + checked.of.words(limit.metric).split("fp32 ")[1])
+
+
+def test_of_several_models_the_most_accurate_one_on_record_is_the_reference(entries: list[Entry]) -> None:
+    plain, residual = entries
+    assert reference([plain, residual], Null(), Memory()).versions[0].model == "plain", "the first where nobody says"
+    recorded = [replace(plain, accuracy=0.8), replace(residual, accuracy=0.9)]
+    base = reference(recorded, Null(), Memory())
+    assert base.name == "residual int8"
+    found = [check(e, Null(), [Limit("latency_ms", 0.5, relative=True)], Memory(), of=base) for e in recorded]
+    assert {f.limits["latency_ms"] for f in found} == {0.5 * (base.latency_ms or 0)}
+    assert [f.versions[0].model for f in found] == ["plain", "residual"], "beside it stand a model's own figures"
+
+
+def test_a_size_in_a_check_is_that_of_a_file(entries: list[Entry]) -> None:
+    found = check(entries[1], Null(), [Limit("size_mb", 0.7, relative=True)], Memory())
+    assert found.feasible
+    limit = found.limits["size_mb"]
+    assert found.predicted["size_mb"] <= limit
+    assert found.reachable["size_mb"] > 2e-3, "names and nodes are in it"
+    tight = check(entries[1], Null(), [Limit("size_mb", 0.5 * found.reachable["size_mb"])], Memory())
+    assert not tight.feasible
+    assert tight.reachable["size_mb"] == pytest.approx(found.reachable["size_mb"])
