@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,31 +26,13 @@ from chipfit.recipes.state import Run
 from chipfit.recipes.steps import BATCH, FEWEST_STEPS, Steps, key_of, planned_steps, remember, step_costs
 from chipfit.recipes.teaching import taught
 from chipfit.recipes.time_plan import trained_until
+from chipfit.recipes.tuned import Tuned
 from chipfit.train.distill import views_for
 from chipfit.train.jobs import Done, Job, run_jobs
 from chipfit.train.loop import Schedule, Views, accuracy
 
 TRAINED = ("short ", "long ")
 """How the facts of finished trainings begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A design after training, with what its row in the report needs.
-
-    `steps` are those of its training (done, planned), None where it had no training to do.
-    """
-
-    name: str
-    role: str
-    model: str
-    budget: str
-    network: Network
-    edits: Plain
-    choices: dict[str, str]
-    predicted_ms: float | None
-    damage: float
-    steps: tuple[int, int] | None = None
 
 
 def refine(run: Run, plans: Sequence[Plan], teacher: Entry) -> list[Tuned]:

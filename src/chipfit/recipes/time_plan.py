@@ -8,8 +8,18 @@ up, profiles of operators) comes after the files, in time that is left over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
 from chipfit.core.deadline import Deadline
+from chipfit.evaluate.in_time import PER_INPUT, PER_OPTION, pass_s
+from chipfit.evaluate.parts import WHOLE
+from chipfit.evaluate.screen import Screened
+from chipfit.nets.zoo import Entry
 from chipfit.recipes.state import Run
+from chipfit.recipes.tuned import Tuned
 
 MENU_SHARE, ASSIGN_SHARE = 0.45, 0.35
 """Of the time that is left when they begin and not set aside, where a fine-tune follows."""
@@ -56,6 +66,37 @@ def assigned_until(run: Run) -> Deadline:
 def trained_until(run: Run, files: int) -> Deadline:
     """When the fine-tune has to end, so that so many files can be measured."""
     return run.deadline.before(closing_s(run, files))
+
+
+def note_files(run: Run, rows: Sequence[Screened], took_s: float) -> None:
+    """Notes what exporting, timing and scoring these files took, for those that come at the end.
+
+    Timings that were remembered cost nothing; so an earlier session of the run may know better.
+    """
+    known = cast(float, run.store.fact("seconds a file") or 0.0)
+    run.file_s = max(known, took_s / max(1, len(rows)))
+    run.store.set_fact("seconds a file", run.file_s)
+    ms = [r.latency_ms for r in rows if r.trial.error is None]
+    run.score_s = float(np.mean(ms)) / 1e3 * len(run.dataset.validation) if ms and run.dataset.labelled else 0.0
+
+
+def in_time(run: Run, tuned: Sequence[Tuned]) -> list[Tuned]:
+    """Those of the networks that there is time to measure, the most wanted ones first: trained, repaired, baselines."""
+    wanted = sorted(tuned, key=lambda t: (t.role == "baseline", t.steps is None))
+    if not run.deadline.limited:
+        return wanted
+    left = run.deadline.left()
+    n = next((n for n in range(len(wanted), 0, -1) if closing_s(run, n) <= left), 1)
+    if n < len(wanted):
+        run.curtailed("measure", f"{len(wanted) - n} of {len(wanted)} files are not measured")
+    return wanted[:n]
+
+
+def needed_s(run: Run, entry: Entry) -> float:
+    """Seconds, roughly, in which a model could be given designs: for menu, assignment and files."""
+    options = 2 * len(entry.network.graph.ops)
+    scores = WHOLE * pass_s(entry.network) * (PER_INPUT + PER_OPTION * options)
+    return (scores + closing_s(run, expected_files(run))) / MENU_SHARE
 
 
 def _share(run: Run, share: float) -> Deadline:
