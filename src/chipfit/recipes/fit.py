@@ -68,6 +68,7 @@ def fit(
     timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
     probed_s = time.monotonic() - began
     settings, entries = as_computed(settings, entries, timing.facts)
+    dataset = time_plan.scored_in_time(dataset, entries, settings, store, deadline)
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
     phases = {"probe": 0.0} | {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
     phases["probe"] += probed_s

@@ -9,17 +9,21 @@ up, profiles of operators) comes after the files, in time that is left over.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
+from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.evaluate.in_time import PER_INPUT, PER_OPTION, pass_s
 from chipfit.evaluate.parts import WHOLE
 from chipfit.evaluate.screen import Screened
 from chipfit.nets.zoo import Entry
+from chipfit.recipes.settings import Settings
 from chipfit.recipes.state import Run
 from chipfit.recipes.tuned import Tuned
+from chipfit.store.store import Store
 
 MENU_SHARE, ASSIGN_SHARE = 0.45, 0.35
 """Of the time that is left when they begin and not set aside, where a fine-tune follows."""
@@ -35,6 +39,13 @@ PAGE_S = 6.0
 
 TEST_TO_VALIDATION = 2.0
 """What the test part is taken to hold, in validation parts, before it is opened."""
+
+
+SCORE_SHARE = 0.3
+"""Of all time, at most, for scoring files on validation and test."""
+
+FEWEST_SCORED = 200
+"""Validation inputs that files are scored on at least: an accuracy of 50 % is then known to 3.5 points."""
 
 
 def closing_s(run: Run, files: int) -> float:
@@ -68,6 +79,36 @@ def trained_until(run: Run, files: int) -> Deadline:
     return run.deadline.before(closing_s(run, files))
 
 
+def scored_in_time(
+    dataset: Dataset, entries: Sequence[Entry], settings: Settings, store: Store, deadline: Deadline
+) -> Dataset:
+    """The data set with as many validation and test inputs as there is time to score every file on, evenly spread.
+
+    All of them as a rule; the same number when a run is taken up again.
+    """
+    n = len(dataset.validation)
+    if not deadline.limited or not n:
+        return dataset
+    fact = cast(int | None, store.fact("scored inputs"))
+    if fact is None:
+        file_s = n * max(pass_s(e.network) for e in entries)
+        files = len(entries) * len(settings.bits) + 3 * len(settings.budgets)
+        allowed_s = SCORE_SHARE * deadline.left() / (files * (1 + TEST_TO_VALIDATION))
+        fact = min(n, max(FEWEST_SCORED, int(n * allowed_s / max(file_s, 1e-9))))
+        store.set_fact("scored inputs", fact)
+    if fact >= n:
+        return dataset
+    most, note = round(TEST_TO_VALIDATION * fact), f"for want of time scores are of {fact} validation inputs"
+    return replace(
+        dataset, validation=_spread(dataset.validation, fact), open_test=lambda: _spread(dataset.open_test(), most),
+        notes=(*dataset.notes, f"{note} and at most {most} test inputs, evenly spread"),
+    )  # fmt: skip
+
+
+def _spread(split: Split, n: int) -> Split:
+    return split.take(np.unique(np.linspace(0, len(split) - 1, min(n, len(split))).round().astype(np.intp)))
+
+
 def note_files(run: Run, rows: Sequence[Screened], took_s: float) -> None:
     """Notes what exporting, timing and scoring these files took, for those that come at the end.
 
@@ -86,7 +127,7 @@ def in_time(run: Run, tuned: Sequence[Tuned]) -> list[Tuned]:
     if not run.deadline.limited:
         return wanted
     left = run.deadline.left()
-    n = next((n for n in range(len(wanted), 0, -1) if closing_s(run, n) <= left), 1)
+    n = next((n for n in range(len(wanted), 0, -1) if closing_s(run, n) - PAGE_S <= left), 1)
     if n < len(wanted):
         run.curtailed("measure", f"{len(wanted) - n} of {len(wanted)} files are not measured")
     return wanted[:n]

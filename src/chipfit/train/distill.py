@@ -50,7 +50,7 @@ def teach(teacher: nn.Module, dataset: Dataset, n_views: int) -> Views:
 @torch.inference_mode()
 def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None = None, batch: int = 500) -> Views:
     """The teacher's logits for one view of the training inputs, or of the `first` of them."""
-    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)[:first]
+    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train.take(slice(first)))
     placed(teacher, device).eval()
     parts = []
     for start in range(0, len(inputs), batch):
