@@ -28,8 +28,8 @@ from chipfit.export.dummy import random_weights
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.fit import fit
-from chipfit.recipes.refine import BATCH, FIRST_SHARE
 from chipfit.recipes.settings import Settings
+from chipfit.recipes.steps import BATCH, FIRST_SHARE
 from chipfit.space import edits as on_graph
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store

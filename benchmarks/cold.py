@@ -16,7 +16,7 @@ from bench import Bench, cpu_seconds, fresh
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.nets.build import build
-from chipfit.recipes.refine import BATCH
+from chipfit.recipes.steps import BATCH
 from chipfit.search.nsga2 import Nsga2
 from chipfit.space import edits as on_graph
 from chipfit.space.choices import MenuSpace

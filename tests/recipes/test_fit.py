@@ -282,7 +282,8 @@ def test_a_baseline_without_training_is_no_rival_of_trained_designs(tmp_path: Pa
         report_facts.write_untrained(store, [Trial(Candidate({}), (), None, x) for x in labels])
         assert store.fact("warnings") == [
             "ours from plain, under latency_ms <= 1: its training was cut at 769 of 1460 steps",
-            "uniform width int8, untrained, under latency_ms <= 1: it got none of 1460 steps, and is not shown as a rival",
+            "uniform width int8, untrained, under latency_ms <= 1: it got none of 1460 steps, and is not shown as a "
+            "rival",
         ]
 
 

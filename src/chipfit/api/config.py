@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from chipfit.api import words as read
 from chipfit.core import words
-from chipfit.core.deadline import parse_duration
+from chipfit.core.deadline import UNLIMITED, parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import ACCELERATORS, METRICS, Limit, Plain, metric
 from chipfit.data.options import parse_normalize, parse_resize
@@ -91,7 +91,7 @@ class Config(BaseModel):
     budgets: Annotated[Texts, BeforeValidator(read.budget_shares)] = _said(
         (), "several budgets in one run: 40%,20% of the reference's latency, or size_mb=50%,size_mb=25%"
     )
-    time: Text = _said("10m", "for the whole run: 90s, 10m, 1h30m")
+    time: Text = _said("10m", "for the whole run: 90s, 10m, 1h30m, or none; with --epochs none unless it is given")
     epochs: Annotated[float | None, BeforeValidator(_epochs)] = _said(
         None, "length of the fine-tune; without it the time that is left"
     )
@@ -138,6 +138,14 @@ class Config(BaseModel):
             return cls(**{k: v for k, v in values.items() if v is not None})
         except ValidationError as e:
             raise BadInput(_told(e.errors()[0])) from e
+
+    @model_validator(mode="before")
+    @classmethod
+    def _uncut(cls, values: Any) -> Any:
+        """Epochs that were asked for are not cut by a time that nobody gave."""
+        if isinstance(values, Mapping) and values.get("epochs") is not None and "time" not in values:
+            return {**values, "time": UNLIMITED}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,7 +17,7 @@ from chipfit.api.config import Config
 from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened_all, user_memory, user_profiles
 from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
-from chipfit.core.deadline import Deadline, parse_duration
+from chipfit.core.deadline import UNLIMITED, Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
 from chipfit.export.formats import FORMATS
 from chipfit.nets import accelerator as computing
@@ -50,7 +50,7 @@ def fit(
     budgets: Sequence[str] | str = (),
     min_accuracy: float | str | None = None,
     minimize: str | None = None,
-    time: str = "10m",
+    time: str | None = None,
     epochs: float | None = None,
     train: bool = True,
     weights: Sequence[str | Path] = (),
@@ -83,7 +83,7 @@ def fit(
         budgets: several budgets in one run, such as "40%,20%" of the reference's latency.
         min_accuracy: what the result must reach on validation, 0..1 or a share of the reference's such as "99%".
         minimize: a cost that is made as small as `min_accuracy` allows, instead of accuracy as large as `limits` allow.
-        time: for everything, such as "90s", "10m", "1h30m".
+        time: for everything, such as "90s", "10m", "1h30m", or "none"; without it "10m", and "none" with `epochs`.
         epochs: length of the fine-tune; without it the time that is left.
         train: False: post-training only, for which unlabelled data will do.
         weights: a file for each model named FILE.py:FUNCTION.
@@ -158,7 +158,7 @@ def fit_each(
     *,
     data: str | Path | Dataset,
     devices: Sequence[str],
-    time: str = "10m",
+    time: str | None = None,
     out: str | Path,
     **options: Any,
 ) -> dict[str, Result | ChipfitError]:
@@ -170,15 +170,15 @@ def fit_each(
         model: as for `fit`.
         data: as for `fit`.
         devices: see `chipfit devices`.
-        time: for all; each run gets an equal part.
+        time: for all, as for `fit`; each run gets an equal part.
         out: folder of the run directories, each called like its device.
         options: the others of `fit`.
 
     Raises:
         BadInput: an argument that cannot be used.
     """
-    names = Config.of({"device": ",".join(devices)}).devices
-    part = _part(time, len(names))
+    asked = Config.of({"device": ",".join(devices), "time": time, "epochs": options.get("epochs")})
+    names, part = asked.devices, _part(asked.time, len(asked.devices))
     return _each(names, lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options))
 
 
@@ -198,7 +198,7 @@ def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, R
 
 def _part(time: str, n: int) -> str:
     """An equal part of a time, as options say it."""
-    return f"{parse_duration(time) / max(1, n):.3f}s"
+    return time if time == UNLIMITED else f"{parse_duration(time) / max(1, n):.3f}s"
 
 
 def _each(devices: Sequence[str], one: Callable[[str], Result]) -> dict[str, Result | ChipfitError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,7 @@ def following(common: Common, seconds: float | None = None) -> Iterator[Callable
         gone = time.monotonic() - began
         grid = Table.grid(padding=(0, 1))
         cells: list[RenderableType] = [Text(f"{now[0]:>9}", style="bold")]
-        if seconds is not None:
+        if seconds is not None and math.isfinite(seconds):
             cells.append(ProgressBar(total=seconds, completed=min(gone, seconds), width=24))
             cells.append(Text(f"{clock(gone)} of {clock(seconds)}"))
         else:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from chipfit.compress import edit
 from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
+from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Width, to_plain
 from chipfit.core.graph import Network, Weights
 from chipfit.space.groups import channel_groups
@@ -111,10 +112,19 @@ def key(edits: Sequence[Edit]) -> str:
     return hashlib.sha256(json.dumps(to_plain(edits)).encode()).hexdigest()[:16]
 
 
-def profile(network: Network, inputs: NDArray[np.float32], rng: np.random.Generator) -> Profile:
-    """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W)."""
-    moments = hessians(network, inputs, rng)
-    order = {g.name: removal_order(network, g, moments) for g in channel_groups(network.graph).groups}
+def profile(
+    network: Network, inputs: NDArray[np.float32], rng: np.random.Generator, deadline: Deadline | None = None
+) -> Profile:
+    """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W).
+
+    After the deadline the order of channels is read off the diagonals of H, which is quick.
+    """
+    moments, until = hessians(network, inputs, rng), deadline or Deadline.never()
+    quick = {name: h if h.ndim == 1 else h.diagonal() for name, h in moments.items()}
+    order = {
+        g.name: removal_order(network, g, quick if until.passed() else moments)
+        for g in channel_groups(network.graph).groups
+    }
     return Profile(network.digest(), {n: _symmetric(h.float().numpy()) for n, h in moments.items()}, order, {})
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, OutOfTime
 from chipfit.core.words import shown
 
 Clock = Callable[[], float]
@@ -24,6 +24,8 @@ class Deadline:
     >>> now[0] = 4.0
     >>> d.left(), d.share(0.5).left(), d.passed()
     (6.0, 3.0, False)
+    >>> d.before(1.0).share(0.5).left()
+    2.5
     """
 
     at: float
@@ -55,20 +57,39 @@ class Deadline:
         """The earlier of this deadline and `seconds` from now."""
         return Deadline(min(self.at, self.clock() + seconds), self.clock)
 
+    def before(self, seconds: float) -> Deadline:
+        """The moment so many seconds earlier: what comes after needs them."""
+        return Deadline(self.at - seconds, self.clock)
+
+    @property
+    def limited(self) -> bool:
+        """False where it never comes."""
+        return not math.isinf(self.at)
+
+    def check(self, what: str) -> None:
+        """Raises OutOfTime where no time is left for `what`."""
+        if self.passed():
+            raise OutOfTime(f"no time is left for {what}; give it more")
+
+
+UNLIMITED = "none"
+"""How a time without an end is written."""
 
 LONGEST_S = 366 * 86400.0
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of "90s", "10m", "1.5h" or "1h30m".
+    """Seconds of "90s", "10m", "1.5h" or "1h30m"; of "none" infinitely many.
 
-    >>> parse_duration("1h30m")
-    5400.0
+    >>> parse_duration("1h30m"), parse_duration("none")
+    (5400.0, inf)
 
     Raises:
         BadInput: not a positive duration.
     """
+    if text.strip() == UNLIMITED:
+        return math.inf
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smh])", text.strip())
     if not parts or "".join(n + u for n, u in parts) != text.strip():
         unit = f"; {text.strip()}s, {text.strip()}m?" if re.fullmatch(r"\s*[0-9.]+\s*", text) else ""

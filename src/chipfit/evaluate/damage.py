@@ -34,9 +34,11 @@ from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
 from chipfit.compress.statistics import adjustable
+from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Precision, Skip, Width
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
+from chipfit.evaluate.unscored import coarse_first, guessed
 from chipfit.space import edits as on_graph
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
@@ -192,7 +194,14 @@ def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
 
 
 def damage(
-    network: Network, offer: Offer, profile: Profile, repair: Floats, inputs: Floats, *, model: str = "the model"
+    network: Network,
+    offer: Offer,
+    profile: Profile,
+    repair: Floats,
+    inputs: Floats,
+    *,
+    model: str = "the model",
+    deadline: Deadline | None = None,
 ) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
@@ -203,6 +212,7 @@ def damage(
         repair: some 256 normalised unlabelled inputs (n, C, H, W) on which options are repaired.
         inputs: as many others on which they are scored.
         model: names the network in errors.
+        deadline: no option is scored after it; those that were not count as the worst of their kind (`unscored`).
 
     Raises:
         ValueError: the profile is of another network.
@@ -219,13 +229,35 @@ def damage(
     if missing:
         effort = replace(EFFORT, layers=LAYERS)
         scorer = Scorer(network, profile, repair, inputs, missing.values(), effort, model=model)
-        scores = {k: scorer.scored(e) for k, e in missing.items()}
+        scores = _scored(
+            scorer, {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing, deadline
+        )
         profile = profile.knowing(
             {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
         )
-    found = {c: profile.damage[key(e)] for c, e in singles.items()}
+    found = {c: profile.damage[k] for c, e in singles.items() if (k := key(e)) in profile.damage}
+    found |= guessed(menu, [c for c in singles if c not in found], found)
     terms = [Term("damage", (d,), _table(d, of, found), of.name) for d, of in enumerate(menu.decisions)]
-    return menu.priced(terms + _run_terms(menu, skips, runs, profile.damage)), profile
+    known = {**{key(e): found[c] for c, e in singles.items() if c in found}, **profile.damage}
+    return menu.priced(terms + _run_terms(menu, skips, runs, known)), profile
+
+
+def all_scored(menu: Menu, profile: Profile) -> bool:
+    """True where a profile has the damage of every option that is to be measured."""
+    singles = [edits for d, decision in enumerate(menu.decisions) for _, edits in _measured(d, decision)]
+    return all(key(edits) in profile.damage for edits in singles)
+
+
+def _scored(
+    scorer: Scorer, wanted: Mapping[str, Sequence[Edit]], deadline: Deadline | None
+) -> dict[str, tuple[float, float]]:
+    """Damage and its error of these edits, in their order, as far as there is time."""
+    until, found = deadline or Deadline.never(), dict[str, tuple[float, float]]()
+    for k, edits in wanted.items():
+        if until.passed():
+            break
+        found[k] = scorer.scored(edits)
+    return found
 
 
 def _measured(d: int, decision: Decision) -> Iterator[tuple[Choice, tuple[Edit, ...]]]:
@@ -261,7 +293,10 @@ def _run_terms(
     for run in sorted(runs, key=len):
         singles = sum(found[key((Skip(b),))] for b in run)
         within = sum(e for r, e in extra.items() if set(r) < set(run))
-        extra[run] = found[key(tuple(map(Skip, run)))] - singles - within
+        whole = found.get(
+            key(tuple(map(Skip, run))), 2 * singles
+        )  # not scored: neighbours harm more than they add up to
+        extra[run] = whole - singles - within
     terms = []
     for run, value in extra.items():
         on = [skips[b] for b in run]
@@ -292,8 +327,11 @@ def additivity(
     inputs: Floats,
     rng: np.random.Generator,
     n: int = 40,
+    deadline: Deadline | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Predicted and true damage, (n,) each, of random assignments of widths and skips, from light to heavy ones.
+
+    At the deadline those that were scored by then.
 
     Arguments as for `damage`, whose menu and profile are wanted.
     """
@@ -301,8 +339,9 @@ def additivity(
     picked = list(islice((a for a in drawn if any(a)), n))
     edits = [menu.edits(a) for a in picked]
     scorer = Scorer(network, profile, repair, inputs, edits)
-    predicted = np.array([menu.total("damage", a) for a in picked])
-    return predicted, np.array([scorer.damage(e) for e in edits])
+    true = [mean for mean, _ in _scored(scorer, {str(i): e for i, e in enumerate(edits)}, deadline).values()]
+    predicted = np.array([menu.total("damage", a) for a in picked[: len(true)]])
+    return predicted, np.array(true)
 
 
 def mild_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
@@ -65,11 +66,12 @@ def fitted(
     *,
     table_error: float = 0.0,
     drift: float = 1.0,
+    deadline: Deadline | None = None,
 ) -> Design:
     """The design within the limits, as measured, that `prefer` (lower is better) likes best.
 
     `table_error` is what the tables err by, as a share; `drift` what a design like the one sought was measured to take
-    over what they foretold of it.
+    over what they foretold of it. At the `deadline` the best of those tried by then is taken.
 
     Raises:
         Infeasible: the tables leave no assignment, or none of those tried holds the limit when measured.
@@ -81,6 +83,8 @@ def fitted(
     doubt = max(DOUBT, 2 * table_error)
     scale, tried = MARGIN / drift, dict[Assignment, Design]()
     for _ in range(ROUNDS):
+        if tried and deadline is not None and deadline.passed():
+            break
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
         except Infeasible:

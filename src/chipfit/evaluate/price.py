@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import lsq_linear
 
+from chipfit.core.deadline import Deadline
 from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.evaluate.borders import border, layout
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.counts import macs
+from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms
 from chipfit.evaluate.kernel import Unit
 from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.timing import Timing
@@ -58,6 +60,8 @@ class Pricing:
     measured: tuple[float, ...]
     assignments: tuple[Assignment, ...]
     parts: tuple[Part, ...]
+    timed: float = 1.0
+    """Share of what was to be timed that there was time for."""
 
     @cached_property
     def predicted(self) -> tuple[float, ...]:
@@ -72,28 +76,46 @@ class Pricing:
         """Relative error of `predicted`: the median of its absolute values, times 1.48 (a normal's sd)."""
         return 1.4826 * float(np.median(np.abs(np.array(self.predicted) / np.array(self.measured) - 1)))
 
-    def refined(self, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
+    def refined(
+        self, graph: Graph, assignments: Sequence[Assignment], timing: Timing, deadline: Deadline | None = None
+    ) -> Pricing:
         """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
         new = [a for a in dict.fromkeys(assignments) if a not in self.assignments]
-        return _corrected(self, graph, new, timing) if new else self
+        return _corrected(self, graph, new, InTime(timing, deadline or Deadline.never())) if new else self
 
 
-def price(graph: Graph, offer: Offer, timing: Timing, rng: np.random.Generator, *, calibrate: int = 64) -> Pricing:
+UNITS_SHARE = 0.7
+"""Of a deadline, for kernels; the rest is for whole networks."""
+
+
+def price(
+    graph: Graph,
+    offer: Offer,
+    timing: Timing,
+    rng: np.random.Generator,
+    *,
+    calibrate: int = 64,
+    deadline: Deadline | None = None,
+) -> Pricing:
     """The offer's menu with `latency_ms` terms.
 
     `calibrate` random assignments are timed as whole networks; they correct a constant and one scale for each
     resolution and precision (Bayesian least squares around "as measured in chains"). On a device whose latencies are
     foretold no chain can be timed: there `FORETOLD` whole networks, which cost nothing, scale the work of each kernel,
     and the menu prices the upper ends of the intervals, which is what budgets are held against.
+
+    At the deadline what was not timed yet is guessed (`in_time`); `Pricing.timed` tells how much was.
     """
-    units = UnitMap(graph, offer)
+    units, until = UnitMap(graph, offer), deadline or Deadline.never()
+    kernels, wholes = InTime(timing, until.share(UNITS_SHARE)), InTime(timing, until)
     if timing.foretold:
         (whole,) = timing.graphs([graph], "quick")
         parts, calibrate = shares_of(units, whole.bound), max(calibrate, FORETOLD)
     else:
-        parts = parts_of(units, timing)
+        parts = parts_of(units, timing, kernels)
     raw = Pricing(offer.menu, (), (), tuple(parts))
-    return _corrected(raw, graph, _spread(offer.menu, calibrate, rng), timing)
+    made = _corrected(raw, graph, _spread(offer.menu, calibrate, rng), wholes)
+    return replace(made, timed=(kernels.reached + wholes.reached) / max(1, kernels.asked + wholes.asked))
 
 
 FORETOLD = 400
@@ -146,10 +168,10 @@ def _one(unit: Unit) -> float:
     return 1.0
 
 
-def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: Timing) -> Pricing:
+def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: InTime) -> Pricing:
     """What is known, with these networks measured and every scale fitted to all of them."""
     graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
-    found = list(zip(assignments, timing.graphs(graphs, "quick"), strict=True))
+    found = [(a, m) for a, m in zip(assignments, timing.graphs(graphs), strict=True) if m is not None]
     good = [(a, m.bound) for a, m in found if np.isfinite(m.value)]
     if not good and not known.measured:
         raise ChipfitError(f"no version of this network can be timed on the device: {found[0][1].protocol}")
@@ -158,7 +180,7 @@ def _corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], 
     spread = np.array([p.spread for p in known.parts])
     factors = scales(_sums(known.parts, everyone), np.array(measured), spread)
     terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, factors, strict=True) for t in p.terms]
-    return Pricing(known.menu.priced(terms), measured, everyone, known.parts)
+    return replace(known, menu=known.menu.priced(terms), measured=measured, assignments=everyone)
 
 
 SPREAD = 0.4
@@ -171,14 +193,14 @@ CONVERSION_MS = 0.004
 """First guess of what quantising the input, or answering from int8, adds."""
 
 
-def parts_of(units: UnitMap, timing: Timing) -> list[Part]:
+def parts_of(units: UnitMap, timing: Timing, in_time: InTime | None = None) -> list[Part]:
     """Latency terms in groups: the constant, conversions, and units by resolution and precision."""
     sites = [(site, units.pieces(site)) for site in units.sites]
     borders = [(name, pieces(border(units, name, p, q), units.menu)) for name, p, q in units.boundaries()]
     block = timing.facts.channel_block.get(32, 1)
     layouts = [(name, pieces(layout(units, name, p, q, block), units.menu)) for name, p, q in units.readings()]
     wanted = {u for _, parts in [*sites, *borders, *layouts] for p in parts for u in p.units}
-    ms = unit_ms(wanted, timing)
+    ms = unit_ms(wanted, in_time or InTime(timing, Deadline.never()))
     groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
     for site, parts in sites:
         for bits in (32, 8):
@@ -215,33 +237,56 @@ def _ends(units: UnitMap) -> list[Term]:
     return found
 
 
-def unit_ms(units: Iterable[Unit], timing: Timing) -> dict[Unit, float]:
+def unit_ms(units: Iterable[Unit], in_time: InTime) -> dict[Unit, float]:
     """Marginal milliseconds of each unit on the device.
 
     Widths that fill the same blocks of the device's kernels cost the same, and are measured once.
     """
-    block = timing.facts.channel_block
+    block = in_time.timing.facts.channel_block
     kind = {u: _filled(u, block.get(u.bits, 1)) for u in units}
     families: dict[Unit, set[Unit]] = defaultdict(set)
     for k in kind.values():
         families[replace(k, cin=0, cout=0)].add(k)
     sampled = {f: points for f, members in families.items() if (points := _sample(members))}
     recipes = _with_needs({u for f, members in families.items() for u in sampled.get(f, members)}, block)
-    graphs = [g for r in recipes.values() for g in r.graphs]
-    measured = {g.key: m.value for g, m in zip(graphs, timing.graphs(graphs, "quick"), strict=True)}
-    ms: dict[Unit, float] = {}
-
-    def value(u: Unit) -> float:
-        if u not in ms:
-            r = recipes[u]
-            ms[u] = float(np.nan_to_num(r.value([measured[g.key] for g in r.graphs], [value(n) for n in r.needs])))
-        return ms[u]
-
-    for u in recipes:
-        value(u)
+    graphs = _graphs(recipes, by_weight(list(recipes)))
+    measured = {g.key: m.value for g, m in zip(graphs, in_time.graphs(graphs), strict=True) if m is not None}
+    ms = _values_of(recipes, measured)
+    ms |= {u: guessed_ms(u, ms) for u in recipes if u not in ms}
     for family, points in sampled.items():
         ms |= _interpolated(points, ms, families[family])
     return {u: ms[k] for u, k in kind.items()}
+
+
+def _graphs(recipes: Mapping[Unit, Recipe], order: Iterable[Unit]) -> list[Graph]:
+    """What has to be timed, each once, so that the first units are known first, with what they need."""
+    found: dict[str, Graph] = {}
+
+    def add(u: Unit) -> None:
+        for n in recipes[u].needs:
+            add(n)
+        for g in recipes[u].graphs:
+            found.setdefault(g.key, g)
+
+    for u in order:
+        add(u)
+    return list(found.values())
+
+
+def _values_of(recipes: Mapping[Unit, Recipe], measured: Mapping[str, float]) -> dict[Unit, float]:
+    """Milliseconds of the units whose graphs, and whose needs', were all timed."""
+    ms: dict[Unit, float | None] = {}
+
+    def value(u: Unit) -> float | None:
+        if u not in ms:
+            r = recipes[u]
+            needs, taken = [value(n) for n in r.needs], [measured.get(g.key) for g in r.graphs]
+            known = [n for n in needs if n is not None], [t for t in taken if t is not None]
+            whole = len(known[0]) == len(needs) and len(known[1]) == len(taken)
+            ms[u] = float(np.nan_to_num(r.value(known[1], known[0]))) if whole else None
+        return ms[u]
+
+    return {u: v for u in recipes if (v := value(u)) is not None}
 
 
 def _filled(u: Unit, block: int) -> Unit:

@@ -16,13 +16,15 @@ from chipfit.compress import profile as profiling
 from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Precision
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.damage import Scorer, additivity, damage
+from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
 from chipfit.evaluate.design import thrifty
+from chipfit.evaluate.in_time import inputs_in_time
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import Pricing, price
 from chipfit.evaluate.timing import Timing
@@ -38,6 +40,9 @@ FRONT = (0.1, 0.15, 0.22, 0.33, 0.45, 0.6, 0.8)
 
 FRONT_LOOKS = 2
 """How often: what the first look corrects moves the optima."""
+
+OPEN_SHARE, PROFILE_SHARE = 0.85, 0.5
+"""Of a menu's time, for scores and prices before optima are looked at; of the first, for what damages rest on."""
 
 SHIP_INPUTS = 384
 """Of those for compensation: what a design is repaired on before it is trained or shipped."""
@@ -63,11 +68,24 @@ class Start:
     menu: Menu
     inputs: NDArray[np.float32] = field(repr=False)
     parts: Parts
+    complete: bool = True
+    """Whether there was time for all scores, on all inputs."""
 
     @property
     def table_error(self) -> float:
         """Relative error of the cost tables, on the device where they err most."""
         return max(p.error for p in self.pricings)
+
+    @property
+    def curtailed(self) -> str:
+        """In words: what of the menu there was no time for; empty where all of it was measured."""
+        priced = min(p.timed for p in self.pricings)
+        options = [e for d in self.menu.decisions for o in d.options if (e := o.edits)]
+        scored = sum(profiling.key(e) in self.profile.damage for e in options)
+        texts = [f"{100 * priced:.0f} % of what prices it was timed"] if priced < 1 else []
+        if not self.complete:
+            texts.append(f"{scored} of {len(options)} options were scored, on {self.profile.scored} inputs")
+        return f"{self.entry.name}: {', '.join(texts)}; the rest is guessed" if texts else ""
 
     @property
     def sureness(self) -> str:
@@ -133,10 +151,15 @@ class Start:
         scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], model=self.entry.name)
         return scorer.damage(edits)
 
-    def additivity(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(predicted, true) damage of `n` random repaired networks, light and heavy ones, on unseen inputs."""
+    def additivity(
+        self, rng: np.random.Generator, n: int, deadline: Deadline | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(predicted, true) damage of `n` random repaired networks, light and heavy ones, on unseen inputs.
+
+        Fewer at a deadline.
+        """
         repair = self._compensating(CHECK_INPUTS)
-        return additivity(self.menu, self.entry.network, self.profile, repair, self._checked(), rng, n)
+        return additivity(self.menu, self.entry.network, self.profile, repair, self._checked(), rng, n, deadline)
 
 
 def open_start(
@@ -148,15 +171,25 @@ def open_start(
     keep: tuple[str, ...] = (),
     seed: int = 0,
     known: Mapping[str, NDArray[Any]] | None = None,
+    most_inputs: int | None = None,
+    deadline: Deadline | None = None,
 ) -> Start:
     """Offers, prices and damages the menu of an entry; `known` is a profile that was stored before.
+
+    At the deadline what was neither timed nor scored is guessed (`in_time`, `unscored`). Before it, fewer calibration
+    inputs are taken where all would take longer; `most_inputs` is how many were taken for the profile that is known.
 
     Raises:
         BadInput: fewer training inputs than `parts.FEWEST`.
     """
     offered = offer(entry.network.graph, timing.facts.channel_block, bits=bits, keep=keep)
-    parts = parts_of(len(dataset.train))
-    inputs = dataset.normalise(dataset.calibration(WHOLE).inputs)
+    until = deadline or Deadline.never()
+    scored_until = until.share(OPEN_SHARE)
+    options = sum(len(d.options) - 1 for d in offered.menu.decisions)
+    n = most_inputs or len(dataset.train)
+    n = n if known else inputs_in_time(entry.network, options, n, scored_until)
+    parts = parts_of(n)
+    inputs = dataset.normalise(dataset.calibration(min(n, WHOLE)).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
@@ -164,21 +197,28 @@ def open_start(
     def damaged() -> tuple[Menu, Profile]:
         compensating, scored = inputs[parts.compensation], inputs[parts.damage]
         profile = Profile.from_arrays(known) if known else profiling.profile(
-            entry.network, compensating, np.random.default_rng(seed)
+            entry.network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE)
         )  # fmt: skip
-        return damage(entry.network, offered, profile, compensating[:REPAIR_INPUTS], scored, model=entry.name)
+        repair = compensating[:REPAIR_INPUTS]
+        return damage(entry.network, offered, profile, repair, scored, model=entry.name, deadline=scored_until)
 
     # a device is timed by a process on a core of its own, for which this one mostly waits
     with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
-        pricings = [price(graph, offered, one, rng) for one, _ in timing.each]
+        pricings = []
+        for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
+            pricings.append(price(graph, offered, one, rng, deadline=scored_until.share(1 / left)))
         menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
     for _ in range(FRONT_LOOKS):
-        optima = front(menu)
-        pricings = [p.refined(graph, optima, one) for p, (one, _) in zip(pricings, timing.each, strict=True)]
+        optima = front(menu, until)
+        if until.passed():
+            break
+        pairs = zip(pricings, timing.each, strict=True)
+        pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
-    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts)
+    complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
+    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete)
 
 
 def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:
@@ -190,13 +230,13 @@ def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:
     ]  # fmt: skip
 
 
-def front(menu: Menu) -> list[Assignment]:
-    """The optima for a range of latencies, as far as they can be reached."""
+def front(menu: Menu, deadline: Deadline | None = None) -> list[Assignment]:
+    """The optima for a range of latencies, as far as they can be reached and there is time."""
     goal, whole = thrifty(menu), menu.total("latency_ms", menu.as_is)
     found = []
     for share in FRONT:
         try:
-            found.append(assign(goal, [Limit("latency_ms", share * whole)]))
-        except Infeasible:
+            found.append(assign(goal, [Limit("latency_ms", share * whole)], deadline=deadline))
+        except (Infeasible, OutOfTime):
             continue
     return found

@@ -27,6 +27,9 @@ from chipfit.search.uniform import uniform_width
 from chipfit.space.menu import Assignment
 from chipfit.store.store import Store
 
+SEARCH_SHARE = 0.4
+"""Of an assignment's time for the searched coefficients of one design."""
+
 SEARCH_S = 8.0
 """Seconds at most for the searched coefficients of one design: on these menus they seldom beat the plain optimum."""
 
@@ -95,16 +98,23 @@ def plan_budget(
     stored = cast(dict[str, Any] | None, store.fact(f"plan:{text}"))
     if stored is None:
         stored = _solved(limits, starts, rows, timing, settings, deadline)
-        if not stored["designs"] and not any(r.met(limits) for r in rows):
+        late = not stored["designs"] and deadline.passed()
+        held = any(r.met(limits) for r in rows)
+        if late and not held:
+            raise OutOfTime(f"the time was too short to find a design within {text}; give a longer --time")
+        if not stored["designs"] and not held:
             nearest = {m: float(v) for m, v in stored["nearest"].items()}
             what = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
             raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit", nearest)
-        store.set_fact(f"plan:{text}", stored)
+        if not late:
+            store.set_fact(f"plan:{text}", stored)
     by_name = {s.entry.name: s for s in starts}
-    designs = []
+    designs: list[Designed] = []
     for d in stored["designs"]:
         if d["model"] in by_name:
             start, a = by_name[d["model"]], tuple(int(i) for i in d["assignment"])
+            if designs and deadline.passed():
+                break  # a repair less; what there is goes on
             design = Design(a, float(d["predicted_ms"]), float(d["measured_ms"]))
             designs.append(Designed(d["name"], d["role"], start, design, start.repaired(a, store)))
     return Plan(limits, text, tuple(designs))
@@ -123,7 +133,9 @@ def _solved(
     sizes = {start.entry.name: _sizes(start, limits, rows, timing) for start in starts}
     for start in starts:
         try:
-            plain.append((start, optimum(start, limits, timing, sizes=sizes[start.entry.name])))
+            plain.append((start, optimum(start, limits, timing, sizes=sizes[start.entry.name], deadline=deadline)))
+        except OutOfTime:
+            continue
         except Infeasible as e:
             for m, v in e.nearest.items():
                 nearest[m] = min(v, nearest.get(m, np.inf))
@@ -135,10 +147,13 @@ def _solved(
         for start, design in plain[:RIVALS]
     ]  # fmt: skip
     if settings.train:
-        found += _roomy(plain, RIVALS - len(found), limits, timing, sizes, known=[d["assignment"] for d in found])
+        found += _roomy(
+            plain, RIVALS - len(found), limits, timing, sizes, deadline, known=[d["assignment"] for d in found]
+        )
     if settings.baselines and starts:
         for bits in settings.bits:
-            if (baseline := _uniform(starts[0], limits, timing, bits, sizes[starts[0].entry.name])) is not None:
+            of = sizes[starts[0].entry.name]
+            if (baseline := _uniform(starts[0], limits, timing, bits, of, deadline)) is not None:
                 found.append(
                     _plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
@@ -159,17 +174,18 @@ def _roomy(
     limits: Sequence[Limit],
     timing: Timing,
     sizes: Mapping[str, Sizes],
+    deadline: Deadline,
     known: Sequence[list[int]],
 ) -> list[dict[str, Any]]:
     """Other designs of harmed starts, which trade damage for work that is kept."""
     found: list[dict[str, Any]] = []
     for start, design in plain:
-        if len(found) >= most or _damage(start, design) < WORTH_A_RIVAL:
+        if len(found) >= most or _damage(start, design) < WORTH_A_RIVAL or deadline.passed():
             continue
         harm = [t for t in start.menu.terms if t.metric == "damage"]
         keeping = replace(start, menu=start.menu.priced([*harm, *lost_work(start.menu, ROOM)]))
-        with suppress(Infeasible):
-            room = optimum(keeping, limits, timing, design.drift, sizes[start.entry.name])
+        with suppress(Infeasible, OutOfTime):
+            room = optimum(keeping, limits, timing, design.drift, sizes[start.entry.name], deadline)
             rival = _plain(f"ours from {start.entry.name}, roomy", "candidate", start, room)
             if rival["assignment"] not in known:
                 found.append(rival)
@@ -192,7 +208,12 @@ def _sizes(start: Start, limits: Sequence[Limit], rows: Sequence[Screened], timi
 
 
 def optimum(
-    start: Start, limits: Sequence[Limit], timing: Timing, drift: float = 1.0, sizes: Sizes | None = None
+    start: Start,
+    limits: Sequence[Limit],
+    timing: Timing,
+    drift: float = 1.0,
+    sizes: Sizes | None = None,
+    deadline: Deadline | None = None,
 ) -> Design:
     """The exact optimum that holds the limits as measured, by the longest timing and the file's size.
 
@@ -202,7 +223,7 @@ def optimum(
         Infeasible: no design of this start that was tried holds the limits.
     """
     own = sizes or Sizes(start.menu, start.entry.network.graph, timing, NOTES_MB)
-    return _held(start, limits, timing, np.ones(len(start.menu.decisions)), drift, own)
+    return _held(start, limits, timing, np.ones(len(start.menu.decisions)), drift, own, deadline)
 
 
 def corrected(
@@ -218,7 +239,7 @@ def corrected(
 
     An optimum that harms next to nothing is left as it is.
     """
-    if _damage(start, plain) < WORTH_CORRECTING:
+    if _damage(start, plain) < WORTH_CORRECTING or deadline.passed():
         return plain
     own = sizes or Sizes(start.menu, start.entry.network.graph, timing, NOTES_MB)
     tight = _tighter(limits, 1 / plain.drift)
@@ -227,12 +248,12 @@ def corrected(
     try:
         better = search_coefficients(
             thrifty(start.menu), tight, start.true_damage, np.random.default_rng(seed),
-            random_rounds=6, patience=4, max_solves=10, deadline=deadline.share(0.05).sooner(SEARCH_S),
+            random_rounds=6, patience=4, max_solves=10, deadline=deadline.share(SEARCH_SHARE).sooner(SEARCH_S),
             confirm=start.confirmed_damage,
         )  # fmt: skip
         if np.all(better.scale == 1.0):
             return plain
-        held = _held(start, limits, timing, better.scale, plain.drift, own)
+        held = _held(start, limits, timing, better.scale, plain.drift, own, deadline)
     except (Infeasible, OutOfTime):
         return plain
     return min(plain, held, key=lambda d: start.confirmed_damage(d.assignment))
@@ -249,6 +270,7 @@ def _held(
     scale: NDArray[np.float64],
     drift: float,
     sizes: Sizes,
+    deadline: Deadline | None,
 ) -> Design:
     """The optimum for these coefficients, drawn back until its longest timing is within the limit; its file is anyway.
 
@@ -256,14 +278,15 @@ def _held(
     """
     menu, graph, error = start.menu, start.entry.network.graph, start.table_error
     prefer = partial(menu.total, "damage")
-    solve = sized(partial(assign, thrifty(menu), scale=scale), sizes, prefer)
+    solve = sized(partial(assign, thrifty(menu), scale=scale, deadline=deadline), sizes, prefer)
+    fit_to = partial(fitted, menu, graph, timing=timing, solve=solve, prefer=prefer, table_error=error)
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
     aimed, least = list(limits), np.inf
     close: Design | None = None
     for _ in range(LAST_LOOKS):
         try:
-            found = fitted(menu, graph, aimed, timing, solve, prefer, table_error=error, drift=drift)
-        except Infeasible:
+            found = fit_to(limits=aimed, drift=drift, deadline=deadline)
+        except (Infeasible, OutOfTime):
             if close is None:
                 raise
             break
@@ -289,7 +312,11 @@ def _tighter(limits: Sequence[Limit], share: float) -> list[Limit]:
     ]
 
 
-def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int, sizes: Sizes) -> Design | None:
+def _uniform(
+    start: Start, limits: Sequence[Limit], timing: Timing, bits: int, sizes: Sizes, deadline: Deadline
+) -> Design | None:
+    if deadline.passed():
+        return None
     menu, graph = start.menu, start.entry.network.graph
 
     def solve(scaled: Sequence[Limit]) -> Assignment:
@@ -301,6 +328,7 @@ def _uniform(start: Start, limits: Sequence[Limit], timing: Timing, bits: int, s
     try:
         prefer = partial(menu.total, "damage")
         within = sized(solve, sizes, prefer)
-        return fitted(menu, graph, limits, timing, within, prefer, table_error=start.table_error)
+        return fitted(menu, graph, limits, timing, within, prefer, table_error=start.table_error,
+                      deadline=deadline)  # fmt: skip
     except Infeasible:
         return None

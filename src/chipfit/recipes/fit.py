@@ -19,7 +19,7 @@ import numpy as np
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import BadInput, Infeasible
+from chipfit.core.errors import BadInput, Infeasible, OutOfTime
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
@@ -30,13 +30,14 @@ from chipfit.evaluate.screen import Screened, in_shares, quality, reference, scr
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import report_facts
+from chipfit.recipes import report_facts, time_plan
 from chipfit.recipes.answer import Option, answer, final, kept, options
 from chipfit.recipes.designs import Plan, plan_budget
-from chipfit.recipes.refine import TRAINED, Tuned, refine
+from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
-from chipfit.store.arrays import ArrayFolder, Arrays
+from chipfit.recipes.tuned import Tuned
+from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 
@@ -67,6 +68,7 @@ def fit(
     timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
     probed_s = time.monotonic() - began
     settings, entries = as_computed(settings, entries, timing.facts)
+    dataset = time_plan.scored_in_time(dataset, entries, settings, store, deadline)
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
     phases = {"probe": 0.0} | {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
     phases["probe"] += probed_s
@@ -74,7 +76,9 @@ def fit(
     _record(run)
     with run.phase("screen"):
         progress("screen", f"{len(entries)} models, timed and scored as files")
+        began = time.monotonic()
         rows = screen(entries, run.deployer, settings.bits)
+        time_plan.note_files(run, rows, time.monotonic() - began)
         _check_entries(rows, dataset)
         base = reference(rows)
         if isinstance(timing, JointTiming):
@@ -85,17 +89,19 @@ def fit(
         report_facts.write_screen(store, rows, told, budgets)
         progress("screen", f"shares are of {told.words()}")
     starts = _open(run, rows, budgets)
+    _check_designs(run, rows, starts, budgets)
     plans: list[Plan] = []
     with run.phase("assign"):
-        for limits in budgets:
+        until = time_plan.assigned_until(run)
+        for left, limits in zip(range(len(budgets), 0, -1), budgets, strict=True):
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
-            plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, deadline))
+            plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, until.share(1 / left)))
     with run.phase("fine-tune"):
-        tuned = refine(run, plans, base.entry)
+        tuned = time_plan.in_time(run, refine(run, plans, base.entry))
     with run.phase("measure"):
-        _add_up(run, starts)
         finals = _deploy(run, rows, plans, tuned, base)
         report_facts.write_kept(store, starts, finals)
+        _add_up(run, starts)
     store.finish()
     return finals
 
@@ -179,18 +185,38 @@ def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:
             )
 
 
+def _check_designs(
+    run: Run, rows: Sequence[Screened], starts: Sequence[Start], budgets: Sequence[tuple[Limit, ...]]
+) -> None:
+    """Without a menu, untouched files are what there is.
+
+    Raises:
+        OutOfTime: the time was too short for a menu, and no untouched file holds a budget.
+    """
+    if starts or any(r.met(limits) for r in rows if r.trial.error is None for limits in budgets):
+        return
+    if entries := promising(rows, budgets):
+        needed = time_plan.needed_s(run, entries[0])
+        raise OutOfTime(
+            f"no untouched file holds {budget_text(budgets[0])}, and the time was too short to look for designs of "
+            f"{entries[0].name}; give --time {math.ceil(needed / 60)}m or more"
+        )
+
+
 def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Start]:
     """Menus of the promising models, the most promising first, as long as there is time."""
     starts: list[Start] = []
-    began = time.monotonic()
+    began, until = time.monotonic(), time_plan.menus_until(run)
     for entry in promising(rows, budgets)[: run.settings.starts]:
         spent = (time.monotonic() - began) / max(1, len(starts))
-        if starts and run.deadline.left() < 3 * spent:
-            run.progress("menu", f"no time for the menu of {entry.name}")
+        if until.left() < spent:
+            run.curtailed("menu", f"no time for the menu of {entry.name}")
             break
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
-            starts.append(_opened(run, entry))
+            starts.append(_opened(run, entry, until))
+            if starts[-1].curtailed:
+                run.curtailed("menu", starts[-1].curtailed)
             if starts[-1].unsure:
                 run.progress("menu", starts[-1].sureness)
     report_facts.write_menus(run.store, starts, run.timing)
@@ -201,15 +227,30 @@ PROFILE = 3
 """Version of profiles: one of another is not taken up."""
 
 
-def _opened(run: Run, entry: Entry) -> Start:
-    """The entry's menu; its profile comes from the store where it is known, and goes there where it is not."""
+def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
+    """The entry's menu; its profile comes from the store where it is known, and goes there where it is not.
+
+    One that there was not the time for stays in the run: others shall have a whole one.
+    """
     s, name = run.settings, _profile_name(run, entry)
-    known = run.store.arrays(name)
-    if known is None and run.profiles is not None:
-        known = run.profiles.get(name)
-    start = open_start(entry, run.dataset, run.timing, bits=s.bits, keep=s.keep, seed=s.seed, known=known)
-    for place in (run.store.put_arrays, *([run.profiles.put] if run.profiles is not None else [])):
-        place(name, start.profile.to_arrays())
+    known, fact = run.recalled(name), f"inputs of {entry.name}"
+    n = cast(int | None, run.store.fact(fact)) if run.store.arrays(name) is not None else None
+    start = open_start(
+        entry,
+        run.dataset,
+        run.timing,
+        bits=s.bits,
+        keep=s.keep,
+        seed=s.seed,
+        known=known,
+        most_inputs=n,
+        deadline=until,
+    )
+    if start.complete:
+        run.keep(name, start.profile.to_arrays())
+    else:
+        run.store.set_fact(fact, len(start.inputs))
+        run.store.put_arrays(name, start.profile.to_arrays())
     return start
 
 
@@ -219,17 +260,24 @@ def _profile_name(run: Run, entry: Entry) -> str:
 
 def _add_up(run: Run, starts: Sequence[Start]) -> None:
     """Whether damages of the first start add up: what another device with such a menu told stands here too."""
-    if not starts or run.store.fact("additive") is not None:
+    until = run.deadline.before(time_plan.PAGE_S)
+    if not starts or run.store.fact("additive") is not None or until.passed():
         return
     start = starts[0]
     menu = hashlib.sha256(repr([(d.name, d.options) for d in start.menu.decisions]).encode()).hexdigest()[:12]
     name = f"additivity of {_profile_name(run, start.entry)} menu {menu}"
 
-    def found() -> Arrays:
-        predicted, true = start.additivity(np.random.default_rng(run.settings.seed), 40)
-        return {"predicted": predicted, "true": true}
+    found = run.recalled(name)
+    if found is None:
+        predicted, true = start.additivity(np.random.default_rng(run.settings.seed), ADDED_UP, until)
+        found = {"predicted": predicted, "true": true}
+        if len(true) == ADDED_UP:
+            run.keep(name, found)
+    report_facts.write_additivity(run.store, found)
 
-    report_facts.write_additivity(run.store, run.remembered(name, found))
+
+ADDED_UP = 40
+"""Random networks that tell whether damages add up, where there is time for all."""
 
 
 def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:
@@ -295,7 +343,8 @@ def _deploy(
     shown = [(r.trial, r.artifact) for r in rows]
     shown += [(o.trial, o.artifact) for o in filed if o.artifact is not None and o.trial.labels["role"] == "baseline"]
     finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
-    report_facts.write_profiles(run.store, run.timing, rows, chosen)
+    if not run.deadline.before(time_plan.PAGE_S).passed():
+        report_facts.write_profiles(run.store, run.timing, rows, chosen)
     return finals
 
 

@@ -5,7 +5,7 @@ With stored logits no teacher runs in the training loop, which on a processor ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,11 @@ from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.loop import Views, answered_at_once, as_tensor, normaliser, placed, shifted
 from chipfit.train.memory import in_halves
 
+View = tuple[bool, int, int]
+"""(flip, dy, dx): how a picture is moved before the teacher sees it."""
 
-def view_list(dataset: Dataset, n: int) -> tuple[tuple[bool, int, int], ...]:
+
+def view_list(dataset: Dataset, n: int) -> tuple[View, ...]:
     """Up to `n` (flip, dy, dx): identity, mirror, then two small moves, as far as the data's augmentation allows.
 
     Moves by all that the augmentation allows cost a small student up to half a point: it is asked what it will not see.
@@ -38,24 +41,30 @@ def views_for(epochs: float) -> int:
     return 1 if epochs < 1.5 else int(np.clip(np.ceil(epochs / 4), 2, 4))
 
 
-@torch.inference_mode()
 def teach(teacher: nn.Module, dataset: Dataset, n_views: int) -> Views:
     """The teacher's logits, float16 (views, n, classes), for the training inputs."""
-    batch = answered_at_once(dataset)
-    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)
-    placed(teacher, device).eval()
     views = view_list(dataset, n_views)
-    made = []
-    for view in views:
-        parts = []
-        for start in range(0, len(inputs), batch):
-            x = inputs[start : start + batch]
-            moved = shifted(x, *view) if x.ndim == 4 else x
-            with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-                parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
-            release(dataset.train.inputs)
-        made.append(torch.cat(parts))
-    return Views(torch.stack(made), views)
+    return joined([answers(teacher, dataset, view) for view in views])
+
+
+@torch.inference_mode()
+def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None = None) -> Views:
+    """The teacher's logits for one view of the training inputs, or of the `first` of them."""
+    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train.take(slice(first)))
+    placed(teacher, device).eval()
+    parts, batch = [], answered_at_once(dataset)
+    for start in range(0, len(inputs), batch):
+        x = inputs[start : start + batch]
+        moved = shifted(x, *view) if x.ndim == 4 else x
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
+            parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
+        release(dataset.train.inputs)
+    return Views(torch.cat(parts)[None], (view,))
+
+
+def joined(each: Sequence[Views]) -> Views:
+    """The views of several as one."""
+    return Views(torch.cat([v.logits for v in each]), tuple(shift for v in each for shift in v.shifts))
 
 
 def to_arrays(views: Views) -> dict[str, NDArray[Any]]:

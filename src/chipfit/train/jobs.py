@@ -6,12 +6,11 @@ neither disturbs the other's result: a job's outcome depends on its seed, steps 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,14 @@ from safetensors.numpy import load_file, save_file
 
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
+from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Network
-from chipfit.core.orphans import end_with_parent
 from chipfit.core.scratch import scratch_folder
 from chipfit.data.stored import read_part, write_part
 from chipfit.nets import accelerator
 from chipfit.nets.accelerator import here
 from chipfit.nets.build import build
+from chipfit.train.crew import TRIES, Crew
 from chipfit.train.distill import from_arrays, to_arrays
 from chipfit.train.loop import Schedule, Views, on_threads, train
 from chipfit.train.memory import Pieces
@@ -39,6 +39,9 @@ NEARLY = 1.05
 
 TRIAL_SHARE = 0.04
 """Share of a job's steps that each rate is tried for."""
+
+TRIALS_AT_MOST = 0.2
+"""Share of a job's time for trying all rates, where the machine is slower than was thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Job:
 class Done:
     """A finished job: the trained network, the peak rate used, steps done, CPU seconds.
 
-    `pieces` is more than 1 where a GPU's memory was too small for whole batches.
+    `whole` is true where its schedule came to its end, of as many steps as there was time for. `pieces` is more than 1
+    where a GPU's memory was too small for whole batches.
     """
 
     name: str
@@ -64,11 +68,23 @@ class Done:
     steps: int
     cpu_s: float
     pieces: int = 1
+    whole: bool = True
 
 
 def at_once() -> int:
     """Trainings that run beside each other: one a core, and one alone on a GPU, which they would only share."""
     return 1 if here().type == "cuda" else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What crosses to a training process: a job, where its data lies, threads, and the seconds that it has."""
+
+    job: Job
+    folder: str
+    description: Dataset
+    threads: int
+    seconds: float
 
 
 def run_jobs(
@@ -80,48 +96,61 @@ def run_jobs(
     threads: int = 1,
     deadline: Deadline | None = None,
     on_done: Callable[[Done], None] | None = None,
+    on_lost: Callable[[Job, str], None] | None = None,
 ) -> list[Done]:
     """Trains every job, up to one a core at once, and returns them in order; `on_done` is called as each ends.
 
-    Each process computes on `threads` threads. The data is written to a temporary folder once and read by all. A GPU
-    takes one job after the other, in this process.
+    Each process computes on `threads` threads. The data is written to a temporary folder once and read by all. Where
+    there are more jobs than processes, each gets a part of the time until the deadline, so that every schedule ends. A
+    GPU takes one job after the other, in this process.
+
+    A job whose process is killed is begun once more; one that is lost again is told to `on_lost` and left out.
+
+    Raises:
+        ChipfitError: a job was lost, and there is no `on_lost`.
     """
     if not jobs:
         return []
+    until = deadline or Deadline.never()
     if here().type == "cuda":
-        return [_announced(train_job(job, dataset, teacher, deadline), on_done) for job in jobs]
-    workers = min(len(jobs), workers or os.cpu_count() or 1)
-    until = None if deadline is None else time.time() + min(deadline.left(), 1e9)
+        parts = ((job, until.share(1 / (len(jobs) - n))) for n, job in enumerate(jobs))
+        return [_announced(train_job(job, dataset, teacher, part), on_done) for job, part in parts]
+    size = min(len(jobs), workers or os.cpu_count() or 1)
     with scratch_folder() as folder:
         _write(folder, dataset, teacher)
-        description = _described(dataset)
-        context = multiprocessing.get_context("spawn")
-        # The parent is looked after before a job is unpickled, which takes the seconds that torch takes to import.
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
-        ) as pool:
-            waiting: dict[Future[Done], int] = {
-                pool.submit(_work, job, str(folder), description, until, threads): i for i, job in enumerate(jobs)
-            }
-            done: dict[int, Done] = {}
-            try:
-                while waiting:
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        i = waiting.pop(future)
-                        done[i] = future.result()
-                        if on_done is not None:
-                            on_done(done[i])
-            except BaseException:
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                raise
-    return [done[i] for i in range(len(jobs))]
+        made = partial(Task, folder=str(folder), description=_described(dataset), threads=threads)
+        tasks = [partial(_task, made, job) for job in jobs]
+        crew = Crew(tasks, size, until)
+        done: dict[int, Done] = {}
+        try:
+            for n, state, value in crew.answers():
+                if state == "failed":
+                    raise RuntimeError(f"training {jobs[n].name} failed in its process:\n{value}")
+                if state == "lost":
+                    _lost(jobs[n], value, on_lost)
+                    continue
+                done[n] = value
+                if on_done is not None:
+                    on_done(value)
+        finally:
+            crew.close()
+    return [done[n] for n in sorted(done)]
 
 
 def _announced(done: Done, on_done: Callable[[Done], None] | None) -> Done:
     if on_done is not None:
         on_done(done)
     return done
+
+
+def _task(made: Callable[..., Task], job: Job, seconds: float) -> Task:
+    return made(job, seconds=seconds)
+
+
+def _lost(job: Job, how: str, on_lost: Callable[[Job, str], None] | None) -> None:
+    if on_lost is None:
+        raise ChipfitError(f"training {job.name} was lost {TRIES} times: {how}; is there enough memory?")
+    on_lost(job, how)
 
 
 def _described(dataset: Dataset) -> Dataset:
@@ -140,14 +169,15 @@ def _write(folder: Path, dataset: Dataset, teacher: Views | None) -> None:
         save_file(to_arrays(teacher), str(folder / "teacher.safetensors"))
 
 
-def _work(job: Job, folder: str, description: Dataset, until: float | None, threads: int) -> Done:
+def work(task: Task, came: float) -> Done:
+    """Trains a task's job in this process; its seconds count from `came`, on the monotonic clock."""
     accelerator.choose("cpu")  # a GPU's jobs never come here
-    torch.set_num_threads(threads)
-    dataset = replace(description, train=read_part(Path(folder)))
-    stored = Path(folder) / "teacher.safetensors"
+    torch.set_num_threads(task.threads)
+    folder = Path(task.folder)
+    dataset = replace(task.description, train=read_part(folder))
+    stored = folder / "teacher.safetensors"
     teacher = from_arrays(load_file(str(stored))) if stored.exists() else None
-    deadline = None if until is None else Deadline.after(max(0.0, until - time.time()))
-    return train_job(job, dataset, teacher, deadline)
+    return train_job(task.job, dataset, teacher, Deadline(came + task.seconds))
 
 
 def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> Done:
@@ -158,8 +188,9 @@ def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
         schedule = replace(schedule, peak=find_rate(job, dataset, teacher, deadline))
     torch.manual_seed(job.seed)
     net, pieces, rng = build(job.network), Pieces(), np.random.default_rng(job.seed)
-    steps = train(net, dataset, schedule, rng, teacher=teacher, deadline=deadline, pieces=pieces)
-    return Done(job.name, net.network(), schedule.peak, steps, time.process_time() - start, pieces.count)
+    made = train(net, dataset, schedule, rng, teacher=teacher, deadline=deadline, pieces=pieces)
+    took = time.process_time() - start
+    return Done(job.name, net.network(), schedule.peak, made.steps, took, pieces.count, made.whole)
 
 
 def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> float:
@@ -172,28 +203,36 @@ def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
     if len(RATES) * steps > job.schedule.steps / 2:
         return RATES[1]
     losses: dict[float, float] = {}
-    for rate in RATES:
+    until = (deadline or Deadline.never()).share(TRIALS_AT_MOST)
+    for n, rate in enumerate(RATES):
         tail: list[float] = []
         short = replace(job.schedule, steps=steps, peak=rate)
 
         def keep(step: int, loss: float, tail: list[float] = tail) -> None:
-            if step >= 0.8 * steps:
-                tail.append(loss)
+            tail.append(loss)
 
-        rng = np.random.default_rng(job.seed)
-        train(build(job.network), dataset, short, rng, teacher=teacher, deadline=deadline, on_step=keep)
-        losses[rate] = float(np.mean(tail)) if tail and np.all(np.isfinite(tail)) else float("inf")
+        rng, part = np.random.default_rng(job.seed), until.share(1 / (len(RATES) - n))
+        train(build(job.network), dataset, short, rng, teacher=teacher, deadline=part, on_step=keep)
+        last = tail[int(np.ceil(0.8 * len(tail))) :] or tail
+        losses[rate] = float(np.mean(last)) if last and np.all(np.isfinite(last)) else float("inf")
     least = min(losses.values())
     return max(r for r, loss in losses.items() if loss <= NEARLY * least) if np.isfinite(least) else RATES[0]
 
 
 def seconds_per_step(
-    network: Network, dataset: Dataset, teacher: Views | None, *, threads: int = 1, batch: int = 128
+    network: Network,
+    dataset: Dataset,
+    teacher: Views | None,
+    *,
+    threads: int = 1,
+    batch: int = 128,
+    deadline: Deadline | None = None,
 ) -> float:
-    """Seconds that one training step takes on so many threads (median of 6 after 2)."""
-    marks: list[float] = []
+    """Seconds that one training step takes on so many threads: the median of 6 after 2, of fewer at a deadline."""
+    marks = [time.perf_counter()]
     schedule = Schedule(steps=8, peak=1e-3, batch=min(batch, len(dataset.train)))
     rng, mark = np.random.default_rng(0), lambda *_: marks.append(time.perf_counter())
     with on_threads(threads):
-        train(build(network), dataset, schedule, rng, teacher=teacher, on_step=mark)
-    return float(np.median(np.diff(marks)[1:]))
+        train(build(network), dataset, schedule, rng, teacher=teacher, deadline=deadline, on_step=mark)
+    took = np.diff(marks)
+    return float(np.median(took[2:] if len(took) > 2 else took[-1:])) if len(took) else float("inf")

@@ -22,6 +22,7 @@ from chipfit.core.data import Dataset, Split, in_file, release
 from chipfit.core.deadline import Deadline
 from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.memory import Pieces, in_halves
+from chipfit.train.pace import Pace
 
 TEMPERATURE = 2.0
 """Softening of teacher and student in the distillation term (Hinton et al. 2015)."""
@@ -31,7 +32,8 @@ TEMPERATURE = 2.0
 class Schedule:
     """A complete one-cycle of SGD with Nesterov momentum.
 
-    `steps` batches in all; the rate rises to `peak` over the first `warm_up` of them and falls as a cosine.
+    `steps` batches in all; the rate rises to `peak` over the first `warm_up` of them and falls as a cosine. Where time
+    does not allow so many, the cycle is a shorter one, and complete (`pace`).
     Running statistics of batch norm are frozen after `freeze_bn` of the steps, and the weights of the last
     `average` of them are averaged.
     """
@@ -46,12 +48,23 @@ class Schedule:
     freeze_bn: float = 0.67
     average: float = 0.1
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, 0-based."""
-        done = step / max(1, self.steps)
+    def rate(self, done: float) -> float:
+        """Learning rate where a share (0..1) of the cycle is done."""
         if done < self.warm_up:
             return self.peak * (0.04 + 0.96 * done / self.warm_up)
         return self.peak * 0.5 * (1 + math.cos(math.pi * (done - self.warm_up) / (1 - self.warm_up)))
+
+    def freezes(self, done: float) -> bool:
+        """True from the step on at which the running statistics are frozen."""
+        return int(done * self.steps + 1e-6) >= int(self.freeze_bn * self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Steps that a training has done, and whether its cycle came to its end: the rate down, the weights averaged."""
+
+    steps: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +153,8 @@ def train(
     deadline: Deadline | None = None,
     on_step: Callable[[int, float], None] | None = None,
     pieces: Pieces | None = None,
-) -> int:
-    """Trains `net` in place and returns the number of steps done (fewer than asked only if the deadline cut in).
+) -> Trained:
+    """Trains `net` in place on a complete cycle: of fewer steps than asked where the deadline would come before.
 
     With labels the loss is cross-entropy, with a teacher half of it and half T²·KL to the teacher's softened
     logits; without labels the KL alone. `pieces` tells afterwards into how many pieces a GPU's memory cut the batches.
@@ -159,14 +172,13 @@ def train(
     )
     averaged, pieces = _Average(net), pieces or Pieces()
     order, at = rng.permutation(len(inputs)), 0
-    done = 0
-    for step in range(schedule.steps):
-        if deadline is not None and deadline.passed():
-            break
+    pace, frozen = Pace(schedule.steps, deadline or Deadline.never()), False
+    while not pace.ended:
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(step)
-        if step == int(schedule.freeze_bn * schedule.steps):
+            group["lr"] = schedule.rate(pace.progress)
+        if not frozen and schedule.freezes(pace.progress):
             freeze_statistics(net)
+            frozen = True
         if at + schedule.batch > len(inputs):
             order, at = rng.permutation(len(inputs)), 0
         rows = torch.from_numpy(order[at : at + schedule.batch])
@@ -185,14 +197,14 @@ def train(
         if schedule.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
         optimiser.step()
-        done = step + 1
-        if done > (1 - schedule.average) * schedule.steps:
+        pace.step()
+        if pace.progress > 1 - schedule.average:
             averaged.add()
         if on_step is not None:
-            on_step(step, float(loss.detach()))
+            on_step(pace.steps - 1, float(loss.detach()))
     averaged.write()
     net.eval()
-    return done
+    return Trained(pace.steps, pace.whole)
 
 
 @dataclass(frozen=True, slots=True)

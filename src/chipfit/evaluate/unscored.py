@@ -1,0 +1,71 @@
+"""Options whose damage there was no time to score: which ones are scored first, and what the others count as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chipfit.compress.profile import key
+from chipfit.core.edits import Edit
+from chipfit.space.menu import Choice, Decision, Menu
+
+UNKNOWN = 10.0
+"""Nats that an option counts where nothing of its kind was scored: it is not taken."""
+
+
+def coarse_first(menu: Menu, singles: Mapping[Choice, Sequence[Edit]]) -> list[str]:
+    """Keys of the options in the order in which they are worth scoring.
+
+    First the ends of every decision (its narrowest width, being dropped, int8), which bound what lies between them;
+    then the widths between, those in the middle first.
+    """
+    ranked: list[tuple[int, int, str]] = []
+    by_decision: dict[int, list[int]] = {}
+    for d, o in singles:
+        by_decision.setdefault(d, []).append(o)
+    for d, options in by_decision.items():
+        widths = sorted((o for o in options if _width(menu.decisions[d], o)), key=lambda o: _value(menu, d, o))
+        for n, o in enumerate(_spread_out(len(widths))):
+            ranked.append((n, d, key(singles[d, widths[o]])))
+        ranked += [(0, d, key(singles[d, o])) for o in options if o not in widths]
+    return [k for *_, k in sorted(ranked)]
+
+
+def _spread_out(n: int) -> list[int]:
+    """0..n-1 with the first one first, then always one that is farthest from those before it, and from the end.
+
+    >>> _spread_out(5)
+    [0, 2, 3, 1, 4]
+    """
+    done = [0] if n else []
+    while len(done) < n:
+        left = [i for i in range(n) if i not in done]
+        done.append(max(left, key=lambda i: (min(abs(i - j) for j in (*done, n)), -i)))
+    return done
+
+
+def _width(decision: Decision, o: int) -> bool:
+    return decision.kind == "width" and bool(decision.options[o].value)
+
+
+def _value(menu: Menu, d: int, o: int) -> int:
+    return menu.decisions[d].options[o].value
+
+
+def guessed(menu: Menu, missing: Sequence[Choice], found: Mapping[Choice, float]) -> dict[Choice, float]:
+    """Damages of the missing options that nothing of their own decision bounds: as the worst of their kind.
+
+    A width of a decision with another width that was scored is left out: it lies between that and the whole.
+    """
+    known: dict[tuple[str, bool], float] = {}
+    for (d, o), nats in found.items():
+        kind = _kind(menu, d, o)
+        known[kind] = max(nats, known.get(kind, 0.0))
+    bounded = {d for d, o in found if _width(menu.decisions[d], o)}
+    return {
+        (d, o): known.get(_kind(menu, d, o), UNKNOWN)
+        for d, o in missing if not (_width(menu.decisions[d], o) and d in bounded)
+    }  # fmt: skip
+
+
+def _kind(menu: Menu, d: int, o: int) -> tuple[str, bool]:
+    return menu.decisions[d].kind, bool(_value(menu, d, o))
