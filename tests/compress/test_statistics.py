@@ -7,13 +7,17 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from chipfit.compress.edit import apply
 from chipfit.compress.moments import moments
+from chipfit.compress.refit import refit
 from chipfit.compress.statistics import adjustable, correct
+from chipfit.core.channels import array_axis
 from chipfit.core.edits import Width
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
+from chipfit.nets.trace import trace
 from chipfit.space.groups import channel_groups
 from compress.networks import network_of, noise
 
@@ -93,3 +97,41 @@ def test_originals_are_left_alone() -> None:
     correct(network, apply(network, edits), edits, noise(network, 32))
     for k, a in network.weights.items():
         np.testing.assert_array_equal(a, before[k])
+
+
+class Mixing(nn.Module):
+    """Dense layers on the last axis: of maps, of tokens behind a batch norm, and of tokens turned round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.map = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 8, 1)
+        self.up, self.down = nn.Linear(16, 24), nn.Linear(24, 16)
+        self.tokens, self.norm, self.turned = nn.Linear(256, 12), nn.BatchNorm1d(8), nn.Linear(8, 12)
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.map(self.stem(x).relu())
+        y = y + self.down(self.up(y).relu())
+        y = self.norm(self.tokens(y.flatten(2))).relu()
+        return self.head(self.turned(y.transpose(1, 2)).reshape(len(x), 12, 12, 1).mean((2, 3)))
+
+
+def test_a_dense_layer_on_several_axes_is_matched_along_its_own() -> None:
+    """Also where it has as many outputs as the map has channels."""
+    torch.manual_seed(0)
+    network = trace(Mixing(), (3, 16, 16))
+    edits = [Width("stem", tuple(range(8)))]
+    x = noise(network, 64)
+    for repair in (correct, lambda *a: refit(*a, np.random.default_rng(0))):
+        small = repair(network, apply(network, edits), edits, x)
+        with torch.inference_mode():
+            names = ["up", "down", "turned"]
+            now = build(small).capture(torch.from_numpy(x), names)
+            then = build(network).capture(torch.from_numpy(x), names)
+        for name in names:
+            a, b = (moments(v[name], array_axis(small.graph[name])) for v in (now, then))
+            assert len(a.mean) == small.graph[name].shape[-1]
+            torch.testing.assert_close(a.mean, b.mean, atol=5e-3, rtol=5e-3)
+            assert float(((a.var / b.var).sqrt() - 1).abs().max()) < 1e-2
+    assert {"up", "down", "norm", "turned"} <= adjustable(network.graph)
+    assert "tokens" not in adjustable(network.graph)

@@ -32,7 +32,7 @@ def within(menu: Menu, limits: list[Limit]) -> list[Assignment]:
 
 @st.composite
 def menus(draw: st.DrawFn, whole: bool | None = None) -> Menu:
-    """Small coupled menus: terms over 0 to 3 decisions, some of them twice, and now and then ties."""
+    """Small coupled menus: terms over 0 to 4 decisions, some of them twice, and now and then ties."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # whole numbers make many assignments equal and many totals fall exactly on a limit
@@ -44,7 +44,7 @@ def menus(draw: st.DrawFn, whole: bool | None = None) -> Menu:
         values = rng.integers(-2, 4, shape).astype(float) if round_ else rng.normal(1.0, 1.0, shape)
         return Term(metric, tuple(on), values)
 
-    where = st.lists(st.integers(0, len(sizes) - 1), max_size=3)
+    where = st.lists(st.integers(0, len(sizes) - 1), max_size=4)
     terms = [
         made(metric, on)
         for metric in ("damage", "latency_ms", "size_mb", "accuracy")

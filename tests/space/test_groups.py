@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from torch import Tensor, nn
 
 from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph, op
+from chipfit.nets.trace import trace
 from chipfit.space.edits import apply
 from chipfit.space.groups import channel_groups, residual_blocks, sites
 from chipfit.space.offer import offer
+from models.awkward import INPUT_SHAPE
+from models.joined import JOINED
 
 
 def conv(name: str, source: str, cin: int, cout: int, size: int = 8, stride: int = 1, kernel: int = 3) -> object:
@@ -120,3 +124,51 @@ def test_two_inner_groups_are_tied_to_one_skip() -> None:
     (((d, o), (e, p)),) = menu.ties
     assert {menu.decisions[d].name, menu.decisions[e].name} == {"b1", "bm"}
     assert menu.decisions[d].options[o].label == menu.decisions[e].options[p].label == "skip"
+
+
+def test_a_block_goes_with_the_one_around_it() -> None:
+    """Each inner block says in one decision whether it is there, for whatever reason it is not."""
+    graph = trace(JOINED["Nested"](), INPUT_SHAPE).graph
+    made = offer(graph, {8: 8}, bits=(32,))
+    menu, blocks = made.menu, {b.name: b for b in residual_blocks(graph)}
+    assert set(made.inner) == set(blocks)
+    for name, block in blocks.items():
+        d, inside = menu.find(made.inner[name][0]), block.body & set(blocks)
+        skip = [o.label for o in menu.decisions[d].options].index("skip")
+        chosen = {d: skip} | dict(tied for first, tied in menu.ties if first == (d, skip))
+        a = tuple(chosen.get(i, 0) for i in range(len(menu.decisions)))
+        assert menu.valid(a)
+        left, edits = apply(graph, menu.edits(a)), menu.edits(a)
+        assert [e for e in edits if isinstance(e, Skip)] == [Skip(name)]
+        assert not inside & set(left.by_name)
+        gone = [menu.find(made.inner[b][0]) for b in inside]
+        assert all(menu.decisions[g].options[a[g]].label == f"skip with {name}" for g in gone)
+    assert sorted(len(b.body & set(blocks)) for b in blocks.values()) == [0, 0, 0, 1, 2, 5]
+
+
+def test_one_of_the_blocks_that_share_a_layer_stays() -> None:
+    """Whether its arrays are there could not be said in one place else."""
+    made = offer(trace(JOINED["Recurrent"](), INPUT_SHAPE).graph, {8: 8})
+    assert len(made.inner) == 2
+    assert ("add", "'conv.weight' is used in other blocks too, one of which stays") in made.untouched
+
+
+class OnTwoAxes(nn.Module):
+    """One dense layer on tokens and on a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.twice = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 16)
+        self.last = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.twice(self.stem(x).flatten(2)).reshape(len(x), 16, 4, 4)
+        return self.last(self.twice(y.mean((2, 3))).relu())
+
+
+def test_a_layer_on_two_axes_keeps_its_widths() -> None:
+    coupling = channel_groups(trace(OnTwoAxes(), INPUT_SHAPE).graph)
+    assert coupling.groups == ()
+    reasons = dict(coupling.frozen)
+    assert reasons["twice"] == "linear layer 'twice' acts on the last of several axes"
+    assert "is also used on another axis" in reasons["twice@2"]
