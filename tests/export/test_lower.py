@@ -95,3 +95,16 @@ def test_what_ends_in_float_does_not(sketch):
     b.head(b.conv("x", 4))
     found = lowered(b.graph, 8, global_pool2=32, linear3=32)
     assert [name for name, (_, _, bits) in found.items() if bits == 8] == ["conv1"]
+
+
+def test_what_has_no_int8_form_is_float_whatever_stands_around(sketch):
+    b = sketch(3, 8, 8)
+    x = b.add("silu", b.conv("x", 4))
+    x = b.add("relu", b.pool("avg_pool", x, 3, 1, 1, count_include_pad=0))
+    b.conv(x, 4)
+    ops = tuple(replace(o, bits=8) for o in b.graph)
+    network = Network(Graph(ops, b.graph.output), {})
+    free = {o.name for o in lower(network, {})[0].graph if o.bits == 32}
+    held = {o.name for o in lower(network, {}, floats=frozenset({"silu2", "avg_pool3"}))[0].graph if o.bits == 32}
+    assert free == {"x"}
+    assert held == {"x", "silu2/gate", "silu2", "avg_pool3", "relu4"}
