@@ -192,6 +192,36 @@ def test_check_tells_what_can_be_reached(capsys: pytest.CaptureFixture[str]) -> 
     assert 0 < hard["reachable"]["latency_ms"] < hard["reference"]["latency_ms"]
 
 
+BLOCK = """
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.a, self.b = nn.Conv2d(16, 24, 3, 2, 1), nn.Conv2d(24, 24, 3, padding=1)
+        self.shortcut, self.head = nn.Conv2d(16, 24, 1, 2), nn.Linear(24, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.b(self.a(self.norm(x).relu()).relu()) + self.shortcut(x)
+        return self.head(y.relu().mean((2, 3)))
+
+def build():
+    return Block()
+"""
+
+
+def test_check_of_a_block_that_reads_its_raw_input(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    """The conversion behind its first relu is on two precisions, a width and the block."""
+    (here / "block.py").write_text(BLOCK)
+    words = ["check", "block.py:build", "--device", "null", "--input-shape", "3,16,16", "--max", "latency_ms=70%"]
+    found = answer(capsys, *words)["block-build"]
+    assert found["feasible"]
+    assert main([*words, "-q"]) == 0
+    assert "block-build" in capsys.readouterr().out
+
+
 MLP = "mlp (float[n, 64] x) => (float[n, 64] y) <float[64, 64] w> { a = MatMul (x, w) y = Relu (a) }"
 
 
