@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 import made_up
+from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Artifact, DeviceFacts
 from chipfit.device.null import Null
 from chipfit.evaluate import faithful
+from chipfit.evaluate import screen as screening
+from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import writer
@@ -118,3 +121,16 @@ def test_a_file_of_another_shape_is_refused(entry: Entry, monkeypatch: pytest.Mo
     artifact = writer("onnx")(Network(Graph(ops, entry.network.graph.output), weights))
     with pytest.raises(BadInput, match="answers otherwise"):
         hold_file(entry, timing(), artifact)
+
+
+@pytest.mark.parametrize("bits", [(32, 8), (8,)])
+def test_a_fit_looks_whatever_its_precisions(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch, bits: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    split = Split(rng.normal(size=(64, 3, 10, 10)).astype(np.float32), rng.integers(0, 5, 64))
+    dataset = Dataset("noise", tuple("abcde"), (0.0,) * 3, (1.0,) * 3, split, split, lambda: split)
+    held: list[Artifact | None] = []
+    monkeypatch.setattr(screening, "hold_file", lambda entry, timing, artifact: held.append(artifact))
+    screening.screen([entry], Deployer(timing(), dataset), bits)
+    assert [a is None for a in held] == [32 not in bits]

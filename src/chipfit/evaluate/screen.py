@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from chipfit.core.edits import Precision, to_plain
@@ -10,6 +11,7 @@ from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, Network
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
+from chipfit.device.child import DeviceFailed
 from chipfit.evaluate.deployed import Deployed, Deployer
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.joint import JointTiming
@@ -86,9 +88,7 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
     """
     versions = [(entry, b) for entry in entries for b in bits]
     files = deployer.files([_in_bits(entry, b) for entry, b in versions])
-    for (entry, b), file in zip(versions, files, strict=True):
-        if b == 32 and file.error is None:
-            hold_file(entry, deployer.timing, file.artifact)
+    _hold(entries, deployer, {entry.name: file for (entry, b), file in zip(versions, files, strict=True) if b == 32})
     rows = []
     for (entry, b), file in zip(versions, files, strict=True):
         scored = file.scored(deployer, deployer.dataset.validation, "validation")
@@ -96,6 +96,15 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
         labels = {**row.labels, "file": scored.artifact.digest}
         rows.append(Screened(entry, b, scored.artifact, replace(row, labels=labels)))
     return rows
+
+
+def _hold(entries: Sequence[Entry], deployer: Deployer, floats: Mapping[str, Deployed]) -> None:
+    """Holds each entry's float file, written anew where only int8 was asked for, against the user's module."""
+    for entry in entries:
+        known = floats.get(entry.name)
+        if known is None or known.error is None:
+            with suppress(DeviceFailed):  # a runtime that crashes on it fails as a trial, in scoring at the latest
+                hold_file(entry, deployer.timing, None if known is None else known.artifact)
 
 
 def _trial(entry: Entry, bits: int, plain: bool, file: Deployed) -> Trial:
