@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chipfit.core import supervised as module
@@ -209,3 +211,17 @@ def test_directory_and_arguments_are_what_they_were(tmp_path: Path) -> None:
     )
     assert call(write(tmp_path, text), "build") == [str(tmp_path / "mine.py")]
     assert (os.getcwd(), sys.argv) == (here, argv)
+
+
+def test_other_things_of_the_process_are_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = list(warnings.filters)
+    text = "import sys, warnings\nimport numpy as np\n" + body(
+        "np.seterr(all='raise')", "warnings.filterwarnings('error')", "sys.stdout.close()", "sys.stderr.close()",
+        "sys.stdout = None",
+    )  # fmt: skip
+    call(write(tmp_path, text), "build")
+    assert warnings.filters == before
+    assert np.geterr()["under"] == "ignore"
+    print("out")
+    sys.stderr.write("err")
+    assert capsys.readouterr() == ("out\n", "err")

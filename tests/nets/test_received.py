@@ -117,11 +117,20 @@ def test_lazy_layers_take_the_weights_of_a_file(tmp_path: Path) -> None:
     reference(loaded(tmp_path, text, weights=[tmp_path / "w.pth"]), source)
 
 
-@pytest.mark.parametrize("change", ["torch.set_default_dtype(torch.float64)", "torch.set_default_device('meta')"])
-def test_what_it_changes_of_torch_is_put_back(tmp_path: Path, change: str) -> None:
-    loaded(tmp_path, made("m", change))
+def test_what_it_changes_of_torch_is_put_back(tmp_path: Path) -> None:
+    changes = (
+        "torch.set_default_dtype(torch.float64)", "torch.set_default_device('meta')", "torch.set_grad_enabled(False)",
+        "torch.use_deterministic_algorithms(True)", "torch.set_float32_matmul_precision('medium')",
+        "torch.set_num_threads(7)",
+    )  # fmt: skip
+    threads = torch.get_num_threads()
+    loaded(tmp_path, made("m", *changes))
     assert torch.zeros(1).dtype == torch.float32
     assert torch.zeros(1).device.type == "cpu"
+    assert torch.is_grad_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_num_threads() == threads
 
 
 NOISY = """

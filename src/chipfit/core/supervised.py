@@ -6,7 +6,7 @@
   interrupted, again and again where it catches what interrupts it, and at last the process ends with exit code 2 (not
   in an interactive session, where Ctrl-C is at hand). What cannot be stopped is native code that neither returns nor
   releases Python's global lock.
-* The working directory and `sys.argv` are afterwards what they were.
+* What it changes of the process (`process_state`) is put back.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from chipfit.core.errors import BadInput, ChipfitError
+from chipfit.core.process_state import as_it_was
 
 T = TypeVar("T")
 
@@ -92,10 +93,9 @@ def supervised(what: str, folder: Path | None = None, *, times: float = 1.0, all
     Raises:
         BadInput: it raised, exited, printed without end, or took too long.
     """
-    place, argv = _working_directory(), sys.argv
     seconds = times * seconds_allowed()
     try:
-        with _printing_to_stderr(), _without_exit(), _within(seconds, what):
+        with as_it_was(), _printing_to_stderr(), _without_exit(), _within(seconds, what):
             yield
     except (KeyboardInterrupt, ChipfitError, GeneratorExit):
         raise
@@ -105,18 +105,6 @@ def supervised(what: str, folder: Path | None = None, *, times: float = 1.0, all
         if not all_theirs and isinstance(e, Exception) and not _line(e, folder):
             raise
         raise BadInput(f"{what} raised {told(e, folder)}") from e
-    finally:
-        sys.argv = argv
-        if place is not None and _working_directory() != place:
-            with contextlib.suppress(OSError):
-                os.chdir(place)
-
-
-def _working_directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:  # deleted meanwhile
-        return None
 
 
 def supervised_items(what: str, items: Iterable[T], folder: Path | None = None) -> Iterator[T]:
@@ -196,6 +184,9 @@ class _Printed:
         """Passes the lines on."""
         for line in lines:
             self.write(line)
+
+    def close(self) -> None:
+        """Does nothing: the stream is not user code's to close."""
 
     def unlimited(self) -> None:
         """What is printed later, by threads that go on or at exit, is no longer counted."""

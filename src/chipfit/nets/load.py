@@ -22,7 +22,7 @@ from chipfit.nets import zoo
 from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
-from chipfit.nets.received import check_weights, lazy, received, torch_as_it_was
+from chipfit.nets.received import check_weights, lazy, received
 from chipfit.nets.zoo import Entry
 
 __all__ = ["Entry", "entry_of", "load_models"]
@@ -75,8 +75,7 @@ def load_models(
 def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
     folder = user_code.folder_of(spec)
     assert folder is not None
-    with torch_as_it_was():
-        module = received(spec, user_code.call(spec, "build"))
+    module = received(spec, user_code.call(spec, "build"))
     shape = input_shape or (dataset.input_shape if dataset else None)
     if shape is None:
         raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
@@ -92,7 +91,6 @@ TRACING = 10.0
 
 def _loaded(spec: str, module: nn.Module, weights: Path, shape: tuple[int, ...]) -> str:
     """Fills the module from a file; the file's name, and what was converted."""
-    module.cpu().float().eval()  # first, or wide floats would be cut to a half-precision module's
     if lazy(module):
         with torch.no_grad(), supervised(f"{spec}: forward", user_code.folder_of(spec)):
             module(torch.zeros(1, *shape))
@@ -123,7 +121,7 @@ def entry_of(
         BadInput: the module has no sound weights, takes no such inputs, answers with no logits, or is traced wrongly.
     """
     theirs = supervised(f"{spec}: forward", user_code.folder_of(spec), times=TRACING, all_theirs=False)
-    with torch_as_it_was(), theirs:
+    with theirs:
         check_weights(spec, received(spec, module))
         module = _as_float(module)
         with undisturbed(module):

@@ -1,32 +1,14 @@
-"""A module as the user's function handed it over: refused where it is no module with weights that can be computed with.
-
-What the function changed of torch itself (default type and device, gradients) is put back, since the rest of the run
-computes with it too.
-"""
+"""A module as the user's function handed it over: refused where it is none with weights that can be computed with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from chipfit.core.errors import BadInput
-
-
-@contextmanager
-def torch_as_it_was() -> Iterator[None]:
-    """Puts back torch's default type and device, and whether gradients are on."""
-    dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(gradients)
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)  # None costs nothing, "cpu" every call
 
 
 def received(spec: str, found: object) -> nn.Module:
