@@ -91,6 +91,7 @@ TRACING = 10.0
 
 def _loaded(spec: str, module: nn.Module, weights: Path, shape: tuple[int, ...]) -> str:
     """Fills the module from a file; the file's name, and what was converted."""
+    module.cpu().float().eval()  # first, or wide floats would be cut to a half-precision module's
     if lazy(module):
         with torch.no_grad(), supervised(f"{spec}: forward", user_code.folder_of(spec)):
             module(torch.zeros(1, *shape))
