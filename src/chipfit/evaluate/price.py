@@ -200,7 +200,7 @@ def parts_of(units: UnitMap, timing: Timing, in_time: InTime | None = None) -> l
     block = timing.facts.channel_block.get(32, 1)
     layouts = [(name, pieces(layout(units, name, p, q, block), units.menu)) for name, p, q in units.readings()]
     wanted = {u for _, parts in [*sites, *borders, *layouts] for p in parts for u in p.units}
-    ms = unit_ms(wanted, in_time or InTime(timing, Deadline.never()))
+    ms = unit_ms(wanted, timing, in_time)
     groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
     for site, parts in sites:
         for bits in (32, 8):
@@ -237,12 +237,12 @@ def _ends(units: UnitMap) -> list[Term]:
     return found
 
 
-def unit_ms(units: Iterable[Unit], in_time: InTime) -> dict[Unit, float]:
-    """Marginal milliseconds of each unit on the device.
+def unit_ms(units: Iterable[Unit], timing: Timing, in_time: InTime | None = None) -> dict[Unit, float]:
+    """Marginal milliseconds of each unit on the device; those that the time did not reach are guessed.
 
     Widths that fill the same blocks of the device's kernels cost the same, and are measured once.
     """
-    block = in_time.timing.facts.channel_block
+    block, in_time = timing.facts.channel_block, in_time or InTime(timing, Deadline.never())
     kind = {u: _filled(u, block.get(u.bits, 1)) for u in units}
     families: dict[Unit, set[Unit]] = defaultdict(set)
     for k in kind.values():

@@ -105,7 +105,9 @@ def plan_budget(
         if not stored["designs"] and not held:
             nearest = {m: float(v) for m, v in stored["nearest"].items()}
             what = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
-            raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit", nearest)
+            guessed = any(s.curtailed for s in starts)
+            more = ", or give a longer --time: costs were guessed in part for want of it" if guessed else ""
+            raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit{more}", nearest)
         if not late:
             store.set_fact(f"plan:{text}", stored)
     by_name = {s.entry.name: s for s in starts}

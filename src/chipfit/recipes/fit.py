@@ -96,6 +96,9 @@ def fit(
         for left, limits in zip(range(len(budgets), 0, -1), budgets, strict=True):
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
             plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, until.share(1 / left)))
+            found = cast(dict[str, list[Plain]], store.fact(f"plan:{plans[-1].text}") or {}).get("designs", [])
+            if len(found) > len(plans[-1].designs):
+                run.curtailed("assign", f"{plans[-1].text}: {len(plans[-1].designs)} of {len(found)} designs repaired")
     with run.phase("fine-tune"):
         tuned = time_plan.in_time(run, refine(run, plans, base.entry))
     with run.phase("measure"):

@@ -80,7 +80,10 @@ def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
         if t.labels["role"] == "candidate" and not name.startswith("ours"):
             warn(store, f"{name}, under {budget}: it got none of {steps[1]} steps, and is not shown as a rival")
         else:
-            warn(store, f"{name}, under {budget}: its training was cut at {steps[0]} of {steps[1]} steps")
+            warn(
+                store,
+                f"{name}, under {budget}: its training was shortened, as a whole, to {steps[0]} of {steps[1]} steps",
+            )
 
 
 def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:

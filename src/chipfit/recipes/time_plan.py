@@ -25,11 +25,11 @@ from chipfit.recipes.state import Run
 from chipfit.recipes.tuned import Tuned
 from chipfit.store.store import Store
 
-MENU_SHARE, ASSIGN_SHARE = 0.45, 0.35
-"""Of the time that is left when they begin and not set aside, where a fine-tune follows."""
+MENU_SHARE, ASSIGN_SHARE = 0.65, 0.35
+"""Of the time that is left when they begin and not set aside: a design is worth more than steps of a worse one."""
 
-UNTRAINED_MENU_SHARE, UNTRAINED_ASSIGN_SHARE = 0.6, 0.9
-"""The same where none follows."""
+UNTRAINED_ASSIGN_SHARE = 0.9
+"""The second where no fine-tune follows."""
 
 ROUND_S = 2.5
 """Seconds that a file takes to be timed at last: rounds of blocks that lie apart, whatever the network."""
@@ -66,7 +66,7 @@ def expected_files(run: Run) -> int:
 
 def menus_until(run: Run) -> Deadline:
     """When the last menu has to be open."""
-    return _share(run, MENU_SHARE if _trains(run) else UNTRAINED_MENU_SHARE)
+    return _share(run, MENU_SHARE)
 
 
 def assigned_until(run: Run) -> Deadline:

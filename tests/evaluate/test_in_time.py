@@ -1,0 +1,139 @@
+"""What there is no time to measure is guessed from what there was time for, in an order that bounds the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from chipfit.compress.profile import key
+from chipfit.core.deadline import Deadline
+from chipfit.core.graph import Graph
+from chipfit.core.types import Measurement
+from chipfit.device.null import Null
+from chipfit.evaluate import in_time
+from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms, inputs_in_time, work
+from chipfit.evaluate.kernel import Unit
+from chipfit.evaluate.price import price
+from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.unscored import UNKNOWN, coarse_first, guessed
+from chipfit.space.offer import offer
+from recipes import small
+
+
+class Memory(dict[str, Measurement]):
+    """Remembers in a dict."""
+
+    def put(self, key: str, measurement: Measurement) -> None:
+        self[key] = measurement
+
+
+class Slow(Timing):
+    """A device on a simulated clock, each graph of which takes so many seconds to be timed."""
+
+    def __init__(self, now: list[float], graph_s: float) -> None:
+        super().__init__(Null(), Memory())
+        self.now, self.graph_s, self.calls = now, graph_s, list[int]()
+
+    def graphs(self, graphs: Sequence[Graph], fidelity: Any) -> list[Measurement]:
+        self.calls.append(len(graphs))
+        self.now[0] += self.graph_s * len(graphs)
+        return super().graphs(graphs, fidelity)
+
+
+def slow(seconds: float, graph_s: float) -> tuple[InTime, Slow]:
+    now = [0.0]
+    timing = Slow(now, graph_s)
+    return InTime(timing, Deadline.after(seconds, clock=lambda: now[0])), timing
+
+
+def test_without_a_deadline_all_graphs_are_one_request() -> None:
+    timing = Slow([0.0], 1.0)
+    graphs = [small.plain_graph()] * 70
+    assert None not in InTime(timing, Deadline.never()).graphs(graphs)
+    assert timing.calls == [70]
+
+
+@pytest.mark.parametrize(("seconds", "graph_s"), [(100.0, 0.01), (100.0, 1.0), (100.0, 9.0), (0.0, 5.0)])
+def test_timing_ends_at_the_deadline_give_or_take_the_next_graphs(seconds: float, graph_s: float) -> None:
+    pace, timing = slow(seconds, graph_s)
+    found = pace.graphs([small.plain_graph()] * 500)
+    reached = sum(m is not None for m in found)
+    assert found[:reached].count(None) == 0
+    assert pace.asked == 500
+    assert pace.reached == reached >= 1
+    assert timing.now[0] <= max(seconds + graph_s, in_time.FIRST * graph_s)
+    assert reached == 500 or timing.now[0] >= 0.9 * seconds
+
+
+def conv(cin: int, cout: int, size: int = 8, kernel: int = 3, bits: int = 32, groups: Any = 1) -> Unit:
+    geometry = {"dilation": (1, 1), "groups": groups, "kernel": (kernel, kernel), "padding": (kernel // 2,) * 2,
+                "stride": (1, 1)}  # fmt: skip
+    return Unit("conv", cin, cout, (size, size), bits, "relu", tuple(geometry.items()))
+
+
+def test_the_heaviest_kinds_come_first_and_each_kind_by_its_ends() -> None:
+    heavy = [conv(w, w, 32) for w in (8, 16, 24, 32)]
+    light = [conv(w, w, 4) for w in (8, 16, 24)]
+    order = by_weight([*light, *heavy])
+    assert order[:4] == [heavy[-1], light[-1], heavy[0], light[0]]
+    assert set(order) == {*heavy, *light}
+
+
+def test_a_kernel_that_was_not_timed_costs_its_work_at_the_rate_of_those_like_it() -> None:
+    known = {conv(16, 16): 2.0 * work(conv(16, 16)), conv(16, 16, bits=8): 0.5 * work(conv(16, 16, bits=8))}
+    assert guessed_ms(conv(32, 32), known) == pytest.approx(2.0 * work(conv(32, 32)))
+    assert guessed_ms(conv(32, 32, kernel=1, bits=8), known) == pytest.approx(0.5 * work(conv(32, 32, kernel=1)))
+    assert guessed_ms(conv(32, 32), {}) == 0.0
+    assert work(conv(64, 64, groups="dw")) < work(conv(64, 64)) / 8
+
+
+def test_a_menu_that_was_priced_in_part_is_whole_and_says_so() -> None:
+    graph = small.plain_graph()
+    offered = offer(graph, {32: 8, 8: 8})
+    pace, timing = slow(30.0, 1.0)
+    part = price(graph, offered, timing, np.random.default_rng(0), deadline=pace.deadline)
+    whole = price(graph, offered, Slow([0.0], 1.0), np.random.default_rng(0))
+    assert whole.timed == 1.0
+    assert 0.0 < part.timed < 1.0
+    assert timing.now[0] <= 32.0
+    told, true = (p.menu.total("latency_ms", p.menu.as_is) for p in (part, whole))
+    assert told == pytest.approx(true, rel=0.5)
+    assert [t.table.shape for t in part.menu.terms] == [t.table.shape for t in whole.menu.terms]
+
+
+def test_inputs_are_fewer_where_the_network_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = Deadline.after(60.0, clock=lambda: 0.0)
+    for pass_s, n in ((1e-4, 1600), (1e-2, None), (10.0, 16)):
+        monkeypatch.setattr(in_time, "pass_s", lambda _, s=pass_s: s)
+        found = inputs_in_time(cast(Any, SimpleNamespace()), 90, 50_000, late)
+        assert found == n or (n is None and 16 < found < 1600)
+    assert inputs_in_time(cast(Any, SimpleNamespace()), 90, 700, Deadline.never()) == 700
+
+
+def test_the_ends_of_every_decision_are_scored_before_what_lies_between() -> None:
+    menu = offer(small.plain_graph(), {32: 4, 8: 4}).menu
+    singles = {(d, o): x.edits for d, of in enumerate(menu.decisions) for o, x in enumerate(of.options) if x.edits}
+    order = coarse_first(menu, singles)
+    assert sorted(order) == sorted(key(e) for e in singles.values())
+    ends = {
+        key(of.options[min((o for o, x in enumerate(of.options) if x.edits), key=lambda o: of.options[o].value)].edits)
+        for of in menu.decisions
+    }  # fmt: skip
+    assert ends <= set(order[: len(ends)])
+
+
+def test_what_was_not_scored_counts_as_the_worst_of_its_kind() -> None:
+    menu = offer(small.plain_graph(), {32: 4, 8: 4}).menu
+    bits = [(d, 1) for d, of in enumerate(menu.decisions) if of.kind == "precision"]
+    widths = [(d, o) for d, of in enumerate(menu.decisions) if of.kind == "width" for o in range(1, len(of.options))]
+    found = {bits[0]: 0.3, widths[-1]: 0.7}
+    told = guessed(menu, [*bits[1:], *widths[:-1]], found)
+    assert all(told[c] == 0.3 for c in bits[1:])
+    own = [c for c in widths[:-1] if c[0] == widths[-1][0]]
+    assert not set(own) & set(told)  # these lie on the line to the one that was scored
+    assert all(told[c] == 0.7 for c in widths[:-1] if c not in own)
+    assert set(guessed(menu, bits, {}).values()) == {UNKNOWN}
