@@ -20,13 +20,13 @@ from chipfit.api.exporting import export
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
-from chipfit.core.graph import Graph, Network
+from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Candidate, Limit, Trial
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
 from chipfit.export.dummy import random_weights
 from chipfit.export.formats import FORMATS, known_format
-from chipfit.recipes import report_facts
+from chipfit.recipes import master, report_facts
 from chipfit.recipes.fit import _labels, fit
 from chipfit.recipes.refine import Tuned
 from chipfit.report.numbers import candidates_csv
@@ -224,19 +224,14 @@ def test_a_key_names_one_network_and_a_network_has_one_key(finished: Path) -> No
     with Store(finished, read_only=True) as store:
         rows = {r.key: r for r in view(store).rows}
         kept = [t for t in store.trials() if "blob" in t.labels]
-        about = {
-            t.key: (store.arrays(f"master {t.labels['blob']}"), store.fact(f"master {t.labels['blob']}")) for t in kept
-        }
+        networks = {t.key: master.network(store, t.labels["blob"]) for t in kept}
         by_key: dict[str, set[str]] = {}
         for t in store.trials():
             by_key.setdefault(t.key, set()).add(t.labels["file"])
-    assert len(kept) > len(about) > 2
+    assert len(kept) > len(networks) > 2
     files = [file for of in by_key.values() for file in of]
     assert len(files) == len(set(files)) == len(by_key), "one file, one key"
-    for key, (arrays, fact) in about.items():
-        assert arrays is not None
-        network = Network(Graph.from_json(fact["graph"]), arrays)  # type: ignore[index,call-overload,arg-type]
-        assert network.digest() == key
+    assert all(network.digest() == key for key, network in networks.items())
     lines = list(csv.DictReader(io.StringIO(candidates_csv(view_of(finished)))))
     assert {line["key"] for line in lines} == set(rows)
 
@@ -246,16 +241,18 @@ def view_of(folder: Path) -> RunView:
         return view(store)
 
 
-def test_finals_say_what_training_they_got_and_where_they_come_from(finished: Path) -> None:
-    run = view_of(finished)
+def test_rows_say_what_training_they_got_and_where_they_come_from(tmp_path: Path) -> None:
+    small.run(tmp_path / "run", replace(small.SETTINGS, budgets=small.SETTINGS.budgets[1:], epochs=3, starts=1))
+    run = view_of(tmp_path / "run")
     trained = [r for r in run.rows if r.role == "candidate" and "untrained" not in r.name]
     assert trained
     assert all(r.steps is not None and r.steps[0] == r.steps[1] > 0 for r in trained)
-    assert all(r.steps is not None for r in run.of_role("baseline") if r.budget)
-    for r in run.of_role("final"):
-        own = next(x for x in run.rows if x.role != "final" and x.key == r.key)
-        assert r.steps == own.steps
-        assert r.origin or own.budget == r.budget
+    assert all(r.steps is None for r in run.rows if r.role == "zoo")
+    (final,) = run.of_role("final")
+    own = next(x for x in run.rows if x.role != "final" and x.key == final.key)
+    assert final.steps == own.steps
+    assert final.sites == own.sites
+    assert final.origin or own.budget == final.budget
 
 
 def _tuned(name: str, role: str, steps: tuple[int, int] | None) -> Tuned:
@@ -265,26 +262,19 @@ def _tuned(name: str, role: str, steps: tuple[int, int] | None) -> Tuned:
 
 
 def test_a_baseline_without_training_is_no_rival_of_trained_designs(tmp_path: Path) -> None:
-    ours, rival = (
-        _tuned("ours from plain", "candidate", (769, 1460)),
-        _tuned("uniform width int8", "baseline", (0, 1460)),
-    )
+    ours = _tuned("ours from plain", "candidate", (769, 1460))
+    rival = _tuned("uniform width int8", "baseline", (0, 1460))
     file = Artifact("onnx", b"", ours.network.graph)
     labels = [_labels(t, file, [ours, rival]) for t in (ours, rival)]
-    assert [(x["role"], x["name"]) for x in labels] == [
-        ("candidate", "ours from plain"), ("candidate", "uniform width int8, untrained"),
-    ]  # fmt: skip
-    alone = _labels(
-        _tuned("uniform width int8", "baseline", None), file, [_tuned("ours from plain", "candidate", None)]
-    )
-    assert alone["role"] == "baseline", "nothing was trained in this run: it is a rival like any other"
+    assert [x["role"] for x in labels] == ["candidate", "candidate"]
+    assert [x["name"] for x in labels] == ["ours from plain", "uniform width int8, untrained"]
+    nobody = [_tuned(t.name, t.role, None) for t in (ours, rival)]
+    assert _labels(nobody[1], file, nobody)["role"] == "baseline", "where nothing was trained it is a rival"
     with Store(tmp_path / "run") as store:
         report_facts.write_untrained(store, [Trial(Candidate({}), (), None, x) for x in labels])
-        assert store.fact("warnings") == [
-            "ours from plain, under latency_ms <= 1: its training was cut at 769 of 1460 steps",
-            "uniform width int8, untrained, under latency_ms <= 1: it got none of 1460 steps, and is not shown as a "
-            "rival",
-        ]
+        cut, without = store.fact("warnings")  # type: ignore[misc]
+    assert cut == "ours from plain, under latency_ms <= 1: its training was cut at 769 of 1460 steps"
+    assert without.endswith("untrained, under latency_ms <= 1: it got none of 1460 steps, and is not shown as a rival")
 
 
 def test_a_name_that_ends_like_another_format_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_final_that_is_slower_or_stands_alone_is_said_to_be(a_store: Callable[
         assert "there is no untouched model to compare it with" in page(store).read_text()
 
 
-def a_pair(store: Store, ours_ms: float = 0.09) -> None:
+def a_pair(store: Store) -> None:
     """A model as it came and in int8, a rival over the budget, and an answer that came of another budget."""
     rows: tuple[tuple[str, str, float, dict[str, str]], ...] = (
         ("zoo", "net", 0.5, {}),
@@ -222,7 +222,7 @@ def a_pair(store: Store, ours_ms: float = 0.09) -> None:
         (
             "final",
             "ours",
-            ours_ms,
+            0.09,
             {"budget": "latency_ms <= 0.1", "steps": "769 of 1460", "origin": "all int8 of net"},
         ),
     )
