@@ -402,6 +402,18 @@ class Attributes(nn.Module):
         return self.head(F.conv2d(y, self.conv.weight.flip(3), padding=1).mean((2, 3)))
 
 
+class Reshaped(nn.Module):
+    """A 1x1 convolution whose weight is a dense layer's too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(self.stem(x)).mean((2, 3))
+        return self.head(F.linear(y, self.conv.weight.flatten(1), self.conv.bias))
+
+
 class Counting(nn.Module):
     """A buffer that each call changes."""
 
@@ -460,7 +472,11 @@ def test_what_is_not_carried_over_is_refused_in_one_line(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("module", "line"),
-    [(Attributes, "parameter '.*', which is used elsewhere as it is"), (Counting, "changes buffer 'calls'")],
+    [
+        (Attributes, "parameter '.*', which is used elsewhere as it is"),
+        (Reshaped, r"parameter 'conv.weight' as \(8, 8\), elsewhere it is \(8, 8, 1, 1\)"),
+        (Counting, "changes buffer 'calls'"),
+    ],
 )
 def test_ties_that_cannot_be_kept_and_state_are_refused(module: type[nn.Module], line: str) -> None:
     with pytest.raises(Untraceable, match=line):

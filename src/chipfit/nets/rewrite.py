@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chipfit.core.graph import Graph, Network, Op, Weights, live, op
 from chipfit.nets.names import Names
@@ -57,10 +58,12 @@ def _keeps_every_kth(graph: Graph, first: Op, second: Op) -> bool:
 def _padded(graph: Graph, o: Op) -> tuple[Op, tuple[int, ...]]:
     """What ends the selection, and the channels of zeros before and behind: a pad that alone reads it, or itself."""
     users = graph.users[o.name]
-    after = graph[users[0]] if len(users) == 1 and graph.output != o.name else o
-    if after.kind == "pad" and not any(after["pads"][2:]) and min(after["pads"]) >= 0:
-        return after, after["pads"][:2]
-    return o, (0, 0)
+    if len(users) != 1 or graph.output == o.name:
+        return o, (0, 0)
+    after = graph[users[0]]
+    if after.kind != "pad" or any(after["pads"][2:]) or min(after["pads"]) < 0:
+        return o, (0, 0)
+    return after, after["pads"][:2]
 
 
 def merged_affines(network: Network) -> Network:
@@ -69,16 +72,14 @@ def merged_affines(network: Network) -> Network:
     Constants are multiplied out, in double precision: (x - mean) / std is one operator. Of learnt ones a scale and a
     shift behind it are put together as they are.
     """
-    weights = dict(network.weights)
+    graph, weights = network.graph, dict(network.weights)
     done: dict[str, Op] = {}
     instead: dict[str, str] = {}
-    graph = network.graph
     for o in graph:
-        o = replace(o, inputs=tuple(instead.get(i, i) for i in o.inputs))
-        before = done[o.inputs[0]] if o.kind == "affine" else o
-        source = graph.by_name[o.name].inputs[0] if o.kind == "affine" else ""
-        alone = o.kind == before.kind == "affine" and graph.users[source] == (o.name,) and graph.output != source
-        if alone and before["learnt"] == o["learnt"] and not (before.tied or o.tied or _shared(graph, before, o)):
+        read = o.inputs
+        o = replace(o, inputs=tuple(instead.get(i, i) for i in read))
+        if o.kind == "affine" and _mergeable(graph, read[0], done[o.inputs[0]], o):
+            before = done[o.inputs[0]]
             one = _together(before, o, weights)
             if one is not None:
                 del done[before.name]
@@ -88,23 +89,35 @@ def merged_affines(network: Network) -> Network:
     return Network(Graph(tuple(done.values()), instead.get(graph.output, graph.output)), weights)
 
 
-def _shared(graph: Graph, first: Op, second: Op) -> bool:
-    return not graph.sharing.isdisjoint({first.name, second.name})
+def _mergeable(graph: Graph, read: str, before: Op, o: Op) -> bool:
+    """True for an affine that alone reads another, both with arrays of their own; `read` is that one's last name."""
+    if before.kind != "affine" or graph.users[read] != (o.name,) or graph.output == read:
+        return False
+    own = graph.sharing.isdisjoint({before.name, o.name})
+    return own and bool(before["learnt"] == o["learnt"])
 
 
 def _together(first: Op, second: Op, weights: Weights) -> Op | None:
     """One operator, under the first one's names, for two; None where learnt arrays would have to be computed."""
-    if first["learnt"] and (first["shift"] or second["scale"] or first["single"] != second["single"]):
+    computed = first["shift"] or second["scale"] or first["single"] != second["single"]
+    if first["learnt"] and computed:
         return None
-    scales, shifts = ([_array(o, role, weights) for o in (first, second)] for role in ("scale", "shift"))
-    scale, shift = scales[0] * scales[1], shifts[0] * scales[1] + shifts[1]
-    has = {"scale": int(first["scale"] or second["scale"]), "shift": int(first["shift"] or second["shift"])}
-    width = max(len(scale), len(shift))
-    for role, value in (("scale", scale), ("shift", shift)):
-        weights[f"{first.weights}.{role}"] = np.broadcast_to(value, width).astype(np.float32)
-    return first.having(**has, single=int(first["single"] and second["single"]))
+    scale_1, shift_1 = _scale_and_shift(first, weights)
+    scale_2, shift_2 = _scale_and_shift(second, weights)
+    # (x s1 + t1) s2 + t2  =  x (s1 s2) + (t1 s2 + t2)
+    scale, shift = np.broadcast_arrays(scale_1 * scale_2, shift_1 * scale_2 + shift_2)
+    weights[f"{first.weights}.scale"] = scale.astype(np.float32)
+    weights[f"{first.weights}.shift"] = shift.astype(np.float32)
+    has_scale, has_shift = (int(first[role] or second[role]) for role in ("scale", "shift"))
+    single = int(first["single"] and second["single"])
+    return first.having(scale=has_scale, shift=has_shift, single=single)
 
 
-def _array(o: Op, role: str, weights: Weights) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    neutral = np.ones(1) if role == "scale" else np.zeros(1)
-    return weights[o.array(role)].astype(np.float64) if o[role] else neutral
+Floats = NDArray[np.float64]
+
+
+def _scale_and_shift(o: Op, weights: Weights) -> tuple[Floats, Floats]:
+    """Both arrays of an affine, in double precision; of one that it does not have, what does nothing."""
+    scale = weights[o.array("scale")].astype(np.float64) if o["scale"] else np.ones(1)
+    shift = weights[o.array("shift")].astype(np.float64) if o["shift"] else np.zeros(1)
+    return scale, shift

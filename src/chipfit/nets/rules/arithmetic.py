@@ -135,25 +135,32 @@ def _shift(t: Tracer, call: Call, x: str, c: Constant) -> None:
 
 def _affine(t: Tracer, call: Call, x: str, role: str, constant: Constant) -> None:
     """Adds x · c or x + c; nothing where c does nothing and is nobody's parameter."""
-    rank, shape = len(t.shapes[x]) + 1, t.shapes[x]
-    aligned = (1,) * (rank - constant.value.dim()) + tuple(constant.value.shape)
-    single = constant.value.numel() == 1
-    fits = len(aligned) == rank and aligned == (1, shape[0], *(1,) * (rank - 2))
-    if t.sample_shape(call.node) != shape or not (single or fits):
+    shape, value = t.shapes[x], constant.value
+    single = value.numel() == 1
+    if t.sample_shape(call.node) != shape or not (single or _is_per_channel(value, shape)):
         call.refuse(
-            f"with constant '{constant.name}' of shape {tuple(constant.value.shape)} on {shape}: it has to be one"
-            " number or one a channel, else it"
+            f"with constant '{constant.name}' of shape {tuple(value.shape)} on {shape}: it has to be one number or "
+            "one a channel, else it"
         )
-    if constant.value.dtype in (torch.complex64, torch.complex128) or not bool(constant.value.isfinite().all()):
+    if value.is_complex() or not bool(value.isfinite().all()):
         call.refuse(f"with constant '{constant.name}' that is not finite")
     neutral = 1.0 if role == "scale" else 0.0
-    if not constant.learnt and bool((constant.value == neutral).all()):
+    if not constant.learnt and bool((value == neutral).all()):
         t.known[call.node.name] = x
         return
-    kept = replace(constant, value=constant.value.reshape(-1), source=constant.source if constant.learnt else "")
-    has = {"scale": int(role == "scale"), "shift": int(role == "shift")}
-    wish = t.wish(call, "affine")
-    t.layer(call, "affine", (x,), {role: kept}, wish, **has, single=int(single), learnt=int(constant.learnt))
+    # what is nobody's parameter is not shared: each place may be merged with its neighbours
+    source = constant.source if constant.learnt else ""
+    arrays = {role: replace(constant, value=value.reshape(-1), source=source)}
+    there = {"scale": int(role == "scale"), "shift": int(role == "shift")}
+    prefix = t.wish(call, "affine")
+    t.layer(call, "affine", (x,), arrays, prefix, **there, single=int(single), learnt=int(constant.learnt))
+
+
+def _is_per_channel(value: Tensor, shape: tuple[int, ...]) -> bool:
+    """True for a tensor that torch broadcasts along the first axis of `shape` alone, the batch before it."""
+    rank = len(shape) + 1
+    aligned = (1,) * (rank - value.dim()) + tuple(value.shape)
+    return aligned == (1, shape[0], *(1,) * (rank - 2))
 
 
 TABLE: dict[str, Rule] = {"add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "expand": expand}

@@ -12,18 +12,25 @@ from chipfit.nets.rules.tracer import Tracer
 def conv(t: Tracer, call: Call) -> None:
     """A convolution over two axes; padding "same" as the amounts it stands for."""
     x, weight, bias = t.value(call), _weight(t, call), t.constant(call, "bias")
-    kernel = (int(weight.value.shape[2]), int(weight.value.shape[3]))
-    dilation, padding = call.pair("dilation", 1), call.take("padding")
-    if padding == "same":
-        if any((d * (k - 1)) % 2 for d, k in zip(dilation, kernel, strict=True)):
-            call.refuse("pads an even kernel to 'same', which is not symmetric and")
-        padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
-    before = (0, 0) if padding == "valid" else (int(padding[0]), int(padding[-1]))
+    height, width = weight.value.shape[2:]
+    kernel, dilation = (int(height), int(width)), call.pair("dilation", 1)
+    padding = _padding(call, kernel, dilation)
+    stride, groups = call.pair("stride", 1), int(call.take("groups"))
     t.layer(
-        call, "conv", (x,), _arrays(weight, bias), t.owner(call, weight, "weight"), kernel=kernel,
-        stride=call.pair("stride", 1), padding=before, dilation=dilation, groups=int(call.take("groups")),
-        bias=int(bias is not None),
+        call, "conv", (x,), _arrays(weight, bias), t.owner(call, weight, "weight"), kernel=kernel, stride=stride,
+        padding=padding, dilation=dilation, groups=groups, bias=int(bias is not None),
     )  # fmt: skip
+
+
+def _padding(call: Call, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    if call.values["padding"] not in ("same", "valid"):
+        return call.pair("padding")
+    if call.take("padding") == "valid":
+        return (0, 0)
+    height, width = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+    if height % 2 or width % 2:
+        call.refuse("pads an even kernel to 'same', which is not symmetric and")
+    return height // 2, width // 2
 
 
 def linear(t: Tracer, call: Call) -> None:

@@ -49,6 +49,12 @@ Known = str | Constant | Pending
 Rule = Callable[["Tracer", Call], None]
 
 
+_HAVE_RULES = (
+    "convolutions over two axes, dense layers, batch norms, pools, activations, softmax, arithmetic, concatenations "
+    "and views have; write that part with them"
+)
+
+
 @dataclass
 class Tracer:
     """The operators and arrays of a program, as far as it was walked.
@@ -136,7 +142,7 @@ class Tracer:
             self._constant(node)
         elif call.name not in self.rules:
             where = call.path or "the model"
-            raise Untraceable(f"operator '{call.name}' (in '{where}') has no rule; known: {', '.join(self.rules)}")
+            raise Untraceable(f"operator '{call.name}' (in '{where}') has no rule; {_HAVE_RULES}")
         else:
             self.rules[call.name](self, call)
             call.finish()

@@ -105,20 +105,18 @@ def _dropped(t: Tracer, call: Call, x: str, axis: int) -> str:
 
 
 def slice_scatter(t: Tracer, call: Call) -> None:
-    """A value with a slice of it replaced, as `y[:, :4].add_(1)` leaves it: what is before it, it, what is behind."""
+    """A value with a slice of it replaced, as `y[:, :4].add_(1)` leaves it."""
     whole = shape_of(call.node_of("self"))
     dim = int(call.take("dim")) % len(whole)
-    start, stop, step = slice(call.take("start"), call.take("end"), call.take("step")).indices(whole[dim])
-    x, source = t.value(call, "self"), t.value(call, "src")
+    bounds = slice(call.take("start"), call.take("end"), call.take("step"))
+    start, stop, step = bounds.indices(whole[dim])
+    source = t.value(call, "src")
     if (start, stop, step) == (0, whole[dim], 1):
         t.known[call.node.name] = source
         return
-    axis = call.axis(dim)
     if step != 1:
         call.refuse(f"changes every {step}th value of an axis in place, which")
-    around = [(0, start), (stop, whole[dim])]
-    first, last = (_part(t, call, x, axis, a, b) if b > a else "" for a, b in around)
-    t.put(call, "concat", tuple(part for part in (first, source, last) if part), axis=axis)
+    _replaced(t, call, call.axis(dim), start, source)
 
 
 def select_scatter(t: Tracer, call: Call) -> None:
@@ -126,12 +124,25 @@ def select_scatter(t: Tracer, call: Call) -> None:
     whole = shape_of(call.node_of("self"))
     axis = call.axis(int(call.take("dim")), len(whole))
     index = int(call.take("index")) % whole[axis + 1]
-    x, source = t.value(call, "self"), t.value(call, "src")
-    shape = t.shapes[x]
-    one = _shaped(t, call, source, (*shape[:axis], 1, *shape[axis + 1 :]))
-    around = [(0, index), (index + 1, shape[axis])]
-    first, last = (_part(t, call, x, axis, a, b) if b > a else "" for a, b in around)
-    t.put(call, "concat", tuple(part for part in (first, one, last) if part), axis=axis)
+    source = t.value(call, "src")
+    rest = t.shapes[source]
+    as_slice = _shaped(t, call, source, (*rest[:axis], 1, *rest[axis:]))
+    _replaced(t, call, axis, index, as_slice)
+
+
+def _replaced(t: Tracer, call: Call, axis: int, start: int, source: str) -> None:
+    """What is before `source` on an axis of the call's value, `source` from `start` on, and what is behind."""
+    x = t.value(call, "self")
+    size, stop = t.shapes[x][axis], start + t.shapes[source][axis]
+    parts = [source]
+    if start > 0:
+        parts.insert(0, _part(t, call, x, axis, 0, start))
+    if stop < size:
+        parts.append(_part(t, call, x, axis, stop, size))
+    if len(parts) == 1:
+        t.known[call.node.name] = source
+    else:
+        t.put(call, "concat", tuple(parts), axis=axis)
 
 
 def concat(t: Tracer, call: Call) -> None:
