@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from chipfit.compress import quantise
@@ -49,3 +51,10 @@ def test_what_moves_values_is_the_same_in_the_file_and_in_its_forecast() -> None
     assert quantise.MOVES == lower.PRESERVING
     assert lower.FUSING | {"batch_norm"} == quantise.FUSES
     assert quantise.CLAMPS == lower.CLAMPS
+
+
+def test_nobody_puts_an_arrays_name_together() -> None:
+    """A tied array is another prefix's: only `Op.array` knows."""
+    source = Path(build.__file__).parents[1]
+    found = [f.name for f in source.rglob("*.py") if ".weights}." in f.read_text(encoding="utf8")]
+    assert found == ["graph.py"]

@@ -202,7 +202,7 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
 def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:
     """Solves one layer; False where its outputs have no effect that could be fitted."""
     o, norm, weights = chain.layer, chain.norm, pair.weights
-    plain = weights[f"{o.weights}.weight"].new_ones(o.shape[0], dtype=torch.float64)
+    plain = weights[o.array("weight")].new_ones(o.shape[0], dtype=torch.float64)
     f, c = affine(weights, norm) if norm else (plain, 0 * plain)
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():
