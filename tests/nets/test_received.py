@@ -79,6 +79,12 @@ def test_what_cannot_be_used_is_one_line_that_names_model_and_place(tmp_path: Pa
     assert said in line
 
 
+def test_a_forward_that_fails_on_one_of_two_batch_sizes_is_named_with_its_line(tmp_path: Path) -> None:
+    line = refused(tmp_path, MODULE.replace("STATEMENT", "assert len(x) == 1, 'one at a time'"))
+    assert line.startswith("mine.py:build fails on a batch of ")
+    assert "AssertionError: one at a time (mine.py, line 10)" in line
+
+
 def test_a_forward_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")
     line = refused(tmp_path, MODULE.replace("STATEMENT", "time.sleep(1000)"))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chipfit.core.errors import BadInput
+from chipfit.core.supervised import told
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.bool_]
@@ -152,8 +153,7 @@ def _answered(name: str, module: nn.Module, x: Tensor) -> Floats:
     try:
         out = module(x.clone())  # forward may write to its input
     except Exception as e:
-        first_line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
-        raise BadInput(f"{name} fails on a batch of {len(x)}: {first_line}; have forward take any batch") from e
+        raise BadInput(f"{name} fails on a batch of {len(x)}: {told(e)}; have forward take any batch") from e
     if not isinstance(out, Tensor) or out.ndim < 1 or len(out) != len(x):
         form = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"type {type(out).__name__}"
         raise BadInput(f"{name} returns something of {form} for a batch of {len(x)}; return one row for each input")
