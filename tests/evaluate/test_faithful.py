@@ -19,9 +19,9 @@ from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Artifact, DeviceFacts
 from chipfit.device.null import Null
 from chipfit.evaluate import faithful
-from chipfit.evaluate import screen as screening
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.faithful import hold_file
+from chipfit.evaluate.screen import screen
 from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import writer
 from chipfit.nets.load import entry_of
@@ -124,13 +124,13 @@ def test_a_file_of_another_shape_is_refused(entry: Entry, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("bits", [(32, 8), (8,)])
-def test_a_fit_looks_whatever_its_precisions(
+def test_a_fit_looks_before_anything_is_timed(
     entry: Entry, monkeypatch: pytest.MonkeyPatch, bits: tuple[int, ...]
 ) -> None:
+    """Whatever its precisions: the line that names the operator comes before that of a file that is none."""
     rng = np.random.default_rng(0)
     split = Split(rng.normal(size=(64, 3, 10, 10)).astype(np.float32), rng.integers(0, 5, 64))
     dataset = Dataset("noise", tuple("abcde"), (0.0,) * 3, (1.0,) * 3, split, split, lambda: split)
-    held: list[Artifact | None] = []
-    monkeypatch.setattr(screening, "hold_file", lambda entry, timing, artifact: held.append(artifact))
-    screening.screen([entry], Deployer(timing(), dataset), bits)
-    assert [a is None for a in held] == [32 not in bits]
+    wrong_writer(monkeypatch)
+    with pytest.raises(BadInput, match=r"'avg_pool' \('2'\)"):
+        screen([entry], Deployer(timing(), dataset), bits)

@@ -108,12 +108,12 @@ class Deployer:
         if known is None:
             with torch.inference_mode():
                 want = build(network)(torch.from_numpy(inputs)).numpy()
-            error, allowed = float(np.abs(got - want).max()), FLOAT_TOLERANCE
+            error, allowed, least = float(np.abs(got - want).max()), FLOAT_TOLERANCE, 1e-6
         else:
             want = fake_quantised(network, known, inputs, reduce_range=device.facts().reduce_range)
             # rounding ties and fused requantisation move single codes: the mean error tells a wrong file from those
-            error, allowed = float(np.abs(got - want).mean()), 0.05
-        scale = max(1.0, float(np.abs(want).max()))
+            error, allowed, least = float(np.abs(got - want).mean()), 0.05, 1.0
+        scale = max(least, float(np.abs(want).max()))
         if not np.isfinite(error) or error > allowed * scale:
             raise ChipfitError(
                 f"the exported file answers differently from the network (error {error / scale:.2g} of the largest "

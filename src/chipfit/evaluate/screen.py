@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -86,9 +86,11 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
     Raises:
         BadInput: a float file answers otherwise than the user's module.
     """
+    for entry in entries:
+        with suppress(DeviceFailed):  # what a runtime crashes on is a failed trial below
+            hold_file(entry, deployer.timing)
     versions = [(entry, b) for entry in entries for b in bits]
     files = deployer.files([_in_bits(entry, b) for entry, b in versions])
-    _hold(entries, deployer, {entry.name: file for (entry, b), file in zip(versions, files, strict=True) if b == 32})
     rows = []
     for (entry, b), file in zip(versions, files, strict=True):
         scored = file.scored(deployer, deployer.dataset.validation, "validation")
@@ -96,15 +98,6 @@ def screen(entries: Sequence[Entry], deployer: Deployer, bits: Sequence[int]) ->
         labels = {**row.labels, "file": scored.artifact.digest}
         rows.append(Screened(entry, b, scored.artifact, replace(row, labels=labels)))
     return rows
-
-
-def _hold(entries: Sequence[Entry], deployer: Deployer, floats: Mapping[str, Deployed]) -> None:
-    """Holds each entry's float file, written anew where only int8 was asked for, against the user's module."""
-    for entry in entries:
-        known = floats.get(entry.name)
-        if known is None or known.error is None:
-            with suppress(DeviceFailed):  # a runtime that crashes on it fails as a trial, in scoring at the latest
-                hold_file(entry, deployer.timing, None if known is None else known.artifact)
 
 
 def _trial(entry: Entry, bits: int, plain: bool, file: Deployed) -> Trial:
