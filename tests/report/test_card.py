@@ -14,8 +14,10 @@ from PIL import Image
 
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Measurement
+from chipfit.report.budget import parse_budget
 from chipfit.report.card import model_card, predict_source
-from chipfit.report.view import DatasetFact, Row, RunView, parse_budget, view
+from chipfit.report.row import Row
+from chipfit.report.view import DatasetFact, RunView, view
 from chipfit.store.store import Store
 
 MEAN, STD = (0.5, 0.25), (0.5, 2.0)

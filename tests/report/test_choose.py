@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Measurement, Provenance
+from chipfit.report.budget import parse_budget
 from chipfit.report.choose import best_under, comparable, front, headline, knee, nearest, pick, reference_row
-from chipfit.report.view import Reference, Row, RunView, parse_budget
+from chipfit.report.row import Row
+from chipfit.report.view import Reference, RunView
 
 
 def row(name: str, share: float, ms: float, role: str = "candidate", kind: Provenance = "measured", **more: str) -> Row:

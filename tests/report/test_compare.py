@@ -10,7 +10,8 @@ import pytest
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Measurement
 from chipfit.report.compare import as_html, as_json, as_text, compare, compare_runs
-from chipfit.report.view import Row, RunView, view
+from chipfit.report.row import Row
+from chipfit.report.view import RunView, view
 from chipfit.store.store import Store
 
 A = Row(

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from chipfit.core.types import Measurement
+from chipfit.report.budget import parse_budget
 from chipfit.report.figure import scale, span
 from chipfit.report.figures import figures, operators, phases, strips
 from chipfit.report.pareto import pareto
-from chipfit.report.view import DecisionFact, Parity, Row, RunView, parse_budget, view
+from chipfit.report.row import Row
+from chipfit.report.view import DecisionFact, Parity, RunView, view
 from chipfit.store.store import Store
 
 

@@ -19,7 +19,8 @@ from chipfit.cli import show
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Candidate, Measurement, Trial
 from chipfit.report.page import html, page
-from chipfit.report.view import find, view
+from chipfit.report.row import find
+from chipfit.report.view import view
 from chipfit.store.store import Store
 
 FLAGS = (

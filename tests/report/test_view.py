@@ -8,7 +8,9 @@ from pydantic import ValidationError
 
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Candidate, Limit, Measurement, Trial
-from chipfit.report.view import Row, find, parse_budget, view
+from chipfit.report.budget import parse_budget
+from chipfit.report.row import Row, find
+from chipfit.report.view import view
 from chipfit.store.store import Store
 
 MIXED = (

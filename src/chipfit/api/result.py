@@ -16,7 +16,8 @@ from chipfit.export.formats import FORMATS, files, unbundled
 from chipfit.report.choose import budget_of, front, headline, reference_row
 from chipfit.report.compare import Comparison, compare_runs
 from chipfit.report.page import page
-from chipfit.report.view import Row, RunView, find, view
+from chipfit.report.row import Row, find
+from chipfit.report.view import RunView, view
 from chipfit.store.atomic import write_atomically
 from chipfit.store.store import Store
 

@@ -11,8 +11,10 @@ from rich.text import Text
 
 from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Limit
+from chipfit.report.budget import Budget
 from chipfit.report.choose import best_under
-from chipfit.report.view import Budget, Row, RunView, untouched_rows
+from chipfit.report.row import Row, untouched_rows
+from chipfit.report.view import RunView
 
 if TYPE_CHECKING:
     from chipfit.api.predict import Checked, Fit, Foretold, Measured

@@ -19,8 +19,9 @@ from chipfit.evaluate.screen import Screened
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes import master
 from chipfit.recipes.designs import Plan
+from chipfit.report.budget import Budget
 from chipfit.report.choose import best_under
-from chipfit.report.view import Budget, Row
+from chipfit.report.row import Row
 from chipfit.store.store import Store
 
 

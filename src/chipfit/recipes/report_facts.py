@@ -20,7 +20,7 @@ from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Timing
 from chipfit.recipes.settings import Progress, budget_text
-from chipfit.report.view import Row
+from chipfit.report.row import Row
 from chipfit.space.menu import Assignment, Menu
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store

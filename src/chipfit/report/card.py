@@ -11,8 +11,9 @@ from string import Template
 from chipfit.core.types import Measurement
 from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.method import doubts
+from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
-from chipfit.report.view import Row, RunView, find
+from chipfit.report.view import RunView
 
 Getter = Callable[[Row], Measurement | None]
 LINES: tuple[tuple[str, Getter, float, str], ...] = (

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import Measurement, Provenance
-from chipfit.report.view import TRUE_LATENCY, Budget, Row, RunView, untouched_rows
+from chipfit.report.budget import Budget
+from chipfit.report.row import TRUE_LATENCY, Row, untouched_rows
+from chipfit.report.view import RunView
 
 
 def accuracy_of(row: Row) -> Measurement:

@@ -13,8 +13,9 @@ from chipfit.core.types import Measurement, Plain
 from chipfit.report.card import LINES
 from chipfit.report.choose import headline
 from chipfit.report.numbers import strict
+from chipfit.report.row import Row
 from chipfit.report.tables import minus, rounded
-from chipfit.report.view import Row, RunView
+from chipfit.report.view import RunView
 from chipfit.store.plain import differences, measurement_to_plain
 
 

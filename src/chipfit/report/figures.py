@@ -9,7 +9,8 @@ from chipfit.core.types import Plain
 from chipfit.report.choose import budget_of
 from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
 from chipfit.report.pareto import pareto
-from chipfit.report.view import DecisionFact, OpBar, Parity, Row, RunView
+from chipfit.report.row import Row
+from chipfit.report.view import DecisionFact, OpBar, Parity, RunView
 
 SLOWEST = 16
 """Operators shown by name; the rest is summed."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from chipfit.core.types import Measurement, Plain
 from chipfit.report.choose import best_under, front, headline, knee
-from chipfit.report.view import Parity, Row, RunView, find
+from chipfit.report.row import Row, find
+from chipfit.report.view import Parity, RunView
 from chipfit.store.plain import measurement_to_plain
 
 SINGLE = ("size_mb", "macs", "params", "peak_memory_mb", "damage")

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from html import escape
 
 from chipfit.core.types import Measurement, Plain
+from chipfit.report.budget import Budget
 from chipfit.report.choose import accuracy_of, comparable, front, latency_of, standing_ms
 from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
+from chipfit.report.row import Row
 from chipfit.report.tables import came
-from chipfit.report.view import Budget, Row, RunView
+from chipfit.report.view import RunView
 
 MARKS = {
     "candidate": ("circle", 7, "var:quiet", "candidate"),

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from chipfit.core.types import Measurement
+from chipfit.report.budget import ROUNDING, Budget
 from chipfit.report.choose import best_under, budget_of, front, headline, knee, nearest, reference_row
-from chipfit.report.view import ROUNDING, Budget, Row, RunView, find, untouched_rows
+from chipfit.report.row import Row, find, untouched_rows
+from chipfit.report.view import RunView
 
 NONE = '<td class="none">–</td>'
 

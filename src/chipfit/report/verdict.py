@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from chipfit.core.types import Measurement
+from chipfit.report.budget import ROUNDING
 from chipfit.report.choose import budget_of, headline, reference_row, versions
+from chipfit.report.row import Row, find
 from chipfit.report.tables import share_lines, speed_up
-from chipfit.report.view import ROUNDING, Row, RunView, find
+from chipfit.report.view import RunView
 
 Getter = Callable[[Row], Measurement | None]
 

@@ -1,0 +1,131 @@
+"""One trial as reports show it, and which of its measurements stands for a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chipfit.core.types import Measurement, Plain, Provenance, Trial
+
+ROLES = ("zoo", "baseline", "stitched", "candidate", "final")
+TRUE_LATENCY: tuple[Provenance, ...] = ("measured", "simulated", "counted")
+"""Provenances of a latency that is not a prediction, the most trusted first."""
+
+TRUST: tuple[Provenance, ...] = (*TRUE_LATENCY, "predicted")
+"""Provenances of a latency that a file may stand with."""
+
+
+def find(
+    measurements: Sequence[Measurement],
+    metric: str,
+    *,
+    where: str | None = None,
+    provenance: Sequence[Provenance] | None = None,
+) -> Measurement | None:
+    """The measurement of a metric at a place (split, device) and of the first provenance in the list that is there.
+
+    One that is not a number (a device that failed) is as good as none.
+    """
+    fitting = [m for m in measurements if m.metric == metric and where in (None, m.where) and math.isfinite(m.value)]
+    for wanted in provenance or (None,):
+        for m in fitting:
+            if wanted in (None, m.provenance):
+                return m
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trial as the report shows it.
+
+    `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all).
+    """
+
+    key: str
+    role: str
+    model: str
+    name: str
+    budget: str
+    measurements: tuple[Measurement, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    edits: Plain = ()
+    error: str | None = None
+    origin: str = ""
+    steps: tuple[int, int] | None = None
+    sites: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Row:
+        """The row of a trial."""
+        labels, values = trial.labels, trial.candidate.values
+        chosen = values.get("choices")
+        return cls(
+            key=trial.key,
+            role=labels.get("role", "candidate"),
+            model=labels.get("model", str(values.get("model", ""))),
+            name=labels.get("name", trial.key[:8]),
+            budget=labels.get("budget", ""),
+            measurements=trial.measurements,
+            choices={str(k): str(v) for k, v in chosen.items()} if isinstance(chosen, Mapping) else {},
+            edits=values.get("edits", ()),
+            error=trial.error,
+            origin=labels.get("origin", ""),
+            steps=_pair(labels.get("steps", "")),
+            sites=_pair(labels.get("sites", "")),
+        )
+
+    @property
+    def accuracy(self) -> Measurement | None:
+        """Share of right answers on validation: what was selected on."""
+        return find(self.measurements, "accuracy", where="validation", provenance=TRUE_LATENCY)
+
+    @property
+    def test(self) -> Measurement | None:
+        """Share of right answers on the test split."""
+        return find(self.measurements, "accuracy", where="test", provenance=TRUE_LATENCY)
+
+    @property
+    def latency(self) -> Measurement | None:
+        """Latency of the exported file, of the best provenance there is.
+
+        A prediction only where the whole device is one, and then with its interval.
+        """
+        told = [m for m in self.measurements if m.provenance != "predicted" or m.interval is not None]
+        return find(told, "latency_ms", provenance=TRUST)
+
+    @property
+    def predicted(self) -> Measurement | None:
+        """Latency as it was predicted before the file was measured, if it was."""
+        found = find(self.measurements, "latency_ms", provenance=("predicted",))
+        return None if found is self.latency else found
+
+    def metric(self, name: str) -> Measurement | None:
+        """What a limit on this metric is held against: validation accuracy, true latency, anything else as it is."""
+        own = {"accuracy": self.accuracy, "latency_ms": self.latency}
+        return own[name] if name in own else find(self.measurements, name)
+
+    @property
+    def title(self) -> str:
+        """The name, with its origin or its model where that adds something."""
+        said = self.origin or self.model
+        return self.name if not said or said in self.name else f"{self.name} ({said})"
+
+    @property
+    def quality(self) -> float:
+        """What a choice looks at: validation accuracy; without labels, less the damage (none for untouched models)."""
+        if self.accuracy is not None:
+            return self.accuracy.value
+        damage = find(self.measurements, "damage")
+        return 0.0 if damage is None else -damage.value
+
+
+def _pair(label: str) -> tuple[int, int] | None:
+    """(769, 1460) of a label such as "769 of 1460"."""
+    some, _, whole = label.partition(" of ")
+    return (int(some), int(whole)) if whole else None
+
+
+def untouched_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows of models as they came, and of the same in int8 throughout; those that failed are left out."""
+    return tuple(r for r in rows if r.error is None and (r.role == "zoo" or (r.role == "baseline" and not r.budget)))
