@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations
 
 from chipfit.core.errors import Untraceable
 from chipfit.core.graph import Graph, Network
+from chipfit.export.fold import fold
 from chipfit.export.formats import writer
 from chipfit.export.onnx import write as write_onnx
 from chipfit.nets.build import build
@@ -203,6 +204,7 @@ FORMS = {
     "adaptive pool to a third": lambda m, y: m.next(F.adaptive_avg_pool2d(y, (4, 6))),
     "log_softmax": lambda m, y: F.log_softmax(m.head(y.mean((2, 3))), dim=-1),
     "log of channels": lambda m, y: m.next(F.log_softmax(y, 1)),
+    "softmax in float32": lambda m, y: F.softmax(m.head(y.mean((2, 3), dtype=torch.float32)), 1, dtype=torch.float32),
     "softmax of channels": lambda m, y: m.next(F.softmax(y, -3)),
     "clamp": lambda m, y: m.next(y.clamp(-0.5, 0.25)),
     "clamp to 6": lambda m, y: m.next((y * 5).clamp(0, 6)),
@@ -325,6 +327,35 @@ def test_shared_modules_and_biases() -> None:
     assert len({o.weights for o in network.graph if o.kind == "prelu"}) == 1
 
 
+class Folded(nn.Module):
+    """One weight in five places: with a norm, another, a scale, a scale and a bias of its own, and as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.a, self.b = (nn.Conv2d(8, 8, 3, padding=1, bias=bias) for bias in (False, True))
+        self.b.weight = self.a.weight
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(2))
+        self.gamma, self.head = nn.Parameter(torch.rand(8, 1, 1)), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norms[0](self.a(self.stem(x))))
+        y = F.relu(self.norms[1](self.a(y)))
+        y = F.relu(self.norms[1](self.a(y)))
+        y = F.relu(self.gamma * self.b(F.relu(self.gamma * self.a(y))))
+        return self.head((self.a(y) + self.b(y)).mean((2, 3)))
+
+
+def test_what_is_folded_into_a_shared_weight_stays_apart() -> None:
+    module = Folded()
+    network = agree(module)
+    assert network.graph.total_params == count(module)
+    folded = fold(network).graph
+    convs = {o.array("weight") for o in folded if o.kind == "conv"} - {"stem.weight"}
+    assert len(convs) == 5
+    assert not any(o.kind in ("batch_norm", "affine") for o in folded)
+
+
 class Names(nn.Module):
     """Layers with names that have a meaning elsewhere."""
 
@@ -439,6 +470,7 @@ REFUSED = {
     "log over the batch": (lambda m, y: F.log_softmax(y, 0), "'log_softmax' over the batch axis"),
     "concatenation of inputs": (lambda m, y: torch.cat([y, y], 0)[:3], "batch"),
     "half": (lambda m, y: y.half().float(), "dtype=torch.float16"),
+    "softmax in double": (lambda m, y: F.softmax(y, 1, dtype=torch.float64).float(), "dtype=torch.float64"),
     "double": (lambda m, y: y.double().float(), "dtype=torch.float64"),
     "autocast": (_autocast, "autocast|bfloat16"),
     "reflect": (lambda m, y: F.pad(y, (1, 1, 1, 1), mode="reflect"), "'pad' with mode='reflect'"),
@@ -448,6 +480,7 @@ REFUSED = {
     "a constant per row": (lambda m, y: y * m.map[0, :, :1], "'mul' with constant"),
     "dividing by values": (lambda m, y: y / m.next(y), "'div' by a value of the input"),
     "one axis": (lambda m, y: m.next(y.mean(2, keepdim=True)), r"mean over axes \[2\]"),
+    "a mean of columns": (lambda m, y: m.next(y).mean(3).flatten(1)[:, :10], "mean over axes"),
     "training norm": (lambda m, y: F.batch_norm(y, None, None, training=True), "running statistics"),
     "random": (lambda m, y: y + torch.randn(8, 1, 1), "'randn' makes values of its own"),
     "a constant as answer": (lambda m, y: m.map.mean((1, 2))[None].expand(3, 8), "its input does not set"),

@@ -72,6 +72,12 @@ class Call:
         """Ends the trace with a line that names operator and place."""
         raise Untraceable(f"operator '{self.name}' {what} (in '{self.path or 'the model'}') has no rule")
 
+    def in_float(self) -> None:
+        """Refuses another type than float32, where the caller names one."""
+        dtype = self.take("dtype")
+        if dtype not in (None, torch.float32):
+            self.refuse(f"with dtype={dtype}")
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output, with its batch axis."""

@@ -53,6 +53,7 @@ def softmax(kind: str) -> Rule:
 
     def rule(t: Tracer, call: Call) -> None:
         axis = call.axis(int(call.take("dim")))
+        call.in_float()
         if call.take("half_to_float", False):
             call.refuse("with half_to_float=True")
         t.put(call, kind, (t.value(call),), axis=axis)
@@ -72,9 +73,7 @@ def nothing(t: Tracer, call: Call) -> None:
 def cast(t: Tracer, call: Call) -> None:
     """A copy to the type and place that a value has."""
     call.ignore("layout", "device", "pin_memory", "non_blocking", "memory_format", "other")
-    dtype = call.take("dtype")
-    if dtype is not None and str(dtype) != "torch.float32":
-        call.refuse(f"with dtype={dtype}")
+    call.in_float()
     t.sample_shape(call.node)
     t.known[call.node.name] = t.operand(call, "self")
 

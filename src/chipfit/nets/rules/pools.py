@@ -73,6 +73,7 @@ def _reduced(t: Tracer, call: Call, kind: str, word: str) -> None:
     dims = call.take("dim")
     over = sorted(int(a) % rank for a in ([dims] if isinstance(dims, int) else dims or range(rank)))
     keep = bool(call.take("keepdim", False))
+    call.in_float()
     if isinstance(found, Pending) and found.kind == word:
         origin, kept = found.op, rank == 4
         (first,) = found.axes

@@ -121,6 +121,8 @@ class Tracer:
         if len(wanted) != 1 or not isinstance(wanted[0], fx.Node):
             raise Untraceable("the model returns more than one tensor; return the logits alone")
         found = self.known.get(wanted[0].name)
+        if isinstance(found, Pending):
+            raise Untraceable(f"the model returns a part of a computation ({found.kind}); return the logits")
         if not isinstance(found, str):
             raise Untraceable("the model returns a value that its input does not set; return the logits")
         self.output = found
