@@ -17,7 +17,7 @@ def build():
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
     )
 """
-BASE = ("--device", "null", "--no-train", "--time", "20s", "--no-baselines", "-q")
+BASE = ("--device", "null", "--no-train", "--time", "2m", "--no-baselines", "-q")
 FIT = ("fit", "net.py:build", "--data", "digits", *BASE, "--out", "run")
 CHECK = ("check", "net.py:build", "--device", "null", "-q", "--input-shape", "1,8,8")
 LIMIT = ("--max", "macs=60%")

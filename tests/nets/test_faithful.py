@@ -258,6 +258,14 @@ def test_a_network_that_cannot_be_computed_is_refused_in_one_line(monkeypatch: p
         traced("mine", Small(), SHAPE)
 
 
+def test_what_torch_prints_of_a_failed_export_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    branching = Small(end=lambda y: y if y.sum() > 0 else -y)
+    with pytest.raises(Untraceable):
+        traced("mine", branching, SHAPE)
+    out, err = capfd.readouterr()
+    assert not out + err
+
+
 def test_the_error_is_one_of_ours() -> None:
     assert issubclass(Untraceable, ChipfitError)
     assert Untraceable.exit_code == 2

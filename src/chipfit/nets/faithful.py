@@ -7,9 +7,12 @@ that might be rounding is looked at again in float64, where of rounding 1e-12 is
 from __future__ import annotations
 
 import copy
+import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -64,10 +67,24 @@ def traced(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | 
     """
     with undisturbed(module):
         answers = ask(name, module, shape, real)
-        network = trace(module, shape)
+        with _quiet():
+            network = trace(module, shape)
         answers = replace(answers, allowed=allowed_error(network.graph))
         hold(name, module, network, answers)
     return network, answers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch.export prints and logs where it fails, dozens of lines: the error says it in one."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def allowed_error(graph: Graph) -> float:
