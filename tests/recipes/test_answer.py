@@ -82,7 +82,7 @@ def test_no_pass_over_a_directory_ends_in_a_worse_file_than_it_held(
             object.__setattr__(option, "trial", _spoilt(option.trial))
         return file_of(option, store)
 
-    monkeypatch.setattr("chipfit.recipes.fit.kept", worse)
+    monkeypatch.setattr("chipfit.recipes.deploy.kept", worse)
     reads = 0
     for share in PASSES:
         settings = replace(
@@ -106,8 +106,17 @@ def test_no_pass_over_a_directory_ends_in_a_worse_file_than_it_held(
         with Store(tmp_path / "run", read_only=True) as store:
             reads = len(store.test_reads())
     assert held[2][0] == held[0][0], "what was found for 60 % is the best under 90 % too"
-    assert open_run(tmp_path / "run").view.rows
     assert reads < len(PASSES), "a file that was scored on test is not scored again"
+
+    def none_found(limits: tuple[Limit, ...], *_: object) -> Plan:
+        raise Infeasible(f"no design within {limits[0]}", {})
+
+    monkeypatch.setattr("chipfit.recipes.fit.plan_budget", none_found)
+    with Store(tmp_path / "run") as store:
+        forget(store, training=False)
+    settings = replace(settings, budgets=((Limit("latency_ms", 0.55, relative=True),),))
+    small.run(tmp_path / "run", settings)
+    assert open_run(tmp_path / "run").finals[0].key in {key for key, *_ in held}, "a file of an earlier pass answers"
 
 
 def _spoilt(t: Trial) -> Trial:

@@ -27,7 +27,8 @@ from chipfit.device.null import Null
 from chipfit.export.dummy import random_weights
 from chipfit.export.formats import FORMATS, known_format
 from chipfit.recipes import master, report_facts
-from chipfit.recipes.fit import _labels, fit
+from chipfit.recipes.deploy import labels_of
+from chipfit.recipes.fit import fit
 from chipfit.recipes.refine import Tuned
 from chipfit.report.numbers import candidates_csv
 from chipfit.report.view import RunView, view
@@ -265,11 +266,11 @@ def test_a_baseline_without_training_is_no_rival_of_trained_designs(tmp_path: Pa
     ours = _tuned("ours from plain", "candidate", (769, 1460))
     rival = _tuned("uniform width int8", "baseline", (0, 1460))
     file = Artifact("onnx", b"", ours.network.graph)
-    labels = [_labels(t, file, [ours, rival]) for t in (ours, rival)]
+    labels = [labels_of(t, file, [ours, rival]) for t in (ours, rival)]
     assert [x["role"] for x in labels] == ["candidate", "candidate"]
     assert [x["name"] for x in labels] == ["ours from plain", "uniform width int8, untrained"]
     nobody = [_tuned(t.name, t.role, None) for t in (ours, rival)]
-    assert _labels(nobody[1], file, nobody)["role"] == "baseline", "where nothing was trained it is a rival"
+    assert labels_of(nobody[1], file, nobody)["role"] == "baseline", "where nothing was trained it is a rival"
     with Store(tmp_path / "run") as store:
         report_facts.write_untrained(store, [Trial(Candidate({}), (), None, x) for x in labels])
         cut, without = store.fact("warnings")  # type: ignore[misc]

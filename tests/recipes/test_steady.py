@@ -9,7 +9,7 @@ import pytest
 
 from chipfit.core.graph import Graph, op
 from chipfit.core.types import Artifact, Limit, Measurement
-from chipfit.recipes.fit import _steady
+from chipfit.recipes.deploy import steady
 
 LIMIT = Limit("latency_ms", 1.0)
 
@@ -33,10 +33,10 @@ def test_a_miss_is_timed_again_and_the_median_counts(
 
     run = cast(Any, SimpleNamespace(deployer=SimpleNamespace(latency=latency)))
     artifact = Artifact("graph", b"", Graph((op("x", "input", (), (1,)),), "x"))
-    assert _steady(run, artifact, _ms(first), [LIMIT]).value == counts
+    assert steady(run, artifact, _ms(first), [LIMIT]).value == counts
     assert asked == [2, 3][:looks]
 
 
 def test_without_a_latency_budget_nothing_is_timed_again() -> None:
     artifact = Artifact("graph", b"", Graph((op("x", "input", (), (1,)),), "x"))
-    assert _steady(cast(Any, None), artifact, _ms(9.0), [Limit("size_mb", 1.0)]).value == 9.0
+    assert steady(cast(Any, None), artifact, _ms(9.0), [Limit("size_mb", 1.0)]).value == 9.0

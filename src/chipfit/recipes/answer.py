@@ -67,6 +67,12 @@ def answer(plan: Plan, given: Sequence[Option]) -> Option:
     raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
 
 
+def held(plan: Plan, store: Store, timing: Timing, rows: Sequence[Screened]) -> bool:
+    """True where a file that was measured so far holds a budget."""
+    known = [Row.of(o.trial) for o in options(store, timing, rows, ())]
+    return best_under(Budget(plan.text, plan.limits, rounding=0.0), known) is not None
+
+
 def final(plan: Plan, option: Option, store: Store, deployer: Deployer) -> tuple[Trial, Artifact]:
     """The row of an option that was chosen for a budget, and its file, which the store keeps from now on."""
     artifact = _read(option.trial, store) if option.artifact is None else kept(option, store)

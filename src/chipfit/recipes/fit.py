@@ -10,7 +10,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import cast
@@ -22,21 +22,21 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible, OutOfTime
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
-from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
-from chipfit.evaluate.deployed import Deployed, Deployer
+from chipfit.core.types import Limit, Plain, Trial
+from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
-from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, sites_in_int8, told_reference
+from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, told_reference
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import report_facts, time_plan
-from chipfit.recipes.answer import Option, answer, final, kept, options
+from chipfit.recipes.answer import held
+from chipfit.recipes.deploy import deploy
 from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
-from chipfit.recipes.tuned import Tuned
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
@@ -95,18 +95,35 @@ def fit(
         until = time_plan.assigned_until(run)
         for left, limits in zip(range(len(budgets), 0, -1), budgets, strict=True):
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
-            plans.append(plan_budget(limits, starts, rows, run.timing, settings, store, until.share(1 / left)))
+            plans.append(_plan(run, limits, starts, rows, until.share(1 / left)))
             found = cast(dict[str, list[Plain]], store.fact(f"plan:{plans[-1].text}") or {}).get("designs", [])
             if len(found) > len(plans[-1].designs):
                 run.curtailed("assign", f"{plans[-1].text}: {len(plans[-1].designs)} of {len(found)} designs repaired")
     with run.phase("fine-tune"):
         tuned = time_plan.in_time(run, refine(run, plans, base.entry))
     with run.phase("measure"):
-        finals = _deploy(run, rows, plans, tuned, base)
+        finals = deploy(run, rows, plans, tuned, base)
         report_facts.write_kept(store, starts, finals)
         _add_up(run, starts)
     store.finish()
     return finals
+
+
+def _plan(
+    run: Run, limits: tuple[Limit, ...], starts: Sequence[Start], rows: Sequence[Screened], deadline: Deadline
+) -> Plan:
+    """The designs for a budget; none where only a file of an earlier pass holds it.
+
+    Raises:
+        Infeasible: neither a design nor a file that was measured so far holds the budget.
+    """
+    try:
+        return plan_budget(limits, starts, rows, run.timing, run.settings, run.store, deadline)
+    except Infeasible:
+        plan = Plan(limits, budget_text(limits), ())
+        if held(plan, run.store, run.timing, rows):
+            return plan
+        raise
 
 
 def _check_units(store: Store, timing: JointTiming) -> None:
@@ -191,12 +208,13 @@ def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:
 def _check_designs(
     run: Run, rows: Sequence[Screened], starts: Sequence[Start], budgets: Sequence[tuple[Limit, ...]]
 ) -> None:
-    """Without a menu, untouched files are what there is.
+    """Without a menu, untouched files and those of earlier passes are what there is.
 
     Raises:
-        OutOfTime: the time was too short for a menu, and no untouched file holds a budget.
+        OutOfTime: the time was too short for a menu, and none of those holds a budget.
     """
-    if starts or any(r.met(limits) for r in rows if r.trial.error is None for limits in budgets):
+    plans = [Plan(limits, budget_text(limits), ()) for limits in budgets]
+    if starts or any(held(plan, run.store, run.timing, rows) for plan in plans):
         return
     if entries := promising(rows, budgets):
         needed = time_plan.needed_s(run, entries[0])
@@ -305,99 +323,3 @@ def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) ->
 
 COST_OF_HALVING = 0.005
 """Accuracy that one halving of the latency costs after a fine-tune (ResNet20 on Fashion-MNIST)."""
-
-
-SITTINGS = 3
-"""A design that held its budget before it was trained and misses it now is timed so often; the median counts."""
-
-
-def _deploy(
-    run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned], base: Screened
-) -> tuple[Trial, ...]:
-    """Files of all tuned networks, timed in one sitting; each budget's answer is chosen on validation.
-
-    The answers are timed run by run against the reference (`base`). Then the test part is read, once, for everything
-    that the report shows.
-    """
-    run.progress("measure", f"{len(tuned)} files, timed in one sitting")
-    filed = _file(run, tuned, {plan.text: plan.limits for plan in plans})
-    for option in filed:
-        run.store.append(option.trial)
-    report_facts.write_untrained(run.store, [option.trial for option in filed])
-    given = options(run.store, run.timing, rows, filed)
-    of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
-    references = run.timing.fastest(of_base)
-    chosen: list[tuple[Trial, Artifact]] = []
-    missed: list[Infeasible] = []
-    for plan in plans:
-        try:
-            trial, artifact = final(plan, answer(plan, given), run.store, run.deployer)
-        except Infeasible as e:
-            missed.append(e)
-            continue
-        ratio = run.timing.ratio(artifact, references)
-        if ratio is not None:
-            trial = replace(trial, measurements=(*trial.measurements, ratio))
-        chosen.append((trial, artifact))
-    if missed:
-        report_facts.warn(run.store, *(str(e) for e in missed))
-    if not chosen:
-        raise missed[0]
-    shown = [(r.trial, r.artifact) for r in rows]
-    shown += [(o.trial, o.artifact) for o in filed if o.artifact is not None and o.trial.labels["role"] == "baseline"]
-    finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
-    if not run.deadline.before(time_plan.PAGE_S).passed():
-        report_facts.write_profiles(run.store, run.timing, rows, chosen)
-    return finals
-
-
-def _file(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[Option]:
-    """The tuned networks as files that the store keeps, measured on the device and on validation.
-
-    One that the runtime fails on has an error and is chosen by nobody.
-    """
-    files = run.deployer.files([t.network for t in tuned])
-    filed = []
-    for t, file in zip(tuned, files, strict=True):
-        option = Option(_row(run, t, file, budgets[t.budget], tuned), file.artifact, t.network)
-        if option.trial.error is None:
-            kept(option, run.store)
-        filed.append(option)
-    return filed
-
-
-def _row(run: Run, t: Tuned, file: Deployed, limits: Sequence[Limit], tuned: Sequence[Tuned]) -> Trial:
-    if file.error is None:
-        file = run.deployer.timed(file.artifact, _steady(run, file.artifact, file.latency, limits))
-    file = file.scored(run.deployer, run.dataset.validation, "validation")
-    measurements = list(file.measurements)
-    if t.predicted_ms is not None and not run.timing.foretold:
-        measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
-    if run.dataset.validation.targets is None:
-        measurements.append(Measurement("damage", t.damage, "measured", "validation"))
-    candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
-    if file.error is not None:
-        run.progress("measure", f"{t.name} of {t.model} for {t.budget} failed: {file.error}")
-    return Trial(candidate, tuple(measurements), file.error, _labels(t, file.artifact, tuned))
-
-
-def _labels(t: Tuned, artifact: Artifact, everyone: Sequence[Tuned]) -> dict[str, str]:
-    """The labels of a tuned network's row; a baseline that got no step, where designs did, is no rival of theirs."""
-    trained = t.steps is not None and t.steps[0] > 0
-    alone = t.role == "baseline" and not trained and any(o.steps and o.steps[0] for o in everyone)
-    labels = {
-        "role": "candidate" if alone else t.role, "model": t.model, "budget": t.budget,
-        "name": f"{t.name}, untrained" if alone else t.name, "network": t.network.digest(),
-        "file": artifact.digest, "blob": artifact.digest, "format": artifact.format,
-        "sites": sites_in_int8(t.network.graph),
-    }  # fmt: skip
-    return labels if t.steps is None else labels | {"steps": f"{t.steps[0]} of {t.steps[1]}"}
-
-
-def _steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
-    """The file's latency; where it misses the budget, the median of `SITTINGS`, for what disturbs only lengthens."""
-    limit = next((x for x in limits if x.metric == "latency_ms"), None)
-    if limit is None or limit.held(first):
-        return first
-    more = [run.deployer.latency([artifact], "final", sitting=n)[0] for n in range(2, SITTINGS + 1)]
-    return sorted([first, *more], key=lambda m: m.value)[SITTINGS // 2]

@@ -1,0 +1,112 @@
+"""The end of a fit: tuned networks become measured files, each budget gets its answer, and the test part is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from chipfit.core.errors import Infeasible
+from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
+from chipfit.evaluate.deployed import Deployed
+from chipfit.evaluate.screen import Screened, sites_in_int8
+from chipfit.recipes import report_facts, time_plan
+from chipfit.recipes.answer import Option, answer, final, kept, options
+from chipfit.recipes.designs import Plan
+from chipfit.recipes.state import Run
+from chipfit.recipes.tuned import Tuned
+
+SITTINGS = 3
+"""A design that held its budget before it was trained and misses it now is timed so often; the median counts."""
+
+
+def deploy(
+    run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned], base: Screened
+) -> tuple[Trial, ...]:
+    """Files of all tuned networks, timed in one sitting; each budget's answer is chosen on validation.
+
+    The answers are timed run by run against the reference (`base`). Then the test part is read, once, for everything
+    that the report shows.
+    """
+    run.progress("measure", f"{len(tuned)} files, timed in one sitting")
+    filed = file_all(run, tuned, {plan.text: plan.limits for plan in plans})
+    for option in filed:
+        run.store.append(option.trial)
+    report_facts.write_untrained(run.store, [option.trial for option in filed])
+    given = options(run.store, run.timing, rows, filed)
+    of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
+    references = run.timing.fastest(of_base)
+    chosen: list[tuple[Trial, Artifact]] = []
+    missed: list[Infeasible] = []
+    for plan in plans:
+        try:
+            trial, artifact = final(plan, answer(plan, given), run.store, run.deployer)
+        except Infeasible as e:
+            missed.append(e)
+            continue
+        ratio = run.timing.ratio(artifact, references)
+        if ratio is not None:
+            trial = replace(trial, measurements=(*trial.measurements, ratio))
+        chosen.append((trial, artifact))
+    if missed:
+        report_facts.warn(run.store, *(str(e) for e in missed))
+    if not chosen:
+        raise missed[0]
+    shown = [(r.trial, r.artifact) for r in rows]
+    shown += [(o.trial, o.artifact) for o in filed if o.artifact is not None and o.trial.labels["role"] == "baseline"]
+    finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
+    if not run.deadline.before(time_plan.PAGE_S).passed():
+        report_facts.write_profiles(run.store, run.timing, rows, chosen)
+    return finals
+
+
+def file_all(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[Option]:
+    """The tuned networks as files that the store keeps, measured on the device and on validation.
+
+    One that the runtime fails on has an error and is chosen by nobody.
+    """
+    files = run.deployer.files([t.network for t in tuned])
+    filed = []
+    for t, file in zip(tuned, files, strict=True):
+        option = Option(_row(run, t, file, budgets[t.budget], tuned), file.artifact, t.network)
+        if option.trial.error is None:
+            kept(option, run.store)
+        filed.append(option)
+    return filed
+
+
+def _row(run: Run, t: Tuned, file: Deployed, limits: Sequence[Limit], tuned: Sequence[Tuned]) -> Trial:
+    if file.error is None:
+        file = run.deployer.timed(file.artifact, steady(run, file.artifact, file.latency, limits))
+    file = file.scored(run.deployer, run.dataset.validation, "validation")
+    measurements = list(file.measurements)
+    if t.predicted_ms is not None and not run.timing.foretold:
+        measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
+    if run.dataset.validation.targets is None:
+        measurements.append(Measurement("damage", t.damage, "measured", "validation"))
+    candidate = Candidate({"model": t.model, "edits": t.edits, "choices": cast(Plain, t.choices)})
+    if file.error is not None:
+        run.progress("measure", f"{t.name} of {t.model} for {t.budget} failed: {file.error}")
+    return Trial(candidate, tuple(measurements), file.error, labels_of(t, file.artifact, tuned))
+
+
+def labels_of(t: Tuned, artifact: Artifact, everyone: Sequence[Tuned]) -> dict[str, str]:
+    """The labels of a tuned network's row; a baseline that got no step, where designs did, is no rival of theirs."""
+    trained = t.steps is not None and t.steps[0] > 0
+    alone = t.role == "baseline" and not trained and any(o.steps and o.steps[0] for o in everyone)
+    labels = {
+        "role": "candidate" if alone else t.role, "model": t.model, "budget": t.budget,
+        "name": f"{t.name}, untrained" if alone else t.name, "network": t.network.digest(),
+        "file": artifact.digest, "blob": artifact.digest, "format": artifact.format,
+        "sites": sites_in_int8(t.network.graph),
+    }  # fmt: skip
+    return labels if t.steps is None else labels | {"steps": f"{t.steps[0]} of {t.steps[1]}"}
+
+
+def steady(run: Run, artifact: Artifact, first: Measurement, limits: Sequence[Limit]) -> Measurement:
+    """The file's latency; where it misses the budget, the median of `SITTINGS`, for what disturbs only lengthens."""
+    limit = next((x for x in limits if x.metric == "latency_ms"), None)
+    if limit is None or limit.held(first):
+        return first
+    more = [run.deployer.latency([artifact], "final", sitting=n)[0] for n in range(2, SITTINGS + 1)]
+    return sorted([first, *more], key=lambda m: m.value)[SITTINGS // 2]
