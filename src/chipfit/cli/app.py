@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _ended(words, loud)
         except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
-            for stream in (results(), sys.stderr):
+            for stream in (results(), sys.stderr)[: 2 if argv is None else 1]:
                 with suppress(OSError, ValueError):  # closed, or no file at all
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
