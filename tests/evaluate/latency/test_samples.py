@@ -67,8 +67,9 @@ def test_energies_are_learnt_beside_latencies() -> None:
     known = table()
     rows, values = check_samples(Samples(few(known, times=800.0), "energy_mj"), known, "few.csv")
     assert len(rows) == len(values) == 12
-    with pytest.raises(BadInput, match="holds latency_us, the tables latency_ms"):
-        check_samples(Samples(few(known, times=1000.0), "latency_us"), known, "few.csv")
+    for other in ("latency_us", "seconds", "ms"):
+        with pytest.raises(BadInput, match=f"holds {other}, the tables latency_ms; give samples in latency_ms"):
+            check_samples(Samples(few(known, times=1000.0), other), known, "few.csv")
 
 
 @pytest.mark.parametrize("digits", [3, 4, 6, 12])

@@ -24,6 +24,8 @@ OFF_SCALE = 100.0
 ASTRAY = 30.0
 """One value so many times off what every other device makes of the other samples is in another unit, most likely."""
 
+_TIMES = frozenset({"s", "ms", "us", "ns", "sec", "secs", "second", "seconds", "milliseconds", "microseconds", "time"})
+
 LEAKED = 1e-3
 """Samples that all agree so well with a device of the tables are its own, whatever digits they were written with."""
 
@@ -116,8 +118,7 @@ def check_samples(samples: Samples, table: Table, where: str, *, as_written: boo
         BadInput: the tables' metric in another unit, fewer than `LEAST` samples, unknown networks, one value
             throughout, another unit by the look of it (of all, or of one), or the very values of a device of the table.
     """
-    what = samples.metric.rpartition("_")[0]
-    if samples.metric != table.metric and what == table.metric.rpartition("_")[0]:
+    if samples.metric != table.metric and _what(samples.metric) == _what(table.metric):
         raise BadInput(f"{where} holds {samples.metric}, the tables {table.metric}; give samples in {table.metric}")
     rows = table.rows(samples.values, where)
     values = np.array(list(samples.values.values()))
@@ -138,6 +139,11 @@ def check_samples(samples: Samples, table: Table, where: str, *, as_written: boo
                 f"{where} has the values of device {device!r} itself; leave that out with --without {device}"
             )
     return rows, values
+
+
+def _what(metric: str) -> str:
+    """What a metric measures, without its unit: a bare unit of time is a latency."""
+    return "latency" if metric.lower() in _TIMES else metric.rpartition("_")[0] or metric
 
 
 def _in_its_unit(values: Floats, others: Floats, metric: str, where: str) -> None:
