@@ -78,10 +78,11 @@ def fit(
         one_model: one model that holds the budget on all of several devices, a file for each format. A share of the
             reference's latency is then of its latency on each; latencies are those of the device that is worst off,
             in milliseconds of the first, and accuracies those of the file that has the least.
-        limits: upper limits that hold at once, absolute or a share of the reference ("60%"). The reference is the most
-            accurate model as it came, at the better of float and int8.
+        limits: upper limits that hold at once, absolute or a share of the reference ("60%"): of the most accurate
+            model's own number, at the faster of as it came and int8 (`core.reference`).
         budgets: several budgets in one run, such as "40%,20%" of the reference's latency.
-        min_accuracy: what the result must reach on validation, 0..1 or a share of the reference's such as "99%".
+        min_accuracy: what the result must reach on validation, 0..1, or a share such as "99%" of the reference
+            model's as it came.
         minimize: a cost that is made as small as `min_accuracy` allows, instead of accuracy as large as `limits` allow.
         time: for everything, such as "90s", "10m", "1h30m", or "none"; without it "10m", and "none" with `epochs`.
         epochs: length of the fine-tune; without it the time that is left.
