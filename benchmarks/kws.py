@@ -20,6 +20,9 @@ from torch.nn import functional as F
 
 FRAMES, BANDS, COEFFICIENTS, WORDS = 49, 24, 10, 12
 TRAIN, VALIDATION, TEST = 1000, 240, 480
+SPREAD = 3.0
+"""Standard deviation of the coefficients, by which they are divided: float inputs are taken as they come."""
+
 SEED, EPOCHS, BATCH = 11, 12, 50
 
 
@@ -64,7 +67,7 @@ def _features(word: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
         energy += np.exp(-(((bands - path[:, None]) / 1.6) ** 2)) * rng.uniform(0.6, 1.0)
     spectrum = np.log(0.05 + energy * voice[:, None] + rng.gamma(1.0, 0.12, energy.shape))
     order = np.arange(COEFFICIENTS)[:, None]
-    return spectrum @ (np.cos(np.pi * order * (bands + 0.5) / BANDS) * np.sqrt(2 / BANDS)).T
+    return spectrum @ (np.cos(np.pi * order * (bands + 0.5) / BANDS) * np.sqrt(2 / BANDS)).T / SPREAD
 
 
 def trained(place: Path) -> Path:
@@ -73,8 +76,7 @@ def trained(place: Path) -> Path:
         return place
     torch.manual_seed(SEED)
     net, ((inputs, labels),) = build(), loaders()["train"]
-    x = torch.from_numpy((inputs - inputs.mean()) / inputs.std())
-    y, steps = torch.from_numpy(labels), EPOCHS * (TRAIN // BATCH)
+    x, y, steps = torch.from_numpy(inputs), torch.from_numpy(labels), EPOCHS * (TRAIN // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     rng = np.random.default_rng(SEED)

@@ -27,6 +27,7 @@ from typing import Any
 import kws
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
+from chipfit.report.view import Parity
 from chipfit.store.store import Store
 
 HERE = Path(__file__).resolve().parent
@@ -142,13 +143,18 @@ def told(run: Path, last: str) -> dict[str, Any]:
             "accuracy": max((_validation(t) for t in finals), default=None),
             "ms": min((t.get("latency_ms") for t in finals), default=None),
             "foretold": [e for t in measured if (e := _foretold(t)) is not None],
-            "stated_error": foretold.get("mape"),
+            "stated_error": _nine_in_ten(foretold),
             **({} if finals else {"error": last}),
         }
 
 
 def _validation(trial: Any) -> float:
     return float(next(m.value for m in trial.measurements if m.metric == "accuracy" and m.where == "validation"))
+
+
+def _nine_in_ten(table: dict[str, Any]) -> float | None:
+    """What console and report say that nine of ten predictions keep within."""
+    return Parity(table["predicted"], table["measured"]).nine_in_ten if table else None
 
 
 def _foretold(trial: Any) -> float | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chipfit.core.errors import BadInput, OutOfTime
+from chipfit.core.errors import BadInput
 from chipfit.core.words import shown
 
 Clock = Callable[[], float]
@@ -65,11 +65,6 @@ class Deadline:
     def limited(self) -> bool:
         """False where it never comes."""
         return not math.isinf(self.at)
-
-    def check(self, what: str) -> None:
-        """Raises OutOfTime where no time is left for `what`."""
-        if self.passed():
-            raise OutOfTime(f"no time is left for {what}; give it more")
 
 
 UNLIMITED = "none"

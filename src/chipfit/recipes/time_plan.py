@@ -82,7 +82,7 @@ def trained_until(run: Run, files: int) -> Deadline:
 def scored_in_time(
     dataset: Dataset, entries: Sequence[Entry], settings: Settings, store: Store, deadline: Deadline
 ) -> Dataset:
-    """The data set with as many validation and test inputs as there is time to score every file on, evenly spread.
+    """The data set with as many validation and test inputs as there is time to score every file on, drawn.
 
     All of them as a rule; the same number when a run is taken up again.
     """
@@ -100,13 +100,14 @@ def scored_in_time(
         return dataset
     most, note = round(TEST_TO_VALIDATION * fact), f"for want of time scores are of {fact} validation inputs"
     return replace(
-        dataset, validation=_spread(dataset.validation, fact), open_test=lambda: _spread(dataset.open_test(), most),
-        notes=(*dataset.notes, f"{note} and at most {most} test inputs, evenly spread"),
+        dataset, validation=_drawn(dataset.validation, fact), open_test=lambda: _drawn(dataset.open_test(), most),
+        notes=(*dataset.notes, f"{note} and at most {most} test inputs, drawn"),
     )  # fmt: skip
 
 
-def _spread(split: Split, n: int) -> Split:
-    return split.take(np.unique(np.linspace(0, len(split) - 1, min(n, len(split))).round().astype(np.intp)))
+def _drawn(split: Split, n: int) -> Split:
+    """`n` rows, drawn: every so many would all be of some classes where the rows are in turns."""
+    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:n]))
 
 
 def note_files(run: Run, rows: Sequence[Screened], took_s: float) -> None:

@@ -92,6 +92,12 @@ class Parity:
     spearman: float | None = None
     mape: float | None = None
 
+    @property
+    def nine_in_ten(self) -> float:
+        """The relative error that nine of ten predictions keep within: a mean hides how wide the ends are."""
+        errors = sorted(abs(p / t - 1) for p, t in zip(self.predicted, self.true, strict=True) if t)
+        return errors[max(0, -(-9 * len(errors) // 10) - 1)] if errors else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionFact:
