@@ -209,7 +209,7 @@ def targets(rows: Rows) -> list[Target]:
 def measure(rows: Rows, options: Options, folder: Path) -> None:
     """Every arm that has no row yet, the short ones first."""
     found = cases(folder)
-    seconds = options.pick(quick=(30,), here=(60,), whole=TIMES)
+    seconds = options.pick(quick=(40,), here=(60,), whole=TIMES)
     if options.quick:
         found = [c for c in found if c.name == "kws"]
     for s in seconds:

@@ -66,7 +66,8 @@ def test_phases_end_in_order_and_leave_what_the_last_one_needs(
     now[0] = assigned.at
     assert time_plan.trained_until(run, time_plan.expected_files(run)).at == pytest.approx(100 - last)
     short = a_run(store, digits, entries, 5.0, [0.0])
-    assert time_plan.menus_until(short).left() == 0.0  # the files come first
+    assert time_plan.menus_until(short).left() == pytest.approx(1.25)  # no design, no file
+    assert time_plan.trained_until(short, 1).passed()  # but no training
 
 
 def tuned(name: str, role: str, steps: tuple[int, int] | None) -> Tuned:

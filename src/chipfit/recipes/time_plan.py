@@ -28,6 +28,9 @@ from chipfit.store.store import Store
 MENU_SHARE, ASSIGN_SHARE = 0.65, 0.35
 """Of the time that is left when they begin and not set aside: a design is worth more than steps of a worse one."""
 
+LEAST_SHARE = 0.25
+"""Of all that is left, for either: without a design there may be nothing to measure."""
+
 UNTRAINED_ASSIGN_SHARE = 0.9
 """The second where no fine-tune follows."""
 
@@ -142,7 +145,9 @@ def needed_s(run: Run, entry: Entry) -> float:
 
 
 def _share(run: Run, share: float) -> Deadline:
-    return run.deadline.before(closing_s(run, expected_files(run))).share(share)
+    rest = run.deadline.before(closing_s(run, expected_files(run))).share(share)
+    least = run.deadline.share(LEAST_SHARE)
+    return rest if rest.at >= least.at else least
 
 
 def _trains(run: Run) -> bool:
