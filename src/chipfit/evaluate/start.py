@@ -90,6 +90,8 @@ class Start:
     @property
     def sureness(self) -> str:
         """In words: how many inputs the damages rest on, and how far a typical one may be off by their choice."""
+        if not self.profile.damage and not self.complete:
+            return f"damage of {self.entry.name} was not scored, for want of time"
         error, n = self.profile.uncertainty, self.profile.scored
         least = "at least " if n < FEW_SCORED else ""
         spread = (
