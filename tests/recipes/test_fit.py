@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 from chipfit.core.graph import Network
-from chipfit.core.types import Artifact, Candidate, Limit, Trial
+from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.data.load import load_data
 from chipfit.device.null import Null
 from chipfit.export.dummy import random_weights
@@ -293,3 +294,26 @@ def test_a_profile_that_fails_leaves_a_warning(tmp_path: Path, monkeypatch: pyte
     with Store(tmp_path / "run", read_only=True) as store:
         assert store.finished
         assert store.fact("warnings") == ["null could not be asked for times by operator: it is cut off"]
+
+
+def test_a_model_that_knows_no_more_than_chance_is_told_of(tmp_path: Path) -> None:
+    """Inputs scaled otherwise than in training cost all accuracy, and say nothing by themselves."""
+
+    class Row:
+        def __init__(self, name: str, accuracy: float) -> None:
+            self.entry, self.trial = (
+                SimpleNamespace(name=name),
+                Trial(
+                    Candidate({}),
+                    (Measurement("accuracy", accuracy, "measured", "validation", "", 0.04, 100),),
+                    None,
+                    {},
+                ),
+            )
+
+    rows, validation = [Row("lost", 0.27), Row("found", 0.6)], Split(np.zeros((100, 4)), np.arange(100) % 4)
+    with Store.open_or_create(tmp_path / "run", {}) as store:
+        report_facts.warn_of_chance(store, rows, validation)  # type: ignore[arg-type]
+        (line,) = store.fact("warnings")  # type: ignore[misc]
+    assert line.startswith("lost, untouched, is right on 27.0 % of validation, no more than by guessing")
+    assert "--normalize" in line

@@ -80,14 +80,14 @@ def test_in_the_final_measure_it_is_one_failed_design(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device, said = Dying(), list[str]()
-    real = recipe._deploy
+    real = recipe.deploy
 
     def deploy(run: object, rows: object, plans: object, tuned: object, base: object) -> tuple[Trial, ...]:
         first = next(t for t in tuned if t.role == "candidate")  # type: ignore[attr-defined]
         device.fatal = {run.deployer.export(first.network).data}  # type: ignore[attr-defined]
         return real(run, rows, plans, tuned, base)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recipe, "_deploy", deploy)
+    monkeypatch.setattr(recipe, "deploy", deploy)
     (final,) = fitted(tmp_path / "run", digits, device, said)
     assert final.error is None
     with Store(tmp_path / "run", read_only=True) as store:

@@ -66,6 +66,8 @@ def fit(
 def resume(run: Path, *, time: str | None = None, limits: Limits = NO_LIMITS, common: Common = COMMON) -> int:
     """Go on with a run, or give it another budget; what was measured is not measured again.
 
+    A new limit takes the place of the run's own on the same metric; its other limits stay.
+
     Parameters
     ----------
     run

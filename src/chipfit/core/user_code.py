@@ -146,5 +146,6 @@ def _not_there(spec: str, name: str, module: ModuleType, found: object) -> str:
         return f"{spec}: {name!r} is a {type(found).__name__}, not a function; name a function without arguments"
     # What the file itself defines, not what it imports.
     own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
-    known = ", ".join(own[:8]) or "none"
+    own.sort(key=lambda n: isinstance(vars(module)[n], type))  # classes last: it is a function that is wanted
+    known = ", ".join(own[:8] + ["..."] * (len(own) > 8)) or "none"
     return f"{spec}: the file has no function {name!r}{did_you_mean(name, own)}; it has: {known}"

@@ -85,7 +85,8 @@ class Start:
         texts = [f"{100 * priced:.0f} % of what prices it was timed"] if priced < 1 else []
         if not self.complete:
             texts.append(f"{scored} of {len(options)} options were scored, on {self.profile.scored} inputs")
-        return f"{self.entry.name}: {', '.join(texts)}; the rest is guessed" if texts else ""
+        guessed = "; the rest is guessed" if priced < 1 or scored < len(options) else ""
+        return f"{self.entry.name}: {', '.join(texts)}{guessed}" if texts else ""
 
     @property
     def sureness(self) -> str:

@@ -34,7 +34,7 @@ def _spread_out(n: int) -> list[int]:
     """0..n-1 with the first one first, then always one that is farthest from those before it, and from the end.
 
     >>> _spread_out(5)
-    [0, 2, 3, 1, 4]
+    [0, 2, 1, 3, 4]
     """
     done = [0] if n else []
     while len(done) < n:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
@@ -76,15 +77,20 @@ def traced(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch.export prints and logs where it fails, dozens of lines: the error says it in one."""
+    """Without what torch.export prints and logs where it fails, dozens of lines: the error says it in one.
+
+    Where it does not fail, what was printed is the user's, from forward or a thread, and follows.
+    """
     logger = logging.getLogger("torch")
-    level = logger.level
+    level, said, out, err = logger.level, StringIO(), sys.stdout, sys.stderr
     logger.setLevel(logging.CRITICAL)
+    sys.stdout = sys.stderr = said
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            yield
+        yield
     finally:
+        sys.stdout, sys.stderr = out, err
         logger.setLevel(level)
+    sys.stderr.write(said.getvalue())
 
 
 def allowed_error(graph: Graph) -> float:

@@ -87,6 +87,7 @@ def fit(
         told = told_reference(rows, base)
         budgets = [_fixed(store, limits, told) for limits in settings.budgets]
         report_facts.write_screen(store, rows, told, budgets)
+        report_facts.warn_of_chance(store, rows, dataset.validation)
         progress("screen", f"shares are of {told.words()}")
     starts = _open(run, rows, budgets)
     _check_designs(run, rows, starts, budgets)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.stats import spearmanr
 
-from chipfit.core.data import Dataset
+from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import ChipfitError
 from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
@@ -63,6 +63,26 @@ def write_screen(store: Store, rows: Sequence[Screened], base: Reference, budget
             store.append(r.trial)
     store.set_fact("reference", cast(Plain, asdict(base)))
     store.set_fact("budgets", [budget_text(b) for b in budgets])
+
+
+CHANCE = 2.0
+"""Standard errors above what guessing the largest class would score, from which on a model counts as one that knows."""
+
+
+def warn_of_chance(store: Store, rows: Sequence[Screened], validation: Split) -> None:
+    """Says which untouched models know no more of the data than which class is largest: what they see is wrong."""
+    if validation.targets is None:
+        return
+    chance = float(np.bincount(validation.targets).max() / len(validation.targets))
+    for name in dict.fromkeys(r.entry.name for r in rows):
+        scored = [r.trial.measured("accuracy") for r in rows if r.entry.name == name and r.trial.has("accuracy")]
+        best = max(scored, key=lambda m: m.value, default=None)
+        if best is not None and best.value <= chance + CHANCE * (best.spread or 0.0):
+            warn(
+                store,
+                f"{name}, untouched, is right on {100 * best.value:.1f} % of validation, no more than by guessing: does "
+                "it see what it was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
+            )
 
 
 def warn(store: Store, *lines: str) -> None:
