@@ -78,10 +78,11 @@ def warn_of_chance(store: Store, rows: Sequence[Screened], validation: Split) ->
         scored = [r.trial.measured("accuracy") for r in rows if r.entry.name == name and r.trial.has("accuracy")]
         best = max(scored, key=lambda m: m.value, default=None)
         if best is not None and best.value <= chance + CHANCE * (best.spread or 0.0):
+            percent = f"{100 * best.value:.1f} %"
             warn(
                 store,
-                f"{name}, untouched, is right on {100 * best.value:.1f} % of validation, no more than by guessing: does "
-                "it see what it was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
+                f"{name}, untouched, is right on {percent} of validation, no more than by guessing: does it see what it "
+                "was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
             )
 
 
