@@ -81,8 +81,8 @@ def warn_of_chance(store: Store, rows: Sequence[Screened], validation: Split) ->
             percent = f"{100 * best.value:.1f} %"
             warn(
                 store,
-                f"{name}, untouched, is right on {percent} of validation, no more than by guessing: does it see what it "
-                "was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
+                f"{name}, untouched, is right on {percent} of validation, no more than by guessing: does it see "
+                "what it was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
             )
 
 
