@@ -145,7 +145,10 @@ def test_int8_is_nearly_harmless_and_adds_to_repairs(case: Case) -> None:
     low: list[Edit] = [Precision(s.name, 8) for s in sites(network.graph)]
     cut: list[Edit] = [found.width("7.body.3", 8)]
     scorer = Scorer(network, found, repair, inputs, [low, cut, low + cut])
-    assert 0 < scorer.damage(low) < 0.1 * scorer.damage(cut)
+    harm, error = scorer.scored(low)
+    # values near a border of two levels fall to either side on other processors: .0208 to .0216 nats, beside .214
+    assert 0 < harm < 0.1 * scorer.damage(cut) + error
+    assert error < 0.5 * harm
     assert scorer.damage(low + cut) == pytest.approx(scorer.damage(cut), rel=0.2)
 
 
