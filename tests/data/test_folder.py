@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,19 +124,30 @@ def test_a_file_whose_name_is_no_text_is_read_all_the_same(tmp_path: Path) -> No
     str((d.name, d.notes)).encode("utf-8")
 
 
-def test_folders_may_be_deeper_than_recursion(tmp_path: Path) -> None:
+@pytest.fixture
+def bottom(tmp_path: Path) -> Iterator[Path]:
+    """A class folder with a picture 1,200 folders below it: taken down again, since pytest's own sweep is recursive."""
     two_classes(tmp_path / "set")
-    here, deepest = os.getcwd(), tmp_path / "set" / "a"
-    os.chdir(deepest)
-    try:
-        for _ in range(1200):
-            os.mkdir("d")
-            os.chdir("d")
-        Path("x.png").write_bytes(png(7))
-    finally:
-        os.chdir(here)
-    tree = read_folder(tmp_path / "set")
-    assert len(tree.pictures) in (8, 9)  # as deep as the system lets a path be
+    here, depth = os.getcwd(), 1200
+    os.chdir(tmp_path / "set" / "a")
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("x.png").write_bytes(png(7))
+    lowest = os.open(".", os.O_RDONLY)
+    os.chdir(here)
+    yield tmp_path / "set"
+    os.fchdir(lowest)
+    os.close(lowest)
+    os.unlink("x.png")
+    for _ in range(depth):
+        os.chdir("..")
+        os.rmdir("d")
+    os.chdir(here)
+
+
+def test_folders_may_be_deeper_than_recursion(bottom: Path) -> None:
+    assert len(read_folder(bottom).pictures) in (8, 9)  # as deep as the system lets a path be
 
 
 def test_more_files_than_a_data_set_may_have_end_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
