@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chipfit.core.types import Measurement
 from chipfit.device import cache, canary
-from chipfit.device.processor import Processor
+from chipfit.device.processor import FACTS, Processor
 from chipfit.export.formats import timing_bytes
 
 
@@ -30,7 +30,7 @@ def calibrated(kind: type[Processor], folder: Path) -> Path:
     families = [canary.Family(c, settled) for c in ("dense", "separable", "int8") for settled in (False, True)]
     for key in (canary.VERSION, *(f"{canary.VERSION} {f.name}" for f in families)):
         cache.keep(folder, mark, key, {"ladder_ms": [0.01 * 3**n for n in range(7)]})
-    cache.keep(folder, mark, "facts", {"channel_block": {"32": 16, "8": 4}, "overhead_ms": 0.002})
+    cache.keep(folder, mark, FACTS, {"channel_block": {"32": 16, "8": 4}, "overhead_ms": 0.002})
     roof = {"macs_per_ms": 1e8, "macs8_per_ms": 3e8, "bytes_per_ms": 5e7, "launch_ms": 5e-4}
     cache.keep(folder, mark, "roofline", roof)
     return folder

@@ -36,6 +36,9 @@ from chipfit.device.protocol import (
     settled,
 )
 
+FACTS = "facts 2"
+"""What the cache calls probed facts; those that were judged by another rule had another name."""
+
 SETTLED_QUICK_S = 0.02
 """Length of a quick block of settled networks, which makes few pairs."""
 
@@ -145,7 +148,7 @@ class Processor:
     def facts(self) -> DeviceFacts:
         """What was probed once (a few seconds) and is cached since."""
         here = cpu()
-        blocks, overhead_ms = cache.known(self._folder, self._mark, "facts", self._read_facts, self._probed)
+        blocks, overhead_ms = cache.known(self._folder, self._mark, FACTS, self._read_facts, self._probed)
         return DeviceFacts(
             name=self.name,
             fingerprint=self.fingerprint,

@@ -6,15 +6,13 @@ Cost is weight-free: the same tables serve every budget, and every network that 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import lsq_linear
 
 from chipfit.core.deadline import Deadline
@@ -23,6 +21,7 @@ from chipfit.core.graph import Graph
 from chipfit.evaluate.borders import border, layout
 from chipfit.evaluate.chains import Recipe, recipe
 from chipfit.evaluate.counts import macs
+from chipfit.evaluate.families import families_of
 from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms
 from chipfit.evaluate.kernel import Unit
 from chipfit.evaluate.pieces import Piece, pieces, term
@@ -31,16 +30,6 @@ from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import LEAST_STEP, Offer
-
-FULL_TABLE = 6
-"""Cells of one family of units up to which every one is measured; larger families are sampled and interpolated."""
-
-GRID, WIDE_GRID, FEW_WIDTHS = 3, 5, 8
-"""Values of each width that a sampled family is measured at, the second where more than the third may be chosen.
-
-[measured] ResNet20 (8 widths), 66 random networks foretold: every cell measured costs 981 chains and errs by 1.3 % on
-ONNX Runtime, 1,250 and 7.6 % on OpenVINO; the grid 447 and 1.6 %, 442 and 8.2 %.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,22 +229,26 @@ def _ends(units: UnitMap) -> list[Term]:
 def unit_ms(units: Iterable[Unit], timing: Timing, in_time: InTime | None = None) -> dict[Unit, float]:
     """Marginal milliseconds of each unit on the device; those that the time did not reach are guessed.
 
-    Widths that fill the same blocks of the device's kernels cost the same, and are measured once.
+    Widths that fill the same blocks of the device's kernels cost the same, and are measured once. Of a large family a
+    grid is measured; where the device is not smooth between its points, so is what the grid cannot tell.
     """
     block, in_time = timing.facts.channel_block, in_time or InTime(timing, Deadline.never())
-    kind = {u: _filled(u, block.get(u.bits, 1)) for u in units}
-    families: dict[Unit, set[Unit]] = defaultdict(set)
-    for k in kind.values():
-        families[replace(k, cin=0, cout=0)].add(k)
-    sampled = {f: points for f, members in families.items() if (points := _sample(members))}
-    recipes = _with_needs({u for f, members in families.items() for u in sampled.get(f, members)}, block)
+    filled = {u: _filled(u, block.get(u.bits, 1)) for u in units}
+    families = families_of(filled.values())
+    known = _timed([u for f in families for u in f.first], block, in_time)
+    rough = [f for f in families if not f.smooth(known)]
+    known |= _timed([u for f in rough for u in f.more], block, in_time)
+    guessed = {u: known.get(u, guessed_ms(u, known)) for f in families for u in f.grid}
+    ms = {u: v for f in families for u, v in f.told({**guessed, **known}).items()}
+    return {u: ms[as_filled] for u, as_filled in filled.items()}
+
+
+def _timed(units: Iterable[Unit], block: Mapping[int, int], in_time: InTime) -> dict[Unit, float]:
+    """Marginal milliseconds of these units, and of those that their prices need, as far as the time reaches."""
+    recipes = _with_needs(set(units), block)
     graphs = _graphs(recipes, by_weight(list(recipes)))
     measured = {g.key: m.value for g, m in zip(graphs, in_time.graphs(graphs), strict=True) if m is not None}
-    ms = _values_of(recipes, measured)
-    ms |= {u: guessed_ms(u, ms) for u in recipes if u not in ms}
-    for family, points in sampled.items():
-        ms |= _interpolated(points, ms, families[family])
-    return {u: ms[k] for u, k in kind.items()}
+    return _values_of(recipes, measured)
 
 
 def _graphs(recipes: Mapping[Unit, Recipe], order: Iterable[Unit]) -> list[Graph]:
@@ -311,35 +304,6 @@ def _with_needs(units: Iterable[Unit], block: Mapping[int, int]) -> dict[Unit, R
             recipes[u] = recipe(u, block.get(u.bits, 1))
             stack.extend(recipes[u].needs)
     return recipes
-
-
-def _sample(family: Collection[Unit]) -> list[Unit]:
-    """The units of a large family at a grid of its widths; nothing where all are measured, as that is no more."""
-    if len(family) <= FULL_TABLE:
-        return []
-    ins, outs = (_grid(sorted({getattr(u, side) for u in family})) for side in ("cin", "cout"))
-    one = next(iter(family))
-    pairs = [(w, w) for w in ins] if all(u.cin == u.cout for u in family) else list(product(ins, outs))
-    return [replace(one, cin=a, cout=b) for a, b in pairs] if len(pairs) < len(family) else []
-
-
-def _grid(values: Sequence[int]) -> list[int]:
-    points = GRID if len(values) <= FEW_WIDTHS else WIDE_GRID
-    picks = np.unique(np.linspace(0, len(values) - 1, points).round().astype(int))
-    return [values[i] for i in picks]
-
-
-def _interpolated(points: Sequence[Unit], ms: Mapping[Unit, float], wanted: Iterable[Unit]) -> dict[Unit, float]:
-    """Linear between the points: along the diagonal where there are no others, else bilinear on their grid."""
-    by_width = {(u.cin, u.cout): ms[u] for u in points}
-    rest = [u for u in wanted if u not in ms]
-    ins, outs = sorted({u.cin for u in points}), sorted({u.cout for u in points})
-    if all(u.cin == u.cout for u in points):
-        told = np.interp([u.cin for u in rest], ins, [by_width[w, w] for w in ins])
-    else:
-        table = np.array([[by_width[a, b] for b in outs] for a in ins])
-        told = RegularGridInterpolator((ins, outs), table)(np.array([(u.cin, u.cout) for u in rest]).reshape(-1, 2))
-    return dict(zip(rest, told.tolist(), strict=True))
 
 
 def _sum(terms: Sequence[Term], a: Assignment) -> float:
