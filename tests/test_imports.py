@@ -11,7 +11,7 @@ import pytest
 
 import chipfit
 
-HEAVY = ("torch", "onnx", "onnxruntime", "scipy", "sklearn", "plotly", "pymoo")
+HEAVY = ("torch", "onnx", "onnxruntime", "scipy", "sklearn", "plotly")
 SOURCE = str(Path(chipfit.__file__).parents[1])
 
 

@@ -253,6 +253,21 @@ def test_odd_widths_are_measured_as_they_are() -> None:
     assert len(memory.kept) == 4
 
 
+def test_units_that_cannot_be_timed_are_not_free() -> None:
+    """A runtime that fails on chains of 24 channels: those cost what like ones do."""
+
+    class Failing(Null):
+        def measure(self, artifacts: Sequence[Artifact], fidelity: Fidelity) -> list[Measurement]:
+            failed = [any(o.shape[0] == 24 for o in a.graph) for a in artifacts]
+            counted = zip(super().measure(artifacts, fidelity), failed, strict=True)
+            return [replace(m, value=float("nan")) if bad else m for m, bad in counted]
+
+    units = {conv(w, w) for w in (16, 24, 32)}
+    ms, true = unit_ms(units, Timing(Failing(), Memory())), unit_ms(units, Timing(Null(), Memory()))
+    assert ms[conv(32, 32)] == true[conv(32, 32)]
+    assert 0.5 < ms[conv(24, 24)] / true[conv(24, 24)] < 2
+
+
 def test_a_design_holds_its_budget_when_measured() -> None:
     """Tables that promise too much are found out by timing, and the limit is scaled until the design holds."""
     graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph

@@ -227,7 +227,7 @@ def _ends(units: UnitMap) -> list[Term]:
 
 
 def unit_ms(units: Iterable[Unit], timing: Timing, in_time: InTime | None = None) -> dict[Unit, float]:
-    """Marginal milliseconds of each unit on the device; those that the time did not reach are guessed.
+    """Marginal milliseconds of each unit on the device; those that could not be timed, or not in time, are guessed.
 
     Widths that fill the same blocks of the device's kernels cost the same, and are measured once. Of a large family a
     grid is measured; where the device is not smooth between its points, so is what the grid cannot tell.
@@ -247,8 +247,8 @@ def _timed(units: Iterable[Unit], block: Mapping[int, int], in_time: InTime) -> 
     """Marginal milliseconds of these units, and of those that their prices need, as far as the time reaches."""
     recipes = _with_needs(set(units), block)
     graphs = _graphs(recipes, by_weight(list(recipes)))
-    measured = {g.key: m.value for g, m in zip(graphs, in_time.graphs(graphs), strict=True) if m is not None}
-    return _values_of(recipes, measured)
+    timed = zip(graphs, in_time.graphs(graphs), strict=True)
+    return _values_of(recipes, {g.key: m.value for g, m in timed if m is not None and np.isfinite(m.value)})
 
 
 def _graphs(recipes: Mapping[Unit, Recipe], order: Iterable[Unit]) -> list[Graph]:
@@ -276,7 +276,7 @@ def _values_of(recipes: Mapping[Unit, Recipe], measured: Mapping[str, float]) ->
             needs, taken = [value(n) for n in r.needs], [measured.get(g.key) for g in r.graphs]
             known = [n for n in needs if n is not None], [t for t in taken if t is not None]
             whole = len(known[0]) == len(needs) and len(known[1]) == len(taken)
-            ms[u] = float(np.nan_to_num(r.value(known[1], known[0]))) if whole else None
+            ms[u] = r.value(known[1], known[0]) if whole else None
         return ms[u]
 
     return {u: v for u in recipes if (v := value(u)) is not None}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from chipfit.core.types import Measurement, Plain, Provenance, Trial
 
-ROLES = ("zoo", "baseline", "stitched", "candidate", "final")
 TRUE_LATENCY: tuple[Provenance, ...] = ("measured", "simulated", "counted")
 """Provenances of a latency that is not a prediction, the most trusted first."""
 
