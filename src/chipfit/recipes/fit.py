@@ -37,6 +37,7 @@ from chipfit.recipes.designs import Plan, plan_budget
 from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
+from chipfit.search.assign import reachable
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
@@ -226,14 +227,23 @@ def _check_designs(
 
 
 def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Start]:
-    """Menus of the promising models, the most promising first, as long as there is time."""
+    """Menus of the promising models, the most promising first, as long as there is time.
+
+    While no menu reaches one of the budgets there is time: one more model, if only in part, is worth more than steps.
+    """
     starts: list[Start] = []
     began, until = time.monotonic(), time_plan.menus_until(run)
-    for entry in promising(rows, budgets)[: run.settings.starts]:
-        spent = (time.monotonic() - began) / max(1, len(starts))
-        if until.left() < spent:
-            run.curtailed("menu", f"no time for the menu of {entry.name}")
-            break
+    for n, entry in enumerate(promising(rows, budgets)):
+        short = until.left() < (time.monotonic() - began) / max(1, n)
+        if short or n >= run.settings.starts:
+            if starts and all(any(_reaches(s, limits) for s in starts) for limits in budgets):
+                if n < run.settings.starts:
+                    run.curtailed("menu", f"no time for the menu of {entry.name}")
+                break
+            until = time_plan.menus_until(run)
+            if time_plan.measured_from(run).passed():
+                run.curtailed("menu", f"no time for the menu of {entry.name}")
+                break
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
             starts.append(_opened(run, entry, until))
@@ -243,6 +253,12 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
                 run.progress("menu", starts[-1].sureness)
     report_facts.write_menus(run.store, starts, run.timing)
     return starts
+
+
+def _reaches(start: Start, limits: Sequence[Limit]) -> bool:
+    """Whether the menu's least value of each metric is within its limit."""
+    metrics = start.menu.metrics
+    return all(x.met(reachable(start.menu, x.metric)[0]) for x in limits if x.metric in metrics)
 
 
 PROFILE = 3

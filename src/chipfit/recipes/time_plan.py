@@ -67,6 +67,11 @@ def expected_files(run: Run) -> int:
     return len(run.settings.budgets) * (trained * run.settings.finalists + int(run.settings.baselines))
 
 
+def measured_from(run: Run) -> Deadline:
+    """When at the latest the files have to be measured."""
+    return run.deadline.before(closing_s(run, expected_files(run)))
+
+
 def menus_until(run: Run) -> Deadline:
     """When the last menu has to be open."""
     return _share(run, MENU_SHARE)
@@ -145,7 +150,7 @@ def needed_s(run: Run, entry: Entry) -> float:
 
 
 def _share(run: Run, share: float) -> Deadline:
-    rest = run.deadline.before(closing_s(run, expected_files(run))).share(share)
+    rest = measured_from(run).share(share)
     least = run.deadline.share(LEAST_SHARE)
     return rest if rest.at >= least.at else least
 
