@@ -4,6 +4,7 @@ import numpy as np
 
 from chipfit.core.protocols import Space
 from chipfit.space.choices import Choices, MenuSpace
+from chipfit.space.hardware import HardwareSpace, ports
 from chipfit.space.menu import Decision, Menu, Option, Term
 from chipfit.testing import SpaceLaws
 
@@ -46,3 +47,9 @@ class TestTiedMenuSpace(SpaceLaws):
 class TestJoined(SpaceLaws):
     def space(self) -> Space:
         return Choices(GENES) + MenuSpace(menu((((0, 2), (1, 1)),)))
+
+
+class TestHardwareSpace(SpaceLaws):
+    def space(self) -> Space:
+        genes = {"tm": (4, 8, 64), "tr": (7, 14), "tc": (7, 14), "tk": (3,), "ports": ports((2, 6), 12)}
+        return HardwareSpace(genes, {16: 100}, lambda designs: designs["tm"] * designs["tr"] <= 120)

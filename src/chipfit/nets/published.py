@@ -47,7 +47,7 @@ class Sheet:
         """One operator, named after its kind and its place."""
         name = f"{kind}{len(self.ops)}"
         weights = name if kind in ("conv", "linear", "batch_norm") else ""
-        self.ops[name] = op(name, kind, tuple(inputs), shape, weights, **attrs)
+        self.ops[name] = Op(name, kind, tuple(inputs), shape, tuple(sorted(attrs.items())), weights)
         return name
 
     def shape(self, x: str) -> tuple[int, ...]:
@@ -97,9 +97,14 @@ class Sheet:
         channels, rows, _ = self.shape(x)
         span = rows + 2 * padding - kernel
         size = (-(-span // stride) if ceil else span // stride) + 1
-        attrs = {"kernel": (kernel, kernel), "stride": (stride, stride), "padding": (padding, padding), "ceil": ceil}
-        counted = {"count_include_pad": 1} if kind == "avg_pool" else {}
-        return self.put(kind, [x], (channels, size, size), **attrs, **counted)
+        window: dict[str, Attr] = {
+            "kernel": (kernel, kernel),
+            "stride": (stride, stride),
+            "padding": (padding, padding),
+        }
+        if kind == "avg_pool":
+            window["count_include_pad"] = 1
+        return self.put(kind, [x], (channels, size, size), ceil=ceil, **window)
 
     def mean(self, x: str) -> str:
         """The mean of each channel, flat."""

@@ -211,8 +211,8 @@ def layers_of(graph: Graph) -> tuple[ConvLayer, ...]:
             depthwise = inputs == o["groups"]
             layers.append(ConvLayer(o.shape[0], inputs, size, size, kernel, stride, padding, depthwise))
         elif o.kind in POOLS:
-            span = size + 2 * o["padding"][0] - o["kernel"][0]
-            size = (_ceil(span, o["stride"][0]) if o["ceil"] else span // o["stride"][0]) + 1
+            span, stride = size + 2 * o["padding"][0] - o["kernel"][0], o["stride"][0]
+            size = (-(-span // stride) if o["ceil"] else span // stride) + 1
         elif o.kind in GLOBAL_POOLS:
             size = 1
     return tuple(layers)
@@ -299,7 +299,7 @@ def _product(*axes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _ceil(a: Number, b: Number) -> NDArray[np.int64]:
-    return -(-np.asarray(a) // b)
+    return -(-np.asarray(a, np.int64) // np.asarray(b, np.int64))
 
 
 def _engine(layer: ConvLayer, design: Design) -> Engine:

@@ -1,0 +1,151 @@
+"""Every design of a grid compared, exactly: the fastest, and the front over latency and each resource.
+
+Two passes, so that most designs are never timed. Resources of all are cheap, and so is a lower bound of their latency
+(each layer as slow as its slowest part alone). Designs that take the same of every resource are one *class*, of which
+only the fastest can be on the front:
+
+1. the design of least bound of each class is timed;
+2. of the others, those whose bound is not above their class's time so far are timed. The rest cannot win.
+
+The front of the classes' fastest is the front of all designs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.errors import BadInput, Infeasible
+from chipfit.device.accelerator.parts import LIMITS, Part
+from chipfit.device.accelerator.resources import Used, fits, memory_gb_s, runs, used
+from chipfit.device.accelerator.v2 import FULL, Model, least_cycles, network_cycles
+from chipfit.device.accelerator.work import Layer, Work
+from chipfit.space.hardware import Designs
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Designs of which none is as fast and as small in everything as another, fastest first.
+
+    `resources` is (designs, resources), columns by `parts.LIMITS`. Of equal designs the first of the grid stands for
+    all. `legal` designs of `seen` fit the part, `timed` were timed.
+    """
+
+    designs: Designs
+    latency_ms: NDArray[np.float64]
+    resources: NDArray[np.float64]
+    seen: int
+    legal: int
+    timed: int
+
+    def fastest(self) -> dict[str, int]:
+        """The fastest design, as parameter to number."""
+        return self.designs.plain(0)
+
+
+def explore(works: Sequence[Work], designs: Designs, part: Part, model: Model = FULL) -> Front:
+    """The front of a grid of designs for a network.
+
+    Raises:
+        BadInput: every design's Tk is smaller than the largest kernel.
+        Infeasible: no design fits the part; `nearest` has the least that any takes of each resource.
+    """
+    able = runs(designs, works)
+    if not able.any():
+        _refuse_kernels(works, designs)
+    taken = used(designs, works, part, model)
+    legal = np.flatnonzero(able & fits(taken, part))
+    if not len(legal):
+        raise _nothing_fits(taken, part)
+    resources = np.stack([taken[name][legal] for name in LIMITS], axis=1)
+    winners, cycles, timed = _fastest_of_classes(works, designs.take(legal), _classes(resources), model)
+    points = np.column_stack([cycles, resources[winners]])
+    varying = points[:, np.ptp(points, axis=0) > 0]  # a column of one value decides nothing and costs time
+    kept = np.flatnonzero(moocore.is_nondominated(varying)) if varying.size else np.array([0])
+    order = kept[np.lexsort((winners[kept], cycles[kept]))]
+    return Front(
+        designs=designs.take(legal[winners[order]]),
+        latency_ms=cycles[order] / (part.clock_mhz * 1e3),
+        resources=resources[winners[order]],
+        seen=len(designs),
+        legal=len(legal),
+        timed=timed,
+    )
+
+
+def _fastest_of_classes(
+    works: Sequence[Work], designs: Designs, classes: Index, model: Model
+) -> tuple[Index, NDArray[np.float64], int]:
+    """(place of the fastest design of each class, its cycles, designs timed); the first of equally fast ones."""
+    bound = least_cycles(works, designs)
+    first = _least(bound, classes)
+    cycles = np.full(len(designs), np.inf)
+    cycles[first] = network_cycles(works, designs.take(first), model)
+    best = np.full(int(classes.max()) + 1, np.inf)
+    best[classes[first]] = cycles[first]
+    open_ = np.flatnonzero((bound <= best[classes]) & np.isinf(cycles))
+    cycles[open_] = network_cycles(works, designs.take(open_), model)
+    winners = _least(cycles, classes)
+    return winners, cycles[winners], len(first) + len(open_)
+
+
+def _least(values: NDArray[np.float64], classes: Index) -> Index:
+    """Place of the least value of each class, the first of equal ones."""
+    least = np.full(int(classes.max()) + 1, np.inf)
+    np.minimum.at(least, classes, values)
+    hits = np.flatnonzero(values == least[classes])
+    _, first = np.unique(classes[hits], return_index=True)
+    return hits[first]
+
+
+def _classes(resources: NDArray[np.float64]) -> Index:
+    """(designs,) number of the class of each: equal where all resources are.
+
+    Columns are joined one after the other, ranks being renumbered each time, so that no product of ranges overflows.
+    """
+    joined = np.zeros(len(resources), np.int64)
+    for column in resources.T:
+        ranks = _ranks(column.astype(np.int64))
+        if ranks.any():
+            joined = _ranks(joined * (int(ranks.max()) + 1) + ranks)
+    return joined
+
+
+def _ranks(values: Index) -> Index:
+    """The values numbered from 0 in their order. By a table where their range is small, since sorting takes longer."""
+    shifted = values - values.min()
+    span = int(shifted.max()) + 1
+    if span > 8 * len(values):
+        return np.unique(shifted, return_inverse=True)[1]
+    there = np.zeros(span, bool)
+    there[shifted] = True
+    ranks: Index = (np.cumsum(there) - 1)[shifted]
+    return ranks
+
+
+def _refuse_kernels(works: Sequence[Work], designs: Designs) -> None:
+    layers = [w for w in works if isinstance(w, Layer)]
+    largest = max(layers, key=lambda layer: max(layer.kernel))
+    tall, wide = largest.kernel
+    raise BadInput(
+        f"layer {largest.op!r} has a kernel of {tall}x{wide} and every design a smaller tk ({designs['tk'].max()} at"
+        f" most); give tk={max(largest.kernel)}, or a network without it"
+    )
+
+
+def _nothing_fits(taken: Used, part: Part) -> Infeasible:
+    """What no design meets by itself, or all that is limited where each can be met but not all together."""
+    least = {name: float(taken[name].min()) for name in LIMITS}
+    least["ddr_gb_s"] = float(memory_gb_s(taken, part).min())
+    over = {name: amount for name, amount in least.items() if amount > getattr(part, name)}
+    together = "" if over else ", each by another design"
+    said = ", ".join(f"{amount:g} {name} of {getattr(part, name):g}" for name, amount in (over or least).items())
+    way_out = "raise a limit or give a larger part"
+    message = f"no design fits {part.name}: the least that any takes is {said}{together}; {way_out}"
+    return Infeasible(message, over or least)
