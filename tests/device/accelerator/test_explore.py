@@ -111,7 +111,6 @@ def test_the_front_is_that_of_every_design_timed(model: Model) -> None:
     cycles = network_cycles(network, designs, model)
     costs = np.column_stack([cycles, *(taken[name] for name in LIMITS)])[legal]
     assert (front.seen, front.legal) == (len(designs), legal.sum())
-    assert front.timed < front.legal
     found = np.column_stack([front.latency_ms * small.clock_mhz * 1e3, front.resources])
     for row in found:  # no design is as good in all and better in one
         no_worse = (costs <= row * (1 + 1e-12)).all(axis=1)

@@ -18,7 +18,6 @@ from chipfit.device.accelerator.v2 import (
     CORE,
     FULL,
     cycles,
-    least_cycles,
     ms,
     network_cycles,
     totals,
@@ -73,6 +72,15 @@ def test_core_cycles_of_each_recorded_layer(
 )
 def test_core_latency_of_the_published_designs(convolutions: Convolutions, name: str, on: Designs, ms_: float) -> None:
     assert ms(convolutions(name), on, ZCU102, CORE).sum() == pytest.approx(ms_, rel=EXACT)
+
+
+def test_each_layer_of_resnet18_at_its_cheapest(convolutions: Convolutions) -> None:
+    """Four bits and five of nine taps: what no assignment of bits and 3x3 patterns can undercut on this design."""
+    on = design(130, 19, 64, 64, 7, 18, 10, 2)
+    dense = convolutions("resnet18")
+    least = [replace(w, kept=5 if w.kernel == (3, 3) else 0, weight_bits=4) for w in dense]
+    assert ms(dense, on, ZCU102, CORE).sum() == pytest.approx(10.958488, abs=5e-7)
+    assert ms(least, on, ZCU102, CORE).sum() == pytest.approx(8.548428, abs=5e-7)
 
 
 def test_loading_the_dense_layers_of_alexnet() -> None:
@@ -175,7 +183,6 @@ def test_no_layer_is_faster_than_its_multipliers_or_its_ports(layer: Layer, one:
         assert latency >= layer.kept_macs / factors * (1 - EXACT)
         alone = np.array(totals(layer, Columns(on)))
         assert latency >= alone.max() * (1 - EXACT)
-        assert least_cycles([layer], on)[0] <= latency
 
 
 @settings(max_examples=60)
@@ -200,7 +207,6 @@ def test_a_whole_network_is_the_sum_of_its_work_over_any_number_of_designs() -> 
     each = cycles(network, many)
     assert each.shape == (9000, len(network))
     np.testing.assert_allclose(network_cycles(network, many), each.sum(axis=1), rtol=1e-12)
-    assert np.all(least_cycles(network, many) <= each.sum(axis=1))
     np.testing.assert_array_equal(cycles(network, many.take([17, 8999])), each[[17, 8999]])
 
 

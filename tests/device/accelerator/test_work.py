@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import onnx
 import pytest
 
 from chipfit.core.errors import BadInput
-from chipfit.core.graph import Graph, Op, op
-from chipfit.device.accelerator.work import WIDEST, Layer, Shrunk, Stream, Work, works
+from chipfit.core.graph import KINDS, Graph, Op, op
+from chipfit.device.accelerator.work import PRICED, WIDEST, Layer, Shrunk, Stream, Work, works
+from chipfit.evaluate.onnx_counts import counted
+from chipfit.export.formats import timing_artifact
 from chipfit.nets.published import PUBLISHED, Sheet, published
 
 
@@ -91,8 +94,18 @@ def test_compression_that_cannot_be_is_named(shrunk: dict[str, Shrunk], said: st
         works(sheet.graph(sheet.conv("input", 4, 3)), shrunk)
 
 
+def test_every_kind_of_ours_has_a_rule() -> None:
+    assert PRICED == KINDS
+
+
 def test_operators_without_a_rule_are_named() -> None:
     foreign = [Op(f"node{i}", kind, ("input",), (3, 8, 8), (("macs", 0),)) for i, kind in enumerate(["Einsum"] * 6)]
     graph = Graph((op("input", "input", (), (3, 8, 8)), *foreign), "node5")
     with pytest.raises(BadInput, match=r"no rule for Einsum 'node0', .* and 2 more; give"):
         works(graph)
+
+
+def test_macs_are_those_of_the_exported_file() -> None:
+    graph = published("mobilenet_v2", size=64, classes=10)
+    exported = counted(onnx.load_model_from_string(timing_artifact(graph, "onnx").data))
+    assert sum(w.macs for w in works(graph) if isinstance(w, Layer)) == exported.total_macs

@@ -1,13 +1,8 @@
 """Every design of a grid compared, exactly: the fastest, and the front over latency and each resource.
 
-Two passes, so that most designs are never timed. Resources of all are cheap, and so is a lower bound of their latency
-(each layer as slow as its slowest part alone). Designs that take the same of every resource are one *class*, of which
-only the fastest can be on the front:
-
-1. the design of least bound of each class is timed;
-2. of the others, those whose bound is not above their class's time so far are timed. The rest cannot win.
-
-The front of the classes' fastest is the front of all designs.
+All that fit the part are timed: in closed form that takes no longer than to bound them and leave some out. Designs that
+take the same of every resource are one *class*, of which only the fastest can be on the front, so that the front is
+sought among some thousands.
 """
 
 from __future__ import annotations
@@ -22,7 +17,7 @@ from numpy.typing import NDArray
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.device.accelerator.parts import LIMITS, Part
 from chipfit.device.accelerator.resources import Used, fits, memory_gb_s, runs, used
-from chipfit.device.accelerator.v2 import FULL, Model, least_cycles, network_cycles
+from chipfit.device.accelerator.v2 import FULL, Model, network_cycles
 from chipfit.device.accelerator.work import Layer, Work
 from chipfit.space.hardware import Designs
 
@@ -34,7 +29,7 @@ class Front:
     """Designs of which none is as fast and as small in everything as another, fastest first.
 
     `resources` is (designs, resources), columns by `parts.LIMITS`. Of equal designs the first of the grid stands for
-    all. `legal` designs of `seen` fit the part, `timed` were timed.
+    all. `legal` designs of `seen` fit the part and were timed.
     """
 
     designs: Designs
@@ -42,7 +37,6 @@ class Front:
     resources: NDArray[np.float64]
     seen: int
     legal: int
-    timed: int
 
     def fastest(self) -> dict[str, int]:
         """The fastest design, as parameter to number."""
@@ -64,7 +58,9 @@ def explore(works: Sequence[Work], designs: Designs, part: Part, model: Model = 
     if not len(legal):
         raise _nothing_fits(taken, part)
     resources = np.stack([taken[name][legal] for name in LIMITS], axis=1)
-    winners, cycles, timed = _fastest_of_classes(works, designs.take(legal), _classes(resources), model)
+    times = network_cycles(works, designs.take(legal), model)
+    winners = _fastest(times, _classes(resources))
+    cycles = times[winners]
     points = np.column_stack([cycles, resources[winners]])
     varying = points[:, np.ptp(points, axis=0) > 0]  # a column of one value decides nothing and costs time
     kept = np.flatnonzero(moocore.is_nondominated(varying)) if varying.size else np.array([0])
@@ -75,31 +71,14 @@ def explore(works: Sequence[Work], designs: Designs, part: Part, model: Model = 
         resources=resources[winners[order]],
         seen=len(designs),
         legal=len(legal),
-        timed=timed,
     )
 
 
-def _fastest_of_classes(
-    works: Sequence[Work], designs: Designs, classes: Index, model: Model
-) -> tuple[Index, NDArray[np.float64], int]:
-    """(place of the fastest design of each class, its cycles, designs timed); the first of equally fast ones."""
-    bound = least_cycles(works, designs)
-    first = _least(bound, classes)
-    cycles = np.full(len(designs), np.inf)
-    cycles[first] = network_cycles(works, designs.take(first), model)
-    best = np.full(int(classes.max()) + 1, np.inf)
-    best[classes[first]] = cycles[first]
-    open_ = np.flatnonzero((bound <= best[classes]) & np.isinf(cycles))
-    cycles[open_] = network_cycles(works, designs.take(open_), model)
-    winners = _least(cycles, classes)
-    return winners, cycles[winners], len(first) + len(open_)
-
-
-def _least(values: NDArray[np.float64], classes: Index) -> Index:
-    """Place of the least value of each class, the first of equal ones."""
+def _fastest(times: NDArray[np.float64], classes: Index) -> Index:
+    """Place of the fastest design of each class, the first of equally fast ones."""
     least = np.full(int(classes.max()) + 1, np.inf)
-    np.minimum.at(least, classes, values)
-    hits = np.flatnonzero(values == least[classes])
+    np.minimum.at(least, classes, times)
+    hits = np.flatnonzero(times == least[classes])
     _, first = np.unique(classes[hits], return_index=True)
     return hits[first]
 

@@ -20,7 +20,7 @@ output tile does. The rest:
 * A multiplier of `mac_bits` bits takes ceil(b / mac_bits) ceil(a / mac_bits) passes.
 * Groups of (M/g, N/g) channels share the engine while they fit beside each other; larger ones follow one another.
 * A depth-wise layer takes the depth-wise engine, Tm_dw channels at a time, and where there is none the groups' rule.
-* `unroll`: with N <= Tn / 2, floor(Tn / N) taps are computed at once.
+* `unroll`: with N <= Tn / 2, floor(Tn / N) taps are computed at once, copies of the inputs lying in idle lanes' buffers.
 * `space_to_depth`: a first layer of stride S may read S x S N inputs with stride 1, by ceil((K + o) / S) taps an axis,
   o = -P mod S: the same function with zeros in the kernel. It does where that is faster.
 * An operator without weights takes as long as the slower of its two ports.
@@ -102,17 +102,6 @@ def network_cycles(works: Sequence[Work], designs: Designs, model: Model = FULL)
         total = sum(n * _work_cycles(work, chunk, model) for work, n in zip(distinct, counts, strict=True))
         found[start : start + len(chunk["tm"])] = total
     return found
-
-
-def least_cycles(works: Sequence[Work], designs: Designs) -> Cycles:
-    """(designs,) a lower bound of `network_cycles`, cheaper: each layer as slow as its slowest part alone."""
-    found = np.empty(len(designs))
-    distinct, place = _distinct(works)
-    counts = np.bincount(place)
-    for start, chunk in chunks(designs):
-        total = sum(n * np.maximum.reduce(totals(work, chunk)) for work, n in zip(distinct, counts, strict=True))
-        found[start : start + len(chunk["tm"])] = total
-    return found * (1 - 1e-9)  # sums in another order differ in their last digits
 
 
 def ms(works: Sequence[Work], designs: Designs, part: Part, model: Model = FULL) -> Cycles:

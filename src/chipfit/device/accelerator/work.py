@@ -24,7 +24,6 @@ from chipfit.core.graph import (
     ACTIVATIONS,
     ELEMENTWISE,
     GLOBAL_POOLS,
-    KINDS,
     LAYERS,
     POOLS,
     SOFTMAXES,
@@ -35,6 +34,8 @@ from chipfit.core.graph import (
 _FREE = frozenset({"input", "concat", "flatten", "reshape", "slice", "pad"})
 _FUSED = ACTIVATIONS | {"batch_norm", "affine", "prelu"}
 _STREAMED = ELEMENTWISE | POOLS | GLOBAL_POOLS | SOFTMAXES | {"transpose"}
+PRICED = LAYERS | _FREE | _FUSED | _STREAMED
+"""Kinds of operators that there is a rule for."""
 
 WIDEST = 16
 """Bits of weights and values where an operator says nothing: fixed point, as in the published designs."""
@@ -179,7 +180,7 @@ def _fused(o: Op, graph: Graph) -> bool:
 
 
 def _refuse_unpriced(graph: Graph) -> None:
-    unpriced = [f"{o.kind} {o.name!r}" for o in graph if o.kind not in KINDS and o.kind != "Constant"]
+    unpriced = [f"{o.kind} {o.name!r}" for o in graph if o.kind not in PRICED]
     if unpriced:
         more = f" and {len(unpriced) - SHOWN} more" if len(unpriced) > SHOWN else ""
         raise BadInput(
