@@ -34,6 +34,11 @@ def test_small_pictures_get_a_stem_without_stride() -> None:
     assert graph[graph.output].shape == (10,)
 
 
+def test_pictures_that_are_too_small() -> None:
+    with pytest.raises(BadInput, match="pictures of 16x16 are too small: a map of 0x0 is left; give larger"):
+        published("vgg16", size=16)
+
+
 def test_an_unknown_network_in_one_line() -> None:
     with pytest.raises(BadInput, match="network 'resnet19' is unknown; did you mean 'resnet1"):
         published("resnet19")

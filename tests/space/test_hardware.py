@@ -28,7 +28,12 @@ def test_a_design_is_a_number_for_each_parameter() -> None:
     ("given", "said"),
     [
         ({"tmm": 3}, "parameter 'tmm' of a design is unknown; did you mean 'tm'"),
-        ({"tm": 3}, "'tn' of a design is 0; give 1"),
+        ({"tm": 3}, "'tn' of a design is 0; give 1 to 1000000"),
+        ({"tm": [4, -1]}, "'tm' of a design is -1; give 1 to"),
+        ({"tm": 2**40}, "'tm' of a design is 1099511627776; give 1 to"),
+        ({"tm": 2.5}, "'tm' of a design is 2.5; give a whole number"),
+        ({"tm": "many"}, "'tm' of a design is 'many'; give a whole number"),
+        ({"tm": True}, "'tm' of a design is True; give a whole number"),
     ],
 )
 def test_parameters_that_cannot_be_are_named(given: dict[str, int], said: str) -> None:
@@ -86,6 +91,14 @@ def test_genes_that_cannot_be_are_named() -> None:
         HardwareSpace(GENES | {"portss": (2,)}, {16: 100})
     with pytest.raises(BadInput, match="needs gene 'tk'"):
         HardwareSpace({n: v for n, v in GENES.items() if n != "tk"}, {16: 100})
+    with pytest.raises(BadInput, match="'mac_bits' of a design is 12; give one of 16, 8, 4"):
+        HardwareSpace(GENES | {"mac_bits": (16, 12)}, {16: 100})
+    with pytest.raises(BadInput, match="'weight_port' of a design is 0; give 1 to"):
+        HardwareSpace(GENES | {"ports": ((0, 2, 2),)}, {16: 100})
+    with pytest.raises(BadInput, match="give at least one"):
+        HardwareSpace(GENES | {"tr": ()}, {16: 100})
+    with pytest.raises(BadInput, match="the space has 4,000,000,000 designs; give fewer values"):
+        HardwareSpace(GENES | dict.fromkeys(("tm", "tr", "tc"), tuple(range(1, 1001))), {16: 100})
     nothing = HardwareSpace(GENES, {16: 2520}, lambda designs: designs["tm"] < 0)
     with pytest.raises(BadInput, match="no design of the space fits the part"):
         nothing.sample(np.random.default_rng(0))

@@ -25,7 +25,7 @@ def published(name: str, size: int = 224, classes: int = 1000) -> Graph:
     1814073344
 
     Raises:
-        BadInput: no such network; proposes the closest.
+        BadInput: no such network (proposes the closest), or pictures that are too small for it.
     """
     if name not in PUBLISHED:
         raise BadInput(f"network {name!r} is unknown{did_you_mean(name, PUBLISHED)}; known: {', '.join(PUBLISHED)}")
@@ -45,6 +45,11 @@ class Sheet:
 
     def put(self, kind: str, inputs: Sequence[str], shape: tuple[int, ...], **attrs: Attr) -> str:
         """One operator, named after its kind and its place."""
+        if min(shape) < 1:
+            size = self.shape("input")[1]
+            raise BadInput(
+                f"pictures of {size}x{size} are too small: a map of {shape[1]}x{shape[1]} is left; give larger"
+            )
         name = f"{kind}{len(self.ops)}"
         weights = name if kind in ("conv", "linear", "batch_norm") else ""
         self.ops[name] = Op(name, kind, tuple(inputs), shape, tuple(sorted(attrs.items())), weights)
@@ -124,8 +129,10 @@ class Sheet:
 
 
 def _alexnet(s: Sheet, classes: int) -> str:
-    x = s.pool(s.act(s.conv("input", 64, 11, 4, padding=2, bias=1)), 3, 2)
-    x = s.pool(s.act(s.conv(x, 192, 5, bias=1)), 3, 2)
+    x = s.act(s.conv("input", 64, 11, 4, padding=2, bias=1))
+    x = s.pool(x, 3, 2)
+    x = s.act(s.conv(x, 192, 5, bias=1))
+    x = s.pool(x, 3, 2)
     for width in (384, 256, 256):
         x = s.act(s.conv(x, width, 3, bias=1))
     return s.dense_head(s.pool(x, 3, 2), classes)
@@ -149,16 +156,25 @@ def _stem(s: Sheet, width: int) -> str:
 
 
 def _basic(s: Sheet, x: str, width: int, stride: int) -> str:
-    y = s.unit(s.unit(x, width, 3, stride), width, 3, act="")
-    same = stride == 1 and s.shape(x)[0] == width
-    return s.act(s.add(y, x if same else s.unit(x, width, 1, stride, act="")))
+    y = s.unit(x, width, 3, stride)
+    y = s.unit(y, width, 3, act="")
+    return _joined(s, x, y, stride)
+
+
+def _joined(s: Sheet, x: str, y: str, stride: int) -> str:
+    """The sum of a block and its input, which a 1x1 convolution brings to the block's shape where that differs."""
+    outputs = s.shape(y)[0]
+    if stride > 1 or s.shape(x)[0] != outputs:
+        x = s.unit(x, outputs, 1, stride, act="")
+    return s.act(s.add(y, x))
 
 
 def _bottleneck(widening: int, s: Sheet, x: str, width: int, stride: int) -> str:
-    inner, outputs = width * widening, 4 * width
-    y = s.unit(s.unit(s.unit(x, inner, 1), inner, 3, stride), outputs, 1, act="")
-    same = stride == 1 and s.shape(x)[0] == outputs
-    return s.act(s.add(y, x if same else s.unit(x, outputs, 1, stride, act="")))
+    inner = width * widening
+    y = s.unit(x, inner, 1)
+    y = s.unit(y, inner, 3, stride)
+    y = s.unit(y, 4 * width, 1, act="")
+    return _joined(s, x, y, stride)
 
 
 def _resnet(block: Callable[[Sheet, str, int, int], str], counts: Sequence[int], s: Sheet, classes: int) -> str:
@@ -171,7 +187,9 @@ def _resnet(block: Callable[[Sheet, str, int, int], str], counts: Sequence[int],
 
 def _fire(s: Sheet, x: str, squeezed: int, expanded: int) -> str:
     x = s.act(s.conv(x, squeezed, 1, bias=1))
-    return s.concat(s.act(s.conv(x, expanded, 1, bias=1)), s.act(s.conv(x, expanded, 3, bias=1)))
+    small = s.act(s.conv(x, expanded, 1, bias=1))
+    large = s.act(s.conv(x, expanded, 3, bias=1))
+    return s.concat(small, large)
 
 
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -209,10 +227,21 @@ def _inverted(s: Sheet, x: str, outputs: int, kernel: int, stride: int, expansio
     return s.add(y, x) if stride == 1 and inputs == outputs else y
 
 
+_MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""(expansion, width, blocks, stride) of each stack."""
+
+
 def _mobilenet_v2(s: Sheet, classes: int) -> str:
     x = s.unit("input", 32, 3, 2, "relu6")
-    plan = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-    for expansion, width, count, stride in plan:
+    for expansion, width, count, stride in _MOBILENET_V2:
         for n in range(count):
             x = _inverted(s, x, width, 3, 1 if n else stride, expansion, "relu6")
     return s.dense(s.mean(s.unit(x, 1280, 1, act="relu6")), classes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.protocols import Space
 from chipfit.core.types import Candidate, Plain
+from chipfit.core.words import shown
 from chipfit.space.choices import Choices, Joined
 
 DEFAULTS: Mapping[str, int] = {
@@ -48,6 +50,11 @@ space_to_depth   1: a strided first layer may read blocks of stride x stride pos
 """
 
 PORTS = ("weight_port", "input_port", "output_port")
+ONE_OF: Mapping[str, tuple[int, ...]] = {"mac_bits": (16, 8, 4), "unroll": (0, 1), "space_to_depth": (0, 1)}
+"""What some parameters can be; the others are whole numbers from 1, `tm_dw` from 0."""
+MOST = 1_000_000
+"""Largest value of a parameter, and with a factor of 20 the most designs of a grid: 1 GB of columns."""
+
 _REQUIRED = tuple(DEFAULTS)[:8]
 _ROW = {name: row for row, name in enumerate(DEFAULTS)}
 
@@ -69,20 +76,15 @@ class Designs:
         2
 
         Raises:
-            BadInput: an unknown parameter, one that is missing, or one that is below 1 and must not be.
+            BadInput: an unknown parameter, one that is missing, or a value that it cannot have.
         """
         for name in parameters:
             if name not in DEFAULTS:
-                known = ", ".join(DEFAULTS)
-                raise BadInput(
-                    f"parameter {name!r} of a design is unknown{did_you_mean(name, DEFAULTS)}; known: {known}"
-                )
-        rows = np.broadcast_arrays(*(np.atleast_1d(np.asarray(parameters.get(n, v))) for n, v in DEFAULTS.items()))
-        columns = np.stack(rows).astype(np.int32)
-        for name in _REQUIRED:
-            if columns[_ROW[name]].min(initial=1) < 1:
-                raise BadInput(f"parameter {name!r} of a design is {columns[_ROW[name]].min()}; give 1 or more")
-        return cls(columns)
+                raise _unknown("parameter", name, DEFAULTS)
+        arrays = {name: np.atleast_1d(np.asarray(parameters.get(name, value))) for name, value in DEFAULTS.items()}
+        for name, values in arrays.items():
+            _check(name, values)
+        return cls(np.stack(np.broadcast_arrays(*arrays.values())).astype(np.int32))
 
     def __len__(self) -> int:
         return int(self.columns.shape[1])
@@ -123,7 +125,7 @@ class HardwareSpace:
     one whose genes are nearest, the first of equally near ones.
 
     Raises:
-        BadInput: an unknown gene, or one that is missing.
+        BadInput: an unknown gene, one that is missing, values that it cannot have, or more designs than memory holds.
     """
 
     genes: Mapping[str, Sequence[Plain]]
@@ -138,6 +140,13 @@ class HardwareSpace:
         for name in ("tm", "tr", "tc", "tk", "ports"):
             if name not in self.genes:
                 raise BadInput(f"a space of designs needs gene {name!r}; give its values")
+        count = int(np.prod(self.choices.upper + 1, dtype=float))
+        if count > 20 * MOST:
+            raise BadInput(f"the space has {count:,} designs; give fewer values, {20 * MOST:,} designs at most")
+        for name, values in self.genes.items():
+            given = np.asarray(values)
+            for parameter in PORTS if name == "ports" else (name,):
+                _check(parameter, given)
 
     @cached_property
     def choices(self) -> Choices:
@@ -236,6 +245,22 @@ class HardwareSpace:
 
     def __add__(self, other: Space) -> Joined:
         return Joined((self, other))
+
+
+def _check(name: str, values: NDArray[Any]) -> None:
+    """Refuses what a parameter cannot be."""
+    if values.dtype.kind not in "iu":
+        raise BadInput(f"parameter {name!r} of a design is {shown(values.ravel()[0].item())}; give a whole number")
+    allowed = ONE_OF.get(name)
+    if allowed is not None:
+        wrong = values[~np.isin(values, allowed)]
+        range_ = f"one of {', '.join(map(str, allowed))}"
+    else:
+        least = 1 if name in _REQUIRED else 0
+        wrong = values[(values < least) | (values > MOST)]
+        range_ = f"{least} to {MOST}"
+    if wrong.size:
+        raise BadInput(f"parameter {name!r} of a design is {wrong.ravel()[0]}; give {range_}")
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> BadInput:

@@ -131,6 +131,13 @@ def test_more_multipliers_never_slow_the_best_design_down(few: int, many: int, m
     assert best[1].latency_ms[0] <= best[0].latency_ms[0]
 
 
+def test_nothing_to_explore() -> None:
+    with pytest.raises(BadInput, match="the grid has no design with a channel in; give smaller tm"):
+        explore(works(published("resnet18")), HardwareSpace(coarse(7), {16: 8}).all(), ZCU102)
+    front = explore([], small_grid(), ZCU102)
+    assert front.latency_ms[0] == 0
+
+
 def test_no_design_fits() -> None:
     network = works(published("resnet18", size=64))
     with pytest.raises(Infeasible, match="no design fits zcu102: the least that any takes is 48 bram18 of 3;") as e:

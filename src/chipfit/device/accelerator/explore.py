@@ -47,9 +47,13 @@ def explore(works: Sequence[Work], designs: Designs, part: Part, model: Model = 
     """The front of a grid of designs for a network.
 
     Raises:
-        BadInput: every design's Tk is smaller than the largest kernel.
+        BadInput: there is no design, or every one's Tk is smaller than the largest kernel.
         Infeasible: no design fits the part; `nearest` has the least that any takes of each resource.
     """
+    if not len(designs):
+        raise BadInput(
+            "the grid has no design with a channel in; give smaller tm or tm_dw, or a part with more multipliers"
+        )
     able = runs(designs, works)
     if not able.any():
         _refuse_kernels(works, designs)

@@ -154,23 +154,31 @@ def layer_cycles(layer: ConvLayer, design: Design, variant: Variant = "clamped")
     Raises:
         BadInput: a depth-wise layer, and no engine for it.
     """
-    M, N, K, S, P = layer.outputs, layer.inputs, layer.kernel, layer.stride, layer.padding
+    M, N = layer.outputs, layer.inputs
+    K, S, P = layer.kernel, layer.stride, layer.padding
     R, C = layer.rows, layer.columns
     if variant == "padded":
         R, C, P = R + 2 * P, C + 2 * P, 0
+
     engine = _engine(layer, design)
     Tm, Tr, Tc = (np.asarray(tile) for tile in (engine.tm, engine.tr, engine.tc))
     Tn = Tm if layer.depthwise else np.asarray(engine.tn)
-    m, n = (np.minimum(Tm, M), np.minimum(Tn, N)) if variant == "clamped" else (Tm, Tn)
-    held = Tm if layer.depthwise else Tm * Tn
+    m, n = Tm, Tn
+    if variant == "clamped":
+        m, n = np.minimum(Tm, M), np.minimum(Tn, N)
+
+    factors = Tm if layer.depthwise else Tm * Tn
     weights_a_cycle = np.asarray(engine.weight_port) * 16 // layer.weight_bits
-    output_tile = _ceil(np.minimum(Tr, R), S) * _ceil(np.minimum(Tc, C), S)
-    computed = _ceil(np.minimum(Tr, R + 2 * P), S) * _ceil(np.minimum(Tc, C + 2 * P), S)
+    tr, tc = np.minimum(Tr, R), np.minimum(Tc, C)
+    stored = _ceil(tr, S) * _ceil(tc, S)
+    padded_rows, padded_columns = np.minimum(Tr, R + 2 * P), np.minimum(Tc, C + 2 * P)
+    computed = _ceil(padded_rows, S) * _ceil(padded_columns, S)
+    ones = layer.ones or K * K
     return LayerCycles(
-        weights=held * K * K / weights_a_cycle,
-        inputs=n * np.minimum(Tr, R) * np.minimum(Tc, C) / engine.input_port,
-        computing=((layer.ones or K * K) * computed).astype(float),
-        outputs=m * output_tile / engine.output_port,
+        weights=factors * K * K / weights_a_cycle,
+        inputs=n * tr * tc / engine.input_port,
+        computing=(ones * computed).astype(float),
+        outputs=m * stored / engine.output_port,
         rounds=_ceil(N, Tn),
         tiles=_ceil(R, Tr) * _ceil(C, Tc) * _ceil(M, Tm),
     )
@@ -235,8 +243,10 @@ def bram18(engine: Engine, depthwise: bool = False, bits: int = TRUE_BITS) -> Nu
     place of Tn, bW with Tm in place of Tm Tn.
     """
     per_map = _ceil(engine.tr * engine.tc * 16, bits)
-    reads, kernels = (engine.tm, engine.tm) if depthwise else (engine.tn, engine.tm * engine.tn)
-    return 2 * (reads + engine.tm) * per_map + kernels * _ceil(4 * engine.tk * engine.tk * 16, bits)
+    per_kernel = _ceil(4 * engine.tk * engine.tk * 16, bits)
+    reads = engine.tm if depthwise else engine.tn
+    kernels = engine.tm if depthwise else engine.tm * engine.tn
+    return 2 * reads * per_map + 2 * engine.tm * per_map + kernels * per_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +297,10 @@ def conv_designs(tk: int) -> Design:
 def two_engine_designs(tk: int, tk_depthwise: int) -> Design:
     """The 4,608 designs of two engines that were explored; tiles of 32 x 32, ports shared by both engines."""
     tm, tm_depthwise, w, i, o = _product(_TM, _TM_DEPTHWISE, _PORTS, _PORTS, _PORTS)
-    conv = Engine(tm, (DSP - tm_depthwise) // tm, 32, 32, tk, w, i, o)
-    return Design(conv, Engine(tm_depthwise, 1, 32, 32, tk_depthwise, w, i, o))
+    tn = (DSP - tm_depthwise) // tm
+    conv = Engine(tm, tn, 32, 32, tk, w, i, o)
+    depthwise = Engine(tm_depthwise, 1, 32, 32, tk_depthwise, w, i, o)
+    return Design(conv, depthwise)
 
 
 def _product(*axes: NDArray[np.int64]) -> list[NDArray[np.int64]]:

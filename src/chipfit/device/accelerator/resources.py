@@ -12,15 +12,15 @@ into BRAM. Buffers are BRAM of 18 Kbit; where these run short and the part has U
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput, Infeasible
 from chipfit.device.accelerator.parts import LIMITS, PACKING, Part
-from chipfit.device.accelerator.tiling import Columns, folded
+from chipfit.device.accelerator.tiling import Columns, folded, reach
 from chipfit.device.accelerator.v2 import FULL, Model, chunks
 from chipfit.device.accelerator.work import WIDEST, Layer, Work
 from chipfit.space.hardware import Designs, Mask
@@ -76,14 +76,15 @@ def _used(d: Columns, works: Sequence[Work], part: Part, model: Model) -> Amount
     dsp = np.ceil(d["tm"] * d["tn"] / pack) + np.ceil(d["tm_dw"] / pack)
     port_bits = WORD_BITS * (d["weight_port"] + d["input_port"] + d["output_port"])
     if not model.true_buffers:
-        each = np.ceil(d["tr"] * d["tc"] * WORD_BITS / FLAT_BRAM_BITS)
-        none = np.zeros_like(each)
-        return np.stack([dsp, 2 * (d["tm"] + d["tn"] + 2 * d["tm_dw"]) * each, none, none, port_bits])
+        bram18 = _flat_buffers(d)
+        none = np.zeros_like(bram18)
+        return np.stack([dsp, bram18, none, none, port_bits])
     layers = [w for w in works if isinstance(w, Layer)]
     buffers = 2 if model.double_buffered else 1
     value_bits = max((w.value_bits for w in works), default=WIDEST)
     depth = _depth(value_bits)
-    input_tile, output_tile = _tiles(layers, d)
+    shapes = {replace(w, op="", outputs=1, inputs=1, groups=1) for w in layers}  # what makes a tile, each once
+    input_tile, output_tile = _tiles(shapes, d)
     banks_in = buffers * (d["tn"] + d["tm_dw"])
     banks_out = buffers * (d["tm"] + d["tm_dw"])
     lutram, spilt = _weights(layers, d, part, buffers)
@@ -93,6 +94,13 @@ def _used(d: Columns, works: Sequence[Work], part: Part, model: Model) -> Amount
     bram18 = np.where(moved, always, always + outputs)
     uram = np.where(moved, banks_out * np.ceil(output_tile / URAM_WORDS), 0)
     return np.stack([dsp, bram18, uram, lutram, port_bits])
+
+
+def _flat_buffers(d: Columns) -> Amounts:
+    """(designs,) BRAMs of the published model: two a channel, of Tr x Tc words."""
+    each = np.ceil(d["tr"] * d["tc"] * WORD_BITS / FLAT_BRAM_BITS)
+    channels = d["tm"] + d["tn"] + 2 * d["tm_dw"]
+    return np.asarray(2 * channels * each)
 
 
 def fits(taken: Used, part: Part) -> Mask:
@@ -105,7 +113,8 @@ def fits(taken: Used, part: Part) -> Mask:
 
 def memory_gb_s(taken: Used, part: Part) -> Amounts:
     """(designs,) 10^9 bytes a second that the ports move when all are busy."""
-    return taken.port_bits / 8 * part.clock_mhz * 1e6 / 1e9
+    bytes_a_cycle = taken.port_bits / 8
+    return bytes_a_cycle * part.clock_mhz / 1e3
 
 
 def runs(designs: Designs, works: Sequence[Work]) -> Mask:
@@ -163,15 +172,16 @@ def _depth(bits: int) -> int:
     return next(words for widest, words in _BRAM_WORDS if bits <= widest)
 
 
-def _tiles(layers: Sequence[Layer], d: Columns) -> tuple[Amounts, Amounts]:
+def _tiles(layers: Collection[Layer], d: Columns) -> tuple[Amounts, Amounts]:
     """(designs,) positions of the largest input tile of any layer, halo and all, and of the largest output tile."""
     largest_in, largest_out = np.ones_like(d["tm"]), np.ones_like(d["tm"])
-    for size, kernel, stride, dilation in {(w.size, w.kernel, w.stride, w.dilation) for w in layers}:
-        rows = np.minimum(d["tr"], size[0])
-        columns = np.minimum(d["tc"], size[1])
-        tall = (rows - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
-        wide = (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1
-        largest_in = np.maximum(largest_in, tall * wide)
+    for layer in layers:
+        down, across = layer.stride
+        tall, wide = reach(layer)
+        rows = np.minimum(d["tr"], layer.size[0])
+        columns = np.minimum(d["tc"], layer.size[1])
+        halo = ((rows - 1) * down + tall) * ((columns - 1) * across + wide)
+        largest_in = np.maximum(largest_in, halo)
         largest_out = np.maximum(largest_out, rows * columns)
     return largest_in, largest_out
 
@@ -183,4 +193,5 @@ def _weights(layers: Sequence[Layer], d: Columns, part: Part, buffers: int) -> t
     words = buffers * d["tk"] ** 2
     tables = np.ceil(words / LUTRAM_WORDS) * bits
     in_tables = np.minimum(banks, np.floor(part.lutram / tables))
-    return in_tables * tables, (banks - in_tables) * np.ceil(words / _depth(bits))
+    brams = np.ceil(words / _depth(bits))
+    return in_tables * tables, (banks - in_tables) * brams

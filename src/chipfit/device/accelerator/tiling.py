@@ -55,7 +55,8 @@ class Columns:
     """Designs as float columns, the arithmetic's type; values a cycle of each port by the bits of a value."""
 
     def __init__(self, designs: Designs) -> None:
-        self._columns: dict[str, Cycles] = dict(zip(DEFAULTS, designs.columns.astype(np.float64), strict=True))
+        numbers = designs.columns.astype(np.float64)
+        self._columns: dict[str, Cycles] = dict(zip(DEFAULTS, numbers, strict=True))
 
     def __getitem__(self, parameter: str) -> Cycles:
         """(designs,) values of a parameter."""
@@ -64,7 +65,9 @@ class Columns:
     def rate(self, port: str, bits: int) -> Cycles:
         """(designs,) values of these bits that a port moves a cycle."""
         words = self[port]
-        return words if bits == 16 else np.asarray(np.floor(words * 16 / bits))
+        if bits == 16:
+            return words
+        return np.asarray(np.floor(words * 16 / bits))
 
 
 def tiled(layer: Layer, d: Columns, edges: bool) -> Tiled:
@@ -101,16 +104,17 @@ def _grouped(layer: Layer, d: Columns, edges: bool) -> tuple[Block, ...]:
     beside = np.minimum(np.floor(d["tm"] / outs), np.floor(d["tn"] / ins))
     if layer.depthwise:
         beside = np.where(d["tm_dw"] > 0, d["tm_dw"], beside)
-    one = np.ones_like(beside)
     fits = beside >= 1
-    blocks = [
-        Block(np.where(fits, s.times, 0), s.size * outs, (Read(one, s.size * ins, s.size * outs * ins),))
-        for s in _split(layer.groups, np.maximum(beside, 1), edges)
-    ]
-    if not fits.all():
-        alone = np.where(fits, 0, layer.groups)
-        blocks = [*(b._replace(times=b.times * alone) for b in _plain(layer, d, edges)), *blocks]
-    return tuple(blocks)
+    one = np.ones_like(beside)
+    blocks = []
+    for groups in _split(layer.groups, np.maximum(beside, 1), edges):
+        read = Read(one, groups.size * ins, groups.size * outs * ins)
+        blocks.append(Block(np.where(fits, groups.times, 0), groups.size * outs, (read,)))
+    if fits.all():
+        return tuple(blocks)
+    alone = np.where(fits, 0, layer.groups)
+    by_itself = [block._replace(times=block.times * alone) for block in _plain(layer, d, edges)]
+    return (*by_itself, *blocks)
 
 
 def _split(total: int, tile: Cycles, edges: bool) -> tuple[Split, ...]:
@@ -121,14 +125,18 @@ def _split(total: int, tile: Cycles, edges: bool) -> tuple[Split, ...]:
     times = np.floor(total / size)
     rest = total - times * size
     full = Split(times, size)
+    if not rest.any():
+        return (full,)
     # Where nothing is left over, a tile of size 1 that is there no times: a size of 0 would have a negative halo.
-    return (full, Split((rest > 0).astype(float), np.maximum(rest, 1))) if rest.any() else (full,)
+    last = Split((rest > 0).astype(float), np.maximum(rest, 1))
+    return full, last
 
 
 def _steps(layer: Layer, d: Columns) -> Cycles:
     """(designs,) steps of a position: one a tap, or fewer where idle input lanes take taps."""
     shared = np.floor(d["tn"] / layer.inputs)
-    at_once = np.where((d["unroll"] > 0) & (shared >= 2), np.minimum(shared, layer.taps), 1)
+    unrolled = (d["unroll"] > 0) & (shared >= 2)
+    at_once = np.where(unrolled, np.minimum(shared, layer.taps), 1)
     return np.ceil(layer.taps / at_once)
 
 
@@ -150,5 +158,6 @@ def _folded_taps(layer: Layer, axis: int) -> int:
 
 def reach(layer: Layer) -> Pair:
     """Input positions that a kernel spans along each axis."""
-    (tall, wide), (down, across) = layer.kernel, layer.dilation
-    return (tall - 1) * down + 1, (wide - 1) * across + 1
+    tall = (layer.kernel[0] - 1) * layer.dilation[0] + 1
+    wide = (layer.kernel[1] - 1) * layer.dilation[1] + 1
+    return tall, wide

@@ -20,7 +20,7 @@ output tile does. The rest:
 * A multiplier of `mac_bits` bits takes ceil(b / mac_bits) ceil(a / mac_bits) passes.
 * Groups of (M/g, N/g) channels share the engine while they fit beside each other; larger ones follow one another.
 * A depth-wise layer takes the depth-wise engine, Tm_dw channels at a time, and where there is none the groups' rule.
-* `unroll`: with N <= Tn / 2, floor(Tn / N) taps are computed at once, copies of the inputs lying in idle lanes' buffers.
+* `unroll`: with N <= Tn / 2, floor(Tn / N) taps are computed at once, with copies of the inputs in idle buffers.
 * `space_to_depth`: a first layer of stride S may read S x S N inputs with stride 1, by ceil((K + o) / S) taps an axis,
   o = -P mod S: the same function with zeros in the kernel. It does where that is faster.
 * An operator without weights takes as long as the slower of its two ports.
@@ -97,7 +97,7 @@ def network_cycles(works: Sequence[Work], designs: Designs, model: Model = FULL)
     """(designs,) cycles of the whole network, its work done one piece after the other."""
     found = np.empty(len(designs))
     distinct, place = _distinct(works)
-    counts = np.bincount(place)
+    counts = np.bincount(np.array(place, np.int64), minlength=len(distinct))
     for start, chunk in chunks(designs):
         total = sum(n * _work_cycles(work, chunk, model) for work, n in zip(distinct, counts, strict=True))
         found[start : start + len(chunk["tm"])] = total
@@ -212,7 +212,9 @@ def _read_cycles(read: Read, tile: Tile) -> Cycles:
 
 def _stream_ports(work: Stream, d: Columns) -> tuple[Cycles, Cycles]:
     """Cycles to read and to write, which overlap."""
-    return work.read / d.rate("input_port", work.value_bits), work.written / d.rate("output_port", work.value_bits)
+    reading = work.read / d.rate("input_port", work.value_bits)
+    writing = work.written / d.rate("output_port", work.value_bits)
+    return reading, writing
 
 
 def _distinct(works: Sequence[Work]) -> tuple[list[Work], list[int]]:
