@@ -12,7 +12,7 @@ from chipfit.core.errors import BadInput, Infeasible
 from chipfit.device.accelerator.explore import Front, explore
 from chipfit.device.accelerator.parts import LIMITS, limited, part
 from chipfit.device.accelerator.resources import fits, used
-from chipfit.device.accelerator.v2 import CORE, FULL, Model, network_cycles
+from chipfit.device.accelerator.v2 import CORE, FULL, Model, cycles, network_cycles
 from chipfit.device.accelerator.work import Layer, works
 from chipfit.nets.published import published
 from chipfit.space.hardware import Designs, HardwareSpace, coarse, fine, ports
@@ -108,8 +108,8 @@ def test_the_front_is_that_of_every_design_timed(model: Model) -> None:
     front = explore(network, designs, small, model)
     taken = used(designs, network, small, model)
     legal = fits(taken, small)
-    cycles = network_cycles(network, designs, model)
-    costs = np.column_stack([cycles, *(taken[name] for name in LIMITS)])[legal]
+    total = network_cycles(network, designs, model)
+    costs = np.column_stack([total, *(taken[name] for name in LIMITS)])[legal]
     assert (front.seen, front.legal) == (len(designs), legal.sum())
     found = np.column_stack([front.latency_ms * small.clock_mhz * 1e3, front.resources])
     for row in found:  # no design is as good in all and better in one
@@ -119,6 +119,17 @@ def test_the_front_is_that_of_every_design_timed(model: Model) -> None:
         assert (found <= row * (1 + 1e-12)).all(axis=1).any()
     assert front.latency_ms[0] == pytest.approx(costs[:, 0].min() / (small.clock_mhz * 1e3))
     assert np.all(np.diff(front.latency_ms) >= 0)
+
+
+@pytest.mark.parametrize("mac_bits", [16, 8])
+def test_no_layer_takes_less_than_all_the_parts_multipliers_would(mac_bits: int) -> None:
+    network = [w for w in works(published("mobilenet_v2", size=64, classes=10)) if isinstance(w, Layer)]
+    eight = [replace(w, weight_bits=mac_bits, value_bits=mac_bits) for w in network]
+    designs = small_grid(tm_dw=(0, 16), mac_bits=(mac_bits,), unroll=(0, 1), space_to_depth=(0, 1))
+    products = ZCU102.macs(mac_bits) / ZCU102.dsp * used(designs, eight, ZCU102).dsp
+    least = np.array([w.kept_macs for w in eight]) / products[:, None]
+    for model in (FULL, CORE):
+        assert np.all(cycles(eight, designs, model) >= least * (1 - 1e-12))
 
 
 @settings(max_examples=10)
