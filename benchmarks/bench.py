@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import from_plain
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Limit, Trial
 from chipfit.evaluate.deployed import Deployer
@@ -31,6 +30,7 @@ from chipfit.recipes.fit import fit
 from chipfit.recipes.settings import Settings
 from chipfit.recipes.steps import BATCH, FIRST_SHARE
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import from_plain
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
 from chipfit.train.distill import teach, views_for

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import channel_groups, residual_blocks, sites
 from models.awkward import AWKWARD, INPUT_SHAPE
 

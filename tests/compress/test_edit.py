@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chipfit.compress.edit import apply
-from chipfit.core.edits import Edit, Precision, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network
 from chipfit.export import onnx
 from chipfit.export.dummy import dummy_ranges
@@ -15,6 +15,7 @@ from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision, Width
 from chipfit.space.groups import channel_groups
 from chipfit.space.offer import offer
 from models.awkward import AWKWARD, INPUT_SHAPE

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipfit.compress.edit import apply
-from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import channel_groups, residual_blocks
 from compress.networks import NAMES, answers, network_of, noise, random_edits
 

@@ -8,9 +8,9 @@ import torch
 from chipfit.compress.edit import apply
 from chipfit.compress.forward import batch
 from chipfit.compress.pair import Original, Pair, changed, counterparts, shortcuts_first
-from chipfit.core.edits import Skip, Width
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
+from chipfit.space.edits import Skip, Width
 from compress.networks import network_of, noise
 
 

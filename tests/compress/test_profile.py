@@ -10,9 +10,10 @@ import torch
 
 from chipfit.compress.edit import apply
 from chipfit.compress.profile import Profile, key, profile, real, stitch
-from chipfit.core.edits import Edit, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
+from chipfit.space.edits import Skip, Width
 from chipfit.space.groups import channel_groups
 from chipfit.space.offer import offer
 from compress.networks import answers, network_of, noise

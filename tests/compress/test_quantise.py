@@ -11,9 +11,9 @@ import torch
 
 from chipfit.compress.edit import apply
 from chipfit.compress.quantise import best_range, fake_quantised, on_grid, plan, ranges, rounded_weight
-from chipfit.core.edits import Precision
 from chipfit.core.graph import Graph, Network, op
 from chipfit.export.onnx import write
+from chipfit.space.edits import Precision
 from chipfit.space.groups import sites
 from compress.networks import answers, network_of, noise
 

@@ -9,10 +9,11 @@ import torch
 from chipfit.compress.pair import shortcuts_first
 from chipfit.compress.profile import profile, stitch
 from chipfit.compress.refit import Rows, chains, refit, solve
-from chipfit.core.edits import Edit, Skip
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
+from chipfit.space.edits import Skip
 from chipfit.space.groups import channel_groups
 from compress.networks import answers, network_of, noise
 from compress.test_statistics import same_in_both_modes

@@ -15,12 +15,12 @@ from chipfit.compress.profile import Profile
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
-from chipfit.core.edits import Width
 from chipfit.core.graph import Network
 from chipfit.data.load import load_data
 from chipfit.evaluate.damage import additivity, damage, divergence
 from chipfit.nets.build import build
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Width
 from chipfit.space.offer import offer
 from recipes import small
 

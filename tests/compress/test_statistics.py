@@ -14,10 +14,10 @@ from chipfit.compress.moments import moments
 from chipfit.compress.refit import refit
 from chipfit.compress.statistics import adjustable, correct
 from chipfit.core.channels import array_axis
-from chipfit.core.edits import Width
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
+from chipfit.space.edits import Width
 from chipfit.space.groups import channel_groups
 from compress.networks import network_of, noise
 

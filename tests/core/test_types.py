@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from chipfit.core import edits
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline, parse_duration
 from chipfit.core.errors import BadInput, Infeasible, did_you_mean
@@ -77,15 +76,6 @@ def test_durations_and_deadlines() -> None:
     assert d.passed()
     assert d.left() == 0
     assert Deadline.never().share(0.5).left() == math.inf
-
-
-def test_edits_are_plain_data_and_back() -> None:
-    made = (edits.Precision("s", 8), edits.Width("g", (0, 2)), edits.Skip("b"))
-    plain = edits.to_plain(made)
-    assert plain == [["skip", "b"], ["width", "g", [0, 2]], ["precision", "s", 8]]
-    assert set(edits.from_plain(plain)) == set(made)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="unknown kind"):
-        edits.from_plain([["grow", "g"]])
 
 
 def tiny() -> Graph:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chipfit.compress.profile import Profile, profile
-from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Network
 from chipfit.evaluate import damage as module
@@ -21,6 +21,7 @@ from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, dive
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import resnet
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import sites
 from chipfit.space.menu import Decision, Menu, Option
 from chipfit.space.offer import Offer, offer

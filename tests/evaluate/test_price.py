@@ -9,7 +9,6 @@ from math import prod
 import numpy as np
 import pytest
 
-from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph, Op
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Limit, Measurement
 from chipfit.device.null import MS_PER_MMAC, MS_PER_OP, Null
@@ -23,7 +22,7 @@ from chipfit.evaluate.units import UnitMap
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.search.assign import assign
-from chipfit.space.edits import apply
+from chipfit.space.edits import Precision, Skip, Width, apply
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from made_up import Memory

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from chipfit.core.edits import Edit, Precision, Width
+from chipfit.core.edits import Edit, Edited, Same, Source, Take
 from chipfit.core.graph import Graph, Network, Op, op
 from chipfit.core.types import Artifact, DeviceFacts, Measurement, OpTime
+from chipfit.space.edits import Precision, Width, from_plain, to_plain
 from chipfit.testing import DeviceLaws, EditLaws
 
 Breaches = Callable[[object], set[str]]
@@ -154,14 +155,21 @@ def chain() -> Network:
     return Network(graph, {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()})
 
 
-def edit_graph(graph: Graph, edits: Sequence[Edit]) -> Graph:
-    widths = {e.group: len(e.keep) for e in edits if isinstance(e, Width)}
+def edit_graph(graph: Graph, edits: Sequence[Edit]) -> Edited:
+    keep = {e.group: tuple(e.keep) for e in edits if isinstance(e, Width)}
     bits = {e.site: e.bits for e in edits if isinstance(e, Precision)}
+    arrays: dict[str, Source] = {}
 
-    def edited(o: Op) -> Op:
-        return replace(o, shape=(widths.get(o.name, o.shape[0]),), bits=bits.get(o.name, o.bits))
+    def changed(o: Op) -> Op:
+        for name, shape in graph.weight_shapes(o).items():
+            places = {0: keep.get(o.name), 1: keep.get(o.inputs[0])}
+            axes = {axis: p for axis, p in places.items() if p is not None and axis < len(shape)}
+            arrays[name] = Take(name, axes) if axes else Same(name)
+        width = len(keep[o.name]) if o.name in keep else o.shape[0]
+        return replace(o, shape=(width,), bits=bits.get(o.name, o.bits))
 
-    return Graph(tuple(edited(o) for o in graph.ops), graph.output)
+    made = Graph(tuple(changed(o) for o in graph.ops), graph.output)
+    return Edited(made, arrays, {o.name: o.name for o in graph}, keep)
 
 
 def edit_network(network: Network, edits: Sequence[Edit]) -> Network:
@@ -173,7 +181,7 @@ def edit_network(network: Network, edits: Sequence[Edit]) -> Network:
             for name in ("weight", "bias"):
                 weights[f"{e.group}.{name}"] = weights[f"{e.group}.{name}"][keep]
             weights[f"{reader[e.group]}.weight"] = weights[f"{reader[e.group]}.weight"][:, keep]
-    return Network(edit_graph(network.graph, edits), weights)
+    return Network(edit_graph(network.graph, edits).graph, weights)
 
 
 class AnyEdits(EditLaws):
@@ -201,14 +209,30 @@ class AnyEdits(EditLaws):
     def apply_network(self) -> Callable:
         return self.on_network
 
-    def apply_graph(self) -> Callable:
+    def edited(self) -> Callable:
         return self.on_graph
+
+    def to_plain(self) -> Callable:
+        return to_plain
+
+    def from_plain(self) -> Callable:
+        return from_plain
 
 
 def in_place(network: Network, edits: Sequence[Edit]) -> Network:
     if edits:
         network.weights["a.bias"][:] = 0.0
     return edit_network(network, edits)
+
+
+def said(**wrong: Callable[[Edited], object]) -> Callable:
+    """Edits a graph rightly, and says something wrong of it."""
+
+    def on_graph(graph: Graph, edits: Sequence[Edit]) -> Edited:
+        made = edit_graph(graph, edits)
+        return replace(made, **{name: say(made) for name, say in wrong.items()})
+
+    return on_graph
 
 
 @pytest.mark.parametrize(
@@ -230,7 +254,20 @@ def in_place(network: Network, edits: Sequence[Edit]) -> Network:
             },
             "order_does_not_matter",
         ),
-        ({"on_network": lambda n, es: Network(edit_graph(n.graph, es), n.weights)}, "graph_and_weights_agree"),
+        ({"on_network": lambda n, es: Network(edit_graph(n.graph, es).graph, n.weights)}, "graph_and_weights_agree"),
+        (
+            {"on_graph": said(arrays=lambda e: {n: s for n, s in e.arrays.items() if n != "c.weight"})},
+            "weights_are_what_is_said_of_the_arrays",
+        ),
+        (
+            {"on_graph": said(arrays=lambda e: {n: Same(n) for n in e.arrays})},
+            "weights_are_what_is_said_of_the_arrays",
+        ),
+        (
+            {"on_graph": said(stands_for=lambda e: dict(e.stands_for, a="b"))},
+            "every_operator_stands_for_one_of_the_original",
+        ),
+        ({"on_graph": said(channels=lambda e: {})}, "every_operator_stands_for_one_of_the_original"),
         ({"on_network": in_place}, "what_is_edited_stays_as_it_was"),
         ({"trace": lambda module, shape: chain()}, "what_is_built_traces_to_the_same_graph"),
         ({"edits": (Width("a", [0, 1]),)}, "edits_can_be_written_and_read"),  # a list, where a tuple is promised

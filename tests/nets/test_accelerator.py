@@ -14,7 +14,6 @@ from chipfit.compress.profile import profile
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
-from chipfit.core.edits import Precision, Width
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.data.load import load_data
@@ -24,6 +23,7 @@ from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import load_zoo
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision, Width
 from chipfit.space.groups import channel_groups, sites
 from chipfit.space.offer import offer
 from chipfit.train.jobs import Job, run_jobs

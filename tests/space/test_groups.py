@@ -5,47 +5,14 @@ from __future__ import annotations
 import pytest
 from torch import Tensor, nn
 
-from chipfit.core.edits import Precision, Skip, Width
-from chipfit.core.graph import Graph, op
+from chipfit.core.graph import Graph
 from chipfit.nets.trace import trace
-from chipfit.space.edits import apply
+from chipfit.space.edits import Skip, apply
 from chipfit.space.groups import channel_groups, residual_blocks, sites
 from chipfit.space.offer import offer
 from models.awkward import INPUT_SHAPE
 from models.joined import JOINED
-
-
-def conv(name: str, source: str, cin: int, cout: int, size: int = 8, stride: int = 1, kernel: int = 3) -> object:
-    return op(
-        name, "conv", (source,), (cout, size // stride, size // stride), name, kernel=(kernel, kernel),
-        stride=(stride, stride), padding=(kernel // 2, kernel // 2), dilation=(1, 1), groups=1, bias=1,
-    )  # fmt: skip
-
-
-def residual() -> Graph:
-    """Stem, two residual blocks (the second strided, with a projection), mean, classifier."""
-    half = (32, 4, 4)
-    return Graph(
-        (
-            op("input", "input", (), (3, 8, 8)),
-            conv("stem", "input", 3, 16),
-            op("r0", "relu", ("stem",), (16, 8, 8)),
-            conv("a1", "r0", 16, 24),
-            op("ra", "relu", ("a1",), (24, 8, 8)),
-            conv("a2", "ra", 24, 16),
-            op("add_a", "add", ("a2", "r0"), (16, 8, 8)),
-            op("r1", "relu", ("add_a",), (16, 8, 8)),
-            conv("b1", "r1", 16, 32, stride=2),
-            op("rb", "relu", ("b1",), half),
-            conv("b2", "rb", 32, 32, size=4),
-            conv("short", "r1", 16, 32, stride=2, kernel=1),
-            op("add_b", "add", ("b2", "short"), half),
-            op("r2", "relu", ("add_b",), half),
-            op("mean", "global_pool", ("r2",), (32,), keep=0),
-            op("head", "linear", ("mean",), (10,), "head", bias=1),
-        ),  # type: ignore[arg-type]
-        "head",
-    )
+from models.residual import conv, residual
 
 
 def test_groups_of_a_residual_network() -> None:
@@ -70,33 +37,6 @@ def test_blocks_and_what_is_left_without_them() -> None:
 
 def test_sites_change_where_the_resolution_does() -> None:
     assert [s.ops[0] for s in sites(residual())] == ["stem", "b1", "mean"]
-
-
-def test_edits_change_shapes_macs_and_bits() -> None:
-    graph = residual()
-    edited = apply(graph, [Width("stem", (0, 1, 5, 7)), Width("a1", tuple(range(8))), Precision("b1", 8)])
-    assert {n: edited[n].shape[0] for n in ("stem", "a1", "a2", "short")} == {"stem": 4, "a1": 8, "a2": 4, "short": 32}
-    assert edited.weight_shapes(edited["a2"])["a2.weight"] == (4, 8, 3, 3)
-    assert edited.macs(edited["a2"]) == 4 * 8 * 9 * 64
-    assert [o.name for o in edited if o.bits == 8] == ["b1", "rb", "b2", "short", "add_b", "r2"]
-    assert apply(graph, []) is graph
-
-
-@pytest.mark.parametrize(
-    ("edits", "error", "text"),
-    [
-        ([Width("nope", (0,))], KeyError, "no channel group"),
-        ([Width("a1", ())], ValueError, "give ascending channels of 0..23"),
-        ([Width("a1", (0, 24))], ValueError, "give ascending channels"),
-        ([Width("a1", (1, 0))], ValueError, "give ascending channels"),
-        ([Width("a1", (0,)), Width("a1", (1,))], ValueError, "two width edits"),
-        ([Skip("head")], KeyError, "no residual block 'head'"),
-        ([Precision("head", 8)], KeyError, "no precision site 'head'"),
-    ],
-)
-def test_edits_that_fit_nothing(edits: list[object], error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        apply(residual(), edits)  # type: ignore[arg-type]
 
 
 def test_offer_lists_every_decision_and_every_refusal() -> None:

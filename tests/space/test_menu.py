@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chipfit.core.edits import Precision, Skip, Width
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.menu import Decision, Menu, Option, Term
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.edits import Edit, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Network, Weights, single
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Width
 from chipfit.space.groups import Segment, channel_groups
 
 
@@ -20,7 +21,7 @@ def apply(network: Network, edits: Sequence[Edit]) -> Network:
     """
     before = network.graph
     coupling = channel_groups(before)
-    graph = on_graph.apply(before, edits, coupling)
+    graph = on_graph.apply(before, edits)
     keep = {e.group: np.array(e.keep) for e in edits if isinstance(e, Width)}
     weights: Weights = {}
     for o in graph:

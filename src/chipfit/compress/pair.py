@@ -20,8 +20,9 @@ from chipfit.compress.edit import kept
 from chipfit.compress.forward import Tensors, Walk, placed
 from chipfit.compress.moments import Moments, moments
 from chipfit.core.channels import array_axis
-from chipfit.core.edits import Edit, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.graph import ACTIVATIONS, Graph, Network, Op
+from chipfit.space.edits import Skip, Width
 from chipfit.space.groups import Coupling, channel_groups, residual_blocks
 
 

@@ -21,8 +21,9 @@ from chipfit.compress import edit
 from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit, Width, to_plain
+from chipfit.core.edits import Edit
 from chipfit.core.graph import Network, Weights
+from chipfit.space.edits import Width, to_plain
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
 

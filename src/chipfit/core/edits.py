@@ -1,67 +1,61 @@
-"""One change to a network as one plain record. `space.edits` applies it to a Graph, `compress` to weights too."""
+"""Edits, and graphs that explain how edits made them: the words that all who change networks share.
+
+The kinds of edits are in `space.edits`, one file each. What they do comes out as an `Edited`: whoever holds weights
+makes those of the new graph from `arrays`, and whoever repairs them finds in `stands_for` what to hold them against,
+without knowing one kind from another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
-from chipfit.core.types import Plain
+from chipfit.core.graph import Graph
 
-
-@dataclass(frozen=True, slots=True)
-class Width:
-    """Keep only these channels (ascending, 0-based) of a coupled channel group."""
-
-    group: str
-    keep: tuple[int, ...]
+Indices = tuple[int, ...]
+"""0-based places along an axis, ascending."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Drop the body of a residual block; `block` is the name of its add. What is left is the shortcut."""
+class Edit:
+    """One change to a network, as a frozen record of plain data. Each kind of edit is a class of its own."""
 
-    block: str
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Precision:
-    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float."""
+class Same:
+    """An array of the original as it is."""
 
-    site: str
-    bits: int
-
-
-Edit = Width | Skip | Precision
+    name: str
 
 
-def to_plain(edits: Sequence[Edit]) -> Plain:
-    """The edits as JSON-ready values, in canonical order: skips, then widths, then precisions, each by name."""
-    rows: list[list[Plain]] = []
-    for e in edits:
-        match e:
-            case Skip():
-                rows.append(["0skip", e.block])
-            case Width():
-                rows.append(["1width", e.group, list(e.keep)])
-            case Precision():
-                rows.append(["2precision", e.site, e.bits])
-            case _:
-                assert_never(e)
-    rows.sort(key=lambda r: (str(r[0]), str(r[1])))
-    return [[str(r[0])[1:], *r[1:]] for r in rows]
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Parts of an array of the original: of each axis in `axes` these places, of the others all."""
+
+    name: str
+    axes: Mapping[int, Indices]
 
 
-def from_plain(rows: Sequence[Sequence[Plain]]) -> tuple[Edit, ...]:
-    """The edits that `to_plain` wrote."""
-    made: list[Edit] = []
-    for kind, name, *rest in rows:
-        if kind == "skip":
-            made.append(Skip(str(name)))
-        elif kind == "width":
-            made.append(Width(str(name), tuple(int(i) for i in rest[0])))  # type: ignore[union-attr,arg-type]
-        elif kind == "precision":
-            made.append(Precision(str(name), int(rest[0])))  # type: ignore[arg-type]
-        else:
-            raise ValueError(f"edit of unknown kind {kind!r}; known: skip, width, precision")
-    return tuple(made)
+Source = Same | Take
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A graph after edits, explained by the graph that they are edits of, the original.
+
+    `arrays` says of every array of the new graph how it is made. `stands_for` says of every operator which operator's
+    output in the original it should have: its own, or where blocks were dropped behind it, what they made of it. Where
+    it has some channels of that output only (places on the first axis after the batch), `channels` says which.
+    """
+
+    graph: Graph
+    arrays: Mapping[str, Source]
+    stands_for: Mapping[str, str]
+    channels: Mapping[str, Indices]
+
+    @classmethod
+    def nothing(cls, graph: Graph) -> Edited:
+        """The graph as it is, before any edit."""
+        arrays = {name: Same(name) for o in graph for name in graph.weight_shapes(o)}
+        return cls(graph, arrays, {o.name: o.name for o in graph}, {})

@@ -35,11 +35,12 @@ from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
 from chipfit.compress.statistics import adjustable
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit, Precision, Skip, Width
+from chipfit.core.edits import Edit
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.evaluate.unscored import coarse_first, guessed
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer

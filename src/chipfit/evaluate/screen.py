@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from chipfit.core.edits import Precision, to_plain
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, Network
 from chipfit.core.reference import Reference, Version
@@ -17,6 +16,7 @@ from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.joint import JointTiming
 from chipfit.nets.zoo import Entry
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision, to_plain
 from chipfit.space.groups import sites
 
 

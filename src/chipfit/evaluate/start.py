@@ -17,7 +17,6 @@ from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Precision
 from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
@@ -30,6 +29,7 @@ from chipfit.evaluate.price import Pricing, price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
+from chipfit.space.edits import Precision
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer, offer
 from chipfit.store.store import Store

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import to_plain
 from chipfit.core.graph import Network
 from chipfit.core.types import Plain
 from chipfit.nets.build import build
@@ -27,6 +26,7 @@ from chipfit.recipes.steps import BATCH, FEWEST_STEPS, Steps, key_of, planned_st
 from chipfit.recipes.teaching import taught
 from chipfit.recipes.time_plan import trained_until
 from chipfit.recipes.tuned import Tuned
+from chipfit.space.edits import to_plain
 from chipfit.train.distill import views_for
 from chipfit.train.jobs import Done, Job, run_jobs
 from chipfit.train.loop import Schedule, Views, accuracy

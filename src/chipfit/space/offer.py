@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from chipfit.core.edits import Precision, Skip, Width
 from chipfit.core.graph import Graph
+from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
 from chipfit.space.menu import Choice, Decision, Menu, Option
 

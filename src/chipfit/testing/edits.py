@@ -1,25 +1,31 @@
-"""One change, three worlds: an edit does to weights what it says it does to the graph.
+"""One change, three worlds: an edit does to weights what it says it does to the graph, and says what that is.
 
-    trace(build(apply_network(network, edits))).graph  ==  apply_graph(network.graph, edits)
+    trace(build(apply_network(network, edits))).graph  ==  edited(network.graph, edits).graph
 
-for every edit and every pair of edits. Nothing here imports a framework: the subclass brings the callables.
+for every edit and every pair of edits, and the weights of the edited network are those of the original, as
+`Edited.arrays` says. Nothing here imports a framework: the subclass brings the callables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from chipfit.core.edits import Edit, Precision, from_plain, to_plain
-from chipfit.core.graph import Graph, Network
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.edits import Edit, Edited, Same, Take
+from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.types import Plain
 
 Module = Any
 """Whatever `build` makes and `trace` reads, such as a torch module."""
 
 
 class EditLaws:
-    """Subclass as `Test...`; give a trained network, edits that fit it, and the four functions."""
+    """Subclass as `Test...`; give a trained network, edits that fit it, and the functions that carry them out."""
 
     def network(self) -> Network:
         """The network that is edited, the same at every call."""
@@ -41,8 +47,16 @@ class EditLaws:
         """Edits a network with its weights."""
         raise NotImplementedError
 
-    def apply_graph(self) -> Callable[[Graph, Sequence[Edit]], Graph]:
-        """Edits a graph."""
+    def edited(self) -> Callable[[Graph, Sequence[Edit]], Edited]:
+        """Edits a graph, and explains what comes of it."""
+        raise NotImplementedError
+
+    def to_plain(self) -> Callable[[Sequence[Edit]], Plain]:
+        """Writes edits as JSON-ready values."""
+        raise NotImplementedError
+
+    def from_plain(self) -> Callable[[Any], Sequence[Edit]]:
+        """Reads what `to_plain` wrote."""
         raise NotImplementedError
 
     def _cases(self) -> Iterator[tuple[Edit, ...]]:
@@ -53,44 +67,65 @@ class EditLaws:
 
     def test_no_edits_change_nothing(self) -> None:
         network = self.network()
-        assert self.apply_graph()(network.graph, ()).key == network.graph.key
+        assert self.edited()(network.graph, ()) == Edited.nothing(network.graph)
         assert self.apply_network()(network, ()).digest() == network.digest()
 
     def test_graph_and_weights_agree(self) -> None:
-        network, on_graph, on_network = self.network(), self.apply_graph(), self.apply_network()
+        network, on_graph, on_network = self.network(), self.edited(), self.apply_network()
         for case in self._cases():
             edited = on_network(network, case)
-            assert edited.graph.key == on_graph(network.graph, case).key, f"{case}: the two graphs differ"
-            wanted = {n: s for o in edited.graph for n, s in edited.graph.weight_shapes(o).items()}
+            assert edited.graph.key == on_graph(network.graph, case).graph.key, f"{case}: the two graphs differ"
+            wanted = _shapes(edited.graph)
             shapes = {n: w.shape for n, w in edited.weights.items()}
             assert shapes == wanted, (
                 f"{case}: weights do not fit the graph: {set(shapes.items()) ^ set(wanted.items())}"
             )
 
+    def test_weights_are_what_is_said_of_the_arrays(self) -> None:
+        network, on_graph, on_network = self.network(), self.edited(), self.apply_network()
+        for case in self._cases():
+            sources, weights = on_graph(network.graph, case).arrays, on_network(network, case).weights
+            assert sources.keys() == weights.keys(), f"{case}: not explained, or not there: {sources.keys() ^ weights}"
+            for name, array in weights.items():
+                said = _taken(sources[name], network.weights)
+                assert np.array_equal(array, said), f"{case}: array {name!r} is not {sources[name]}"
+
+    def test_every_operator_stands_for_one_of_the_original(self) -> None:
+        graph, on_graph = self.network().graph, self.edited()
+        for case in self._cases():
+            edited = on_graph(graph, case)
+            assert edited.stands_for.keys() == edited.graph.by_name.keys(), f"{case}: not every operator has a model"
+            for o in edited.graph:
+                model = graph.by_name.get(edited.stands_for[o.name])
+                assert model is not None, f"{case}: {o.name!r} stands for {edited.stands_for[o.name]!r}, not there"
+                said = _held(model, edited.channels.get(o.name))
+                assert o.shape == said, f"{case}: {o.name!r} has the shape {o.shape}, what it stands for {said}"
+
     def test_what_is_built_traces_to_the_same_graph(self) -> None:
-        network, on_graph = self.network(), self.apply_graph()
+        network, on_graph = self.network(), self.edited()
         trace, build, on_network = self.trace(), self.build(), self.apply_network()
         for case in self._cases():
-            traced = trace(build(on_network(network, case)), network.graph.input_shape)
-            want = on_graph(network.graph, case)
-            assert traced.graph.key == want.key, f"{case}: built and traced, it is another graph"
-            assert (traced.graph.total_macs, traced.graph.total_params) == (want.total_macs, want.total_params)
+            traced = trace(build(on_network(network, case)), network.graph.input_shape).graph
+            want = on_graph(network.graph, case).graph
+            assert _in_float(traced).key == _in_float(want).key, f"{case}: built and traced, it is another graph"
+            assert (traced.total_macs, traced.total_params) == (want.total_macs, want.total_params)
 
     def test_order_does_not_matter(self) -> None:
-        network, on_graph, on_network = self.network(), self.apply_graph(), self.apply_network()
+        network, on_graph, on_network = self.network(), self.edited(), self.apply_network()
         for a, b in combinations(self.edits(), 2):
-            assert on_graph(network.graph, (a, b)).key == on_graph(network.graph, (b, a)).key, f"{a}, {b}"
+            assert on_graph(network.graph, (a, b)) == on_graph(network.graph, (b, a)), f"{a}, {b}"
             assert on_network(network, (a, b)).digest() == on_network(network, (b, a)).digest(), f"{a}, {b}"
 
     def test_an_edit_changes_the_graph_and_costs_no_more(self) -> None:
-        graph, on_graph = self.network().graph, self.apply_graph()
+        graph, on_graph = self.network().graph, self.edited()
         for edit in self.edits():
-            edited = on_graph(graph, (edit,))
+            made = on_graph(graph, (edit,))
+            edited = made.graph
+            if made.arrays == Edited.nothing(graph).arrays:
+                assert edited.total_macs == graph.total_macs, f"{edit} leaves all arrays, and changes MACs"
             assert edited.key != graph.key, f"{edit} changes nothing"
             assert edited.total_macs <= graph.total_macs, f"{edit} adds MACs"
             assert edited.total_params <= graph.total_params, f"{edit} adds parameters"
-            if isinstance(edit, Precision):
-                assert edited.total_macs == graph.total_macs, f"{edit} changes MACs"
             assert edited.input_shape == graph.input_shape, f"{edit} changes the input"
             assert edited[edited.output].shape == graph[graph.output].shape, f"{edit} changes the answer's shape"
 
@@ -102,8 +137,30 @@ class EditLaws:
         assert network.digest() == before, "the network that was edited changed"
 
     def test_edits_can_be_written_and_read(self) -> None:
-        graph, on_graph = self.network().graph, self.apply_graph()
+        graph, on_graph, write, read = self.network().graph, self.edited(), self.to_plain(), self.from_plain()
         for case in self._cases():
-            read = from_plain(to_plain(case))  # type: ignore[arg-type]
-            assert set(read) == set(case), f"{case} reads back as {read}"
-            assert on_graph(graph, read).key == on_graph(graph, case).key
+            again = tuple(read(write(case)))
+            assert set(again) == set(case), f"{case} reads back as {again}"
+            assert on_graph(graph, again) == on_graph(graph, case)
+
+
+def _in_float(graph: Graph) -> Graph:
+    """The graph without bits, of which a module need not know."""
+    return Graph(tuple(replace(o, bits=32) for o in graph), graph.output)
+
+
+def _shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    return {name: shape for o in graph for name, shape in graph.weight_shapes(o).items()}
+
+
+def _taken(source: Same | Take, weights: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The array that a source describes."""
+    array = weights[source.name]
+    for axis, places in (source.axes if isinstance(source, Take) else {}).items():
+        array = array.take(places, axis)
+    return array
+
+
+def _held(model: Op, channels: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of these channels of an operator's output; None for all."""
+    return model.shape if channels is None else (len(channels), *model.shape[1:])

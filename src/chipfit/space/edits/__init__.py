@@ -1,0 +1,11 @@
+"""Edits on a Graph: the shapes, MACs and bytes that changes lead to, and how the new graph came to be.
+
+One file a kind. A new kind is a file with its record, its rule and its words, and a row of `table.KINDS`.
+"""
+
+from chipfit.space.edits.precision import Precision
+from chipfit.space.edits.skip import Skip
+from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, to_plain
+from chipfit.space.edits.width import Width
+
+__all__ = ["KINDS", "Precision", "Skip", "Width", "apply", "edited", "from_plain", "kind_of", "named", "to_plain"]

@@ -1,0 +1,59 @@
+"""What a kind of edit is: how it rewrites a graph, how it is stored and how a report words it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from chipfit.core.edits import Edit, Edited
+from chipfit.core.graph import Graph
+from chipfit.core.types import Plain
+from chipfit.space.groups import Block, Coupling, Site, channel_groups, residual_blocks, sites
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A graph with what edits may name in it, each looked for once, when the first edit asks."""
+
+    graph: Graph
+
+    @cached_property
+    def coupling(self) -> Coupling:
+        """Its channel groups."""
+        return channel_groups(self.graph)
+
+    @cached_property
+    def blocks(self) -> Mapping[str, Block]:
+        """Its residual blocks by name."""
+        return {b.name: b for b in residual_blocks(self.graph)}
+
+    @cached_property
+    def sites(self) -> Mapping[str, Site]:
+        """Its precision sites by name."""
+        return {s.name: s for s in sites(self.graph)}
+
+
+E = TypeVar("E", bound=Edit)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[E]):
+    """One kind of edit; `record` is the class of its edits.
+
+    `rewrite` takes the original, what the kinds before made of it, and all edits of this kind at once; names in edits
+    are the original's. It raises KeyError for a name that is not there, ValueError for an edit that fits nothing.
+    `to_plain` gives the name of what an edit changes and then its other fields; `from_plain` reads them back.
+    `in_words` says what one edit does, `changed` is what a count of such edits counts ("residual blocks dropped"), and
+    `caption` says below a picture what decisions of this kind are about.
+    """
+
+    name: str
+    record: type[E]
+    rewrite: Callable[[Structure, Edited, Sequence[E]], Edited]
+    to_plain: Callable[[E], list[Plain]]
+    from_plain: Callable[[str, Sequence[Plain]], E]
+    in_words: Callable[[E], str]
+    changed: str
+    caption: str

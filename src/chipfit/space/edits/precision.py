@@ -1,0 +1,49 @@
+"""Computing a run of operators in other numbers; arrays and what they answer for stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chipfit.core.edits import Edit, Edited
+from chipfit.core.graph import Graph
+from chipfit.core.types import Plain
+from chipfit.space.edits.kind import Kind, Structure
+from chipfit.space.groups import QUANTISABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Precision(Edit):
+    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float."""
+
+    site: str
+    bits: int
+
+
+def _rewrite(original: Structure, made: Edited, edits: Sequence[Precision]) -> Edited:
+    sites, bits = original.sites, dict[str, int]()
+    for e in edits:
+        if e.site not in sites:
+            raise KeyError(f"no precision site {e.site!r}; there are {', '.join(sites)}")
+        bits |= dict.fromkeys(sites[e.site].ops, e.bits)
+    ops = tuple(
+        replace(o, bits=bits[o.name]) if o.name in bits and o.kind in QUANTISABLE else o for o in made.graph
+    )  # fmt: skip
+    return replace(made, graph=Graph(ops, made.graph.output))
+
+
+def _from_plain(site: str, rest: Sequence[Plain]) -> Precision:
+    (bits,) = rest
+    return Precision(site, int(bits))  # type: ignore[arg-type]
+
+
+PRECISION = Kind(
+    "precision",
+    Precision,
+    _rewrite,
+    to_plain=lambda e: [e.site, e.bits],
+    from_plain=_from_plain,
+    in_words=lambda e: f"{e.site!r} at {e.bits} bits",
+    changed="sites in int8",
+    caption="The number format that each site computes in.",
+)

@@ -1,0 +1,42 @@
+"""The kinds of edits that ship obey the laws of edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from chipfit.compress.edit import apply
+from chipfit.core.edits import Edit
+from chipfit.core.graph import Network
+from chipfit.nets.build import build
+from chipfit.nets.trace import trace
+from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, to_plain
+from chipfit.testing import EditLaws
+from compress.networks import network_of
+
+
+class TestEdits(EditLaws):
+    """Of a residual network: a width along the stream, one inside a block that is dropped too, and a precision."""
+
+    def network(self) -> Network:
+        return network_of("resnet8")
+
+    def edits(self) -> Sequence[Edit]:
+        return (Skip("5.add"), Width("4.body.3", (0, 3, 5, 6, 31)), Width("5.body.0", (1, 2)), Precision("4.body.0", 8))
+
+    def trace(self) -> Callable:
+        return trace
+
+    def build(self) -> Callable:
+        return build
+
+    def apply_network(self) -> Callable:
+        return apply
+
+    def edited(self) -> Callable:
+        return edited
+
+    def to_plain(self) -> Callable:
+        return to_plain
+
+    def from_plain(self) -> Callable:
+        return from_plain
