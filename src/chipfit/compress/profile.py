@@ -21,9 +21,9 @@ from chipfit.compress import edit
 from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit
+from chipfit.core.edits import Edit, Source, Take
 from chipfit.core.graph import Network, Weights
-from chipfit.space.edits import Width, to_plain
+from chipfit.space.edits import Width, edited, to_plain
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
 
@@ -150,19 +150,26 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
 
     The edits must keep real channels: take them from a menu that went through `real`.
     """
-    made = edit.apply(network, edits)
-    coupling, before = channel_groups(network.graph), network.graph
-    keep = {e.group: np.array(e.keep) for e in edits if isinstance(e, Width)}
-    weights: Weights = dict(made.weights)
+    made = edited(network.graph, edits)
+    weights: Weights = dict(edit.carried_out(network, made).weights)
     for o in consumers(made.graph):
-        inputs = edit.kept(coupling.segments[before[o.name].inputs[0]], keep)
         name = o.array("weight")
-        if inputs is None or owner(o) not in profile.hessians:
+        places = _taken(made.arrays[name])
+        if INPUTS not in places or owner(o) not in profile.hessians:
             continue
         whole = torch.from_numpy(network.weights[name])
-        rows = edit.kept(coupling.segments[o.name], keep)
-        columns = torch.from_numpy(columns_of(inputs, whole).ravel())
+        rows = whole[places[OUTPUTS]] if OUTPUTS in places else whole
+        columns = torch.from_numpy(columns_of(places[INPUTS], whole).ravel())
         h = torch.from_numpy(profile.hessians[owner(o)]).double()
-        solved = compensated(flat(whole if rows is None else whole[rows]).double(), h, columns)
+        solved = compensated(flat(rows).double(), h, columns)
         weights[name] = unflat(solved, torch.from_numpy(weights[name])).float().contiguous().numpy()
     return Network(made.graph, weights)
+
+
+OUTPUTS, INPUTS = 0, 1
+"""Axes of a layer's weight."""
+
+
+def _taken(source: Source) -> dict[int, NDArray[np.intp]]:
+    """The places along each axis of an array that are taken, of axes that lose some."""
+    return {axis: np.array(places) for axis, places in source.axes.items()} if isinstance(source, Take) else {}

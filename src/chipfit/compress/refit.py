@@ -36,6 +36,7 @@ from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
+from chipfit.space.edits import edited
 
 RIDGE = 0.01
 """λ as a share of the mean variance of a patch's values."""
@@ -169,7 +170,7 @@ def refit(
         rng: draws the pixels.
     """
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
-    pair = Pair(Original(original, x), small, edits)
+    pair = Pair(Original(original, x), small, edited(original.graph, edits))
     pair.original.want(pair.of.values())
     fit(pair, small.graph.ops[1:], Effort(), rng)
     return pair.network()

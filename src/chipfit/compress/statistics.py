@@ -26,6 +26,7 @@ from chipfit.compress.pair import Original, Pair
 from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit
 from chipfit.core.graph import LAYERS, Graph, Network, Op
+from chipfit.space.edits import edited
 
 MEMORY_MB = 1500.0
 """For the values of the inputs that are walked at once."""
@@ -68,7 +69,7 @@ def correct(original: Network, small: Network, edits: Sequence[Edit], inputs: ND
     """The compressed network with each channel's statistics as in the original, from normalised inputs (n, C, H, W)."""
     ops = adjustable(small.graph)
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
-    pair = Pair(Original(original, x), small, edits)
+    pair = Pair(Original(original, x), small, edited(original.graph, edits))
     pair.original.want((), moments=(pair.of[name] for name in ops))
     for o in small.graph.ops[1:]:
         if o.name in ops:

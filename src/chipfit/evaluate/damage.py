@@ -29,18 +29,17 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.compress.forward import affordable, batch
-from chipfit.compress.pair import Original, Pair, changed, counterparts, shortcuts_first
+from chipfit.compress.pair import Original, Pair, changed, shortcuts_first
 from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit
 from chipfit.compress.statistics import adjustable
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit
+from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.evaluate.unscored import coarse_first, guessed
-from chipfit.space import edits as on_graph
-from chipfit.space.edits import Precision, Skip, Width
+from chipfit.space.edits import Precision, Skip, Width, edited
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
@@ -143,7 +142,7 @@ class Scorer:
         structure = [e for e in edits if not isinstance(e, Precision)]
         pair = self._repaired(structure)
         if len(structure) < len(edits):
-            coded = Network(on_graph.apply(self.network.graph, edits), pair.network().weights)
+            coded = Network(edited(self.network.graph, edits).graph, pair.network().weights)
             # 7 bits: damage must not depend on the device, and some processors have no more
             answers = fake_quantised(coded, ranges(coded, self.repair), self.inputs, reduce_range=True)
         elif pair.graph.output in pair.small.values:
@@ -153,9 +152,9 @@ class Scorer:
         return divergences(self.teacher, answers)
 
     def _repaired(self, edits: Sequence[Edit]) -> Pair:
-        small = stitch(self.network, self.profile, edits)
-        pair = Pair(self.original, small, edits, shared=True)
-        dirty = touched(self.network.graph, small.graph, edits)
+        small, made = stitch(self.network, self.profile, edits), edited(self.network.graph, edits)
+        pair = Pair(self.original, small, made, shared=True)
+        dirty = touched(self.network.graph, made)
         ops = [o for o in small.graph if o.name in dirty]
         for o in ops:
             pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
@@ -177,18 +176,18 @@ def _told(edits: Sequence[Edit]) -> str:
     return ", ".join(words) + (", ..." if len(edits) > 3 else "")
 
 
-def touched(original: Graph, small: Graph, edits: Sequence[Edit]) -> frozenset[str]:
+def touched(original: Graph, made: Edited) -> frozenset[str]:
     """Operators of the compressed graph that have to be computed anew."""
-    of = counterparts(original, small, edits)
-    layers = chains(small, shortcuts_first(small))
-    return changed(original, small, of, {name for name, c in layers.items() if of[c.end.name] != c.end.name})
+    layers = chains(made.graph, shortcuts_first(made.graph))
+    absorbing = {name for name, c in layers.items() if made.stands_for[c.end.name] != c.end.name}
+    return changed(original, made, absorbing)
 
 
 def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
     """Operators of the original whose values, and those whose moments, the repair after the edits asks for."""
     structure = [e for e in edits if not isinstance(e, Precision)]
-    small = on_graph.apply(original, structure)
-    dirty, of = touched(original, small, structure), counterparts(original, small, structure)
+    made = edited(original, structure)
+    small, of, dirty = made.graph, made.stands_for, touched(original, made)
     values = {i for o in small if o.name in dirty for i in o.inputs if i not in dirty}
     values |= {of[c.end.name] for name, c in chains(small, shortcuts_first(small)).items() if name in dirty}
     return values, {of[name] for name in dirty & adjustable(small)}

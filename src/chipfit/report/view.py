@@ -18,7 +18,7 @@
 Of trials with the same role, model, name, budget and candidate the last counts: a row that was measured again, or was
 given its test accuracy, is appended anew.
 
-**Values of candidates**: `choices` {decision: label}; `edits` as `space.edits.to_plain` writes them. Both may be absent.
+**Values of candidates**: `choices` {decision: label}; `edits` as `space.edits.to_plain` writes them; both optional.
 
 **Measurements**: `accuracy` with `where` "validation" or "test"; `latency_ms` measured (or simulated, or counted, or
 predicted with an interval in its details by a device known from a few timings) and a second one `predicted` from the
