@@ -39,7 +39,7 @@ from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.evaluate.unscored import coarse_first, guessed
-from chipfit.space.edits import Precision, Skip, Width, edited
+from chipfit.space.edits import Skip, edited, kind_of, structural
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
@@ -139,7 +139,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _divergences(self, edits: Sequence[Edit]) -> NDArray[np.float64]:
-        structure = [e for e in edits if not isinstance(e, Precision)]
+        structure = structural(edits)
         pair = self._repaired(structure)
         if len(structure) < len(edits):
             coded = Network(edited(self.network.graph, edits).graph, pair.network().weights)
@@ -164,16 +164,7 @@ class Scorer:
 
 def _told(edits: Sequence[Edit]) -> str:
     """The first few edits in words."""
-    words: list[str] = []
-    for e in edits[:3]:
-        match e:
-            case Width():
-                words.append(f"{e.group!r} at {len(e.keep)} channels")
-            case Skip():
-                words.append(f"leaving out {e.block!r}")
-            case Precision():
-                words.append(f"{e.site!r} at {e.bits} bits")
-    return ", ".join(words) + (", ..." if len(edits) > 3 else "")
+    return ", ".join(kind_of(e).in_words(e) for e in edits[:3]) + (", ..." if len(edits) > 3 else "")
 
 
 def touched(original: Graph, made: Edited) -> frozenset[str]:
@@ -185,8 +176,7 @@ def touched(original: Graph, made: Edited) -> frozenset[str]:
 
 def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
     """Operators of the original whose values, and those whose moments, the repair after the edits asks for."""
-    structure = [e for e in edits if not isinstance(e, Precision)]
-    made = edited(original, structure)
+    made = edited(original, structural(edits))
     small, of, dirty = made.graph, made.stands_for, touched(original, made)
     values = {i for o in small if o.name in dirty for i in o.inputs if i not in dirty}
     values |= {of[c.end.name] for name, c in chains(small, shortcuts_first(small)).items() if name in dirty}

@@ -29,7 +29,7 @@ from chipfit.evaluate.price import Pricing, price
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
-from chipfit.space.edits import Precision
+from chipfit.space.edits import structural
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer, offer
 from chipfit.store.store import Store
@@ -115,7 +115,7 @@ class Start:
 
         One that differs from the original in precisions alone has its weights: there is nothing to make good.
         """
-        if all(isinstance(e, Precision) for e in self.menu.edits(a)):
+        if not structural(self.menu.edits(a)):
             return self.stitched(a)
         name = f"repaired {self.entry.name} {'-'.join(map(str, a))}"
         stitched = self.stitched(a)
@@ -147,7 +147,7 @@ class Start:
         return self.inputs[self.parts.truth][:CHECK_INPUTS]
 
     def _divergence(self, a: Assignment, repaired_on: int, scored_on: NDArray[np.float32]) -> float:
-        edits = tuple(e for e in self.menu.edits(a) if not isinstance(e, Precision))
+        edits = structural(self.menu.edits(a))
         if not edits:
             return 0.0
         repair = self._compensating(repaired_on)

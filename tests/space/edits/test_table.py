@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chipfit.core.edits import Edit, Edited, Same
-from chipfit.space.edits import KINDS, Precision, Skip, Width, apply, edited, from_plain, kind_of, to_plain
+from chipfit.space.edits import KINDS, Precision, Skip, Width, apply, edited, from_plain, kind_of, structural, to_plain
 from models.residual import residual
 
 
@@ -60,4 +60,5 @@ def test_each_kind_is_known_by_its_record_and_has_words() -> None:
     examples = (Skip("b"), Width("g", (0, 2)), Precision("s", 8))
     assert [kind_of(e) for e in examples] == list(KINDS)
     assert [kind_of(e).in_words(e) for e in examples] == ["leaving out 'b'", "'g' at 2 channels", "'s' at 8 bits"]
+    assert structural(examples) == examples[:2], "other numbers need no repair"
     assert len({k.name for k in KINDS}) == len({k.changed for k in KINDS}) == len({k.caption for k in KINDS}) == 3

@@ -5,7 +5,19 @@ One file a kind. A new kind is a file with its record, its rule and its words, a
 
 from chipfit.space.edits.precision import Precision
 from chipfit.space.edits.skip import Skip
-from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, to_plain
+from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, structural, to_plain
 from chipfit.space.edits.width import Width
 
-__all__ = ["KINDS", "Precision", "Skip", "Width", "apply", "edited", "from_plain", "kind_of", "named", "to_plain"]
+__all__ = [
+    "KINDS",
+    "Precision",
+    "Skip",
+    "Width",
+    "apply",
+    "edited",
+    "from_plain",
+    "kind_of",
+    "named",
+    "structural",
+    "to_plain",
+]

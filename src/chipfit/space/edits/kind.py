@@ -46,7 +46,8 @@ class Kind(Generic[E]):
     are the original's. It raises KeyError for a name that is not there, ValueError for an edit that fits nothing.
     `to_plain` gives the name of what an edit changes and then its other fields; `from_plain` reads them back.
     `in_words` says what one edit does, `changed` is what a count of such edits counts ("residual blocks dropped"), and
-    `caption` says below a picture what decisions of this kind are about.
+    `caption` says below a picture what decisions of this kind are about. With `numbers_only` such edits change what
+    numbers operators compute in, and neither structure nor arrays: there is nothing to repair.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Kind(Generic[E]):
     in_words: Callable[[E], str]
     changed: str
     caption: str
+    numbers_only: bool = False

@@ -46,4 +46,5 @@ PRECISION = Kind(
     in_words=lambda e: f"{e.site!r} at {e.bits} bits",
     changed="sites in int8",
     caption="The number format that each site computes in.",
+    numbers_only=True,
 )

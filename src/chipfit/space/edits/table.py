@@ -65,6 +65,11 @@ def apply(graph: Graph, edits: Sequence[Edit]) -> Graph:
     return edited(graph, edits).graph if edits else graph
 
 
+def structural(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """The edits without those that change only the numbers that operators compute in."""
+    return tuple(e for e in edits if not kind_of(e).numbers_only)
+
+
 def to_plain(edits: Sequence[Edit]) -> Plain:
     """The edits as JSON-ready rows [kind, name, ...] in canonical order: by kind as in `KINDS`, then by name."""
     rows: list[list[Plain]] = []
