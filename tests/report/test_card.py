@@ -106,6 +106,13 @@ def test_the_card_has_float_and_int8_before_and_counts_sites_of_all():
         assert line in card.splitlines(), line
 
 
+def test_the_card_counts_edits_of_every_kind():
+    edits = (["skip", "a"], ["width", "b", [0]], ["width", "c", [0]], ["pattern", "d", 4])
+    card = model_card(RunView(Path("run"), (Row("c", "final", "net", "ours", "", edits=edits),)))
+    for line in ("- residual blocks dropped: 1", "- channel groups narrowed: 2", "- pattern: 1"):
+        assert line in card.splitlines(), line
+
+
 def test_a_model_of_floats_takes_no_bytes_and_no_pictures(tmp_path: Path):
     write_model(tmp_path, (1, 4, 4))
     source = predict_source("onnx", (1, 4, 4), (0.0,), (1.0,), pixels=False)

@@ -93,6 +93,23 @@ def test_strips_shade_by_the_share_given_up():
     assert "Paler" not in plain.caption
 
 
+def test_decisions_of_whatever_kind_are_drawn_in_the_order_of_the_menu():
+    decisions = {
+        "net": (
+            DecisionFact("m", "pattern<3>", (("dense", 9.0), ("four of nine", 4.0))),
+            DecisionFact("b", "skip", (("keep", 1.0), ("skip", 0.0))),
+            DecisionFact("n", "pattern<3>", (("dense", 9.0), ("four of nine", 4.0))),
+        )
+    }
+    pattern, skip = strips(
+        run_of(row("x", "final", 0.9, 1.0, m="four of nine", b="skip", n="dense"), decisions=decisions)
+    )
+    assert pattern.traces[0]["y"] == ["m", "n"]
+    assert pattern.traces[0]["text"] == [["four of nine"], ["dense"]]
+    assert pattern.caption.startswith("<b>net, pattern&lt;3&gt;.</b> The option that was chosen for each decision.")
+    assert skip.caption.startswith("<b>net, skip.</b> Residual blocks: kept, or skipped.")
+
+
 def test_finals_of_one_name_are_told_apart_by_budget_or_number():
     twins = (row("x", "final", 0.9, 1.0, w="4"), row("x", "final", 0.9, 2.0, w="8"))
     assert strips(run_of(*twins))[0].traces[0]["x"] == ["x<br>1", "x<br>2"]

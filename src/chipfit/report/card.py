@@ -14,6 +14,7 @@ from chipfit.report.method import doubts
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import RunView
+from chipfit.space.edits import KINDS
 
 Getter = Callable[[Row], Measurement | None]
 LINES: tuple[tuple[str, Getter, float, str], ...] = (
@@ -122,7 +123,7 @@ def _input(run: RunView) -> list[str]:
 def _changed(final: Row) -> list[str]:
     edits = final.edits if isinstance(final.edits, Sequence) and not isinstance(final.edits, str) else []
     kinds = Counter(str(e[0]) for e in edits if isinstance(e, Sequence) and e)
-    words = {"skip": "residual blocks dropped", "width": "channel groups narrowed", "precision": "sites in int8"}
+    words = {kind.name: kind.changed for kind in KINDS}
     counts = {kind: str(n) for kind, n in kinds.items()}
     if final.sites is not None and final.sites[0]:
         counts["precision"] = f"{final.sites[0]} of {final.sites[1]}"

@@ -11,15 +11,10 @@ from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
 from chipfit.report.pareto import pareto
 from chipfit.report.row import Row
 from chipfit.report.view import DecisionFact, OpBar, Parity, RunView
+from chipfit.space.edits import named
 
 SLOWEST = 16
 """Operators shown by name; the rest is summed."""
-KINDS = {
-    "width": "Channels that are left of each coupled group, or “skip” where its block was dropped.",
-    "depth": "Residual blocks: kept, or skipped.",
-    "precision": "The number format that each site computes in.",
-    "": "The option that was chosen for each decision.",
-}
 
 
 def figures(run: RunView) -> tuple[Figure, ...]:
@@ -34,9 +29,9 @@ def strips(run: RunView) -> tuple[Figure, ...]:
     for model in dict.fromkeys(r.model for r in run.of_role("final") if r.choices):
         finals = [r for r in run.of_role("final") if r.model == model and r.choices]
         names = list(dict.fromkeys(name for r in finals for name in r.choices))
-        known = {d.name: d for d in run.decisions.get(model, ())}
-        for kind in KINDS:
-            of_kind = [n for n in names if (known[n].kind if n in known else "") == kind]
+        kinds = {d.name: d.kind for d in run.decisions.get(model, ())}
+        for kind in dict.fromkeys((*kinds.values(), "")):
+            of_kind = [n for n in names if kinds.get(n, "") == kind]
             if of_kind:
                 made.append(_strip(run, f"choices-{len(made)}", kind, of_kind, finals))
     return tuple(made)
@@ -65,7 +60,9 @@ def _strip(run: RunView, name: str, kind: str, sites: Sequence[str], finals: Seq
     }
     x = axis("", side="top", showgrid=False, type="category", fixedrange=True)
     y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11}, fixedrange=True)
-    caption = f"<b>{escape(model)}, {escape(kind or 'choices')}.</b> {KINDS[kind]}"
+    of_kind = named(kind)
+    about = of_kind.caption if of_kind is not None else "The option that was chosen for each decision."
+    caption = f"<b>{escape(model)}, {escape(kind or 'choices')}.</b> {about}"
     caption += " Paler is as it was; deeper is smaller." if any(s in known for s in sites) else ""
     return Figure(name, caption, (heat,), layout(x, y), 60 + 21 * len(sites))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +31,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One coupled decision (a group). Its first option leaves the network as it is."""
+    """One coupled decision. `kind` is that of most of its edits (`space.edits`); its first option changes nothing."""
 
     name: str
-    kind: Literal["width", "precision", "depth"]
+    kind: str
     options: tuple[Option, ...]
 
 

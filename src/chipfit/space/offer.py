@@ -59,7 +59,7 @@ def offer(
     for name, choices in homes.items():
         if not choices:
             choices.append(len(decisions))
-            decisions.append(Decision(name, "depth", (Option("keep", 1), *blocks.ways_out(name, first=True))))
+            decisions.append(Decision(name, "skip", (Option("keep", 1), *blocks.ways_out(name, first=True))))
     if len(set(bits)) > 1:
         for s in sites(graph):
             options = [Option("fp32", 32), Option("int8", 8, (Precision(s.name, 8),))]
