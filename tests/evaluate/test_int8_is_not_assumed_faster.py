@@ -14,7 +14,7 @@ from chipfit.evaluate.design import slower_in_int8, thrifty
 from chipfit.nets.load import load_models
 from chipfit.search.assign import assign
 from chipfit.space.menu import Assignment, Menu, Term
-from chipfit.space.offer import offer
+from chipfit.space.offer import offer, sites_of
 
 RECORDED = Path(__file__).parents[1] / "golden" / "litert_dscnn.json"
 """Latency terms (ms) of the zoo's DS-CNN on LiteRT 2.3.0 with XNNPACK, an Intel Xeon with VNNI and AMX, one thread."""
@@ -58,7 +58,8 @@ def in_int8(menu: Menu, a: Assignment) -> set[int]:
 
 def slow(menu: Menu) -> set[int]:
     """The precision decisions for which int8 alone makes the untouched network slower."""
-    return {d for d, _ in slower_in_int8(menu, menu.as_is)}
+    sites = slower_in_int8(menu, menu.as_is).keys()
+    return {d for d, decision in enumerate(menu.decisions) if sites_of(decision) & sites}
 
 
 def test_int8_is_slower_here(menu: Menu) -> None:

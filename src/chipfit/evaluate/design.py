@@ -16,6 +16,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
 from chipfit.evaluate.timing import Timing
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import Precision
 from chipfit.space.menu import Assignment, Menu, Term
 
 ROUNDS = 9
@@ -158,12 +159,13 @@ def lost_work(menu: Menu, nats: float) -> list[Term]:
     return [replace(t, metric="damage", table=nats * (as_is - t.table) / whole) for t, as_is in first]
 
 
-def slower_in_int8(menu: Menu, a: Assignment) -> list[tuple[int, float]]:
-    """(decision, ms more) of each site that an assignment leaves in float and that int8 alone would make slower."""
-    found = []
+def slower_in_int8(menu: Menu, a: Assignment) -> dict[str, float]:
+    """Site to ms more, of each site that an assignment leaves in float and that int8 alone would make slower."""
+    found: dict[str, float] = {}
     for d, decision in enumerate(menu.decisions):
-        low = next((o for o, option in enumerate(decision.options) if option.value == 8), None)
-        if decision.kind == "precision" and low is not None and a[d] != low:
-            more = menu.total("latency_ms", (*a[:d], low, *a[d + 1 :])) - menu.total("latency_ms", a)
-            found += [(d, more)] if more > 0 else []
+        for o, option in enumerate(decision.options):
+            low = [e.site for e in option.edits if isinstance(e, Precision) and e.bits == 8]
+            if low and o != a[d]:
+                more = menu.total("latency_ms", (*a[:d], o, *a[d + 1 :])) - menu.total("latency_ms", a)
+                found |= dict.fromkeys(low, more) if more > 0 else {}
     return found

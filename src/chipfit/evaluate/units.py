@@ -14,7 +14,7 @@ from chipfit.core.graph import ACTIVATIONS, SOFTMAXES, Attr, Graph, Op
 from chipfit.evaluate.kernel import Channels, Kernel, Unit
 from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.space.groups import QUANTISABLE, Block, Coupling, Segment, channel_groups, residual_blocks, sites
-from chipfit.space.offer import Offer
+from chipfit.space.offer import Offer, sites_of
 
 _FREE = (
     frozenset({"input", "batch_norm", "affine", "flatten", "concat", "reshape", "slice", "pad", "transpose"})
@@ -51,10 +51,8 @@ class UnitMap:
         self.graph, self.menu = graph, offer.menu
         self.coupling: Coupling = channel_groups(graph)
         self.decision = {d.name: i for i, d in enumerate(self.menu.decisions)}
-        self.precision = {
-            name: self.decision[f"bits:{s.name}"]
-            for s in sites(graph) if f"bits:{s.name}" in self.decision for name in s.ops
-        }  # fmt: skip
+        decides = {site: d for d, decision in enumerate(self.menu.decisions) for site in sites_of(decision)}
+        self.precision = {name: decides[s.name] for s in sites(graph) if s.name in decides for name in s.ops}
         blocks = [b for b in residual_blocks(graph) if offer.inner.get(b.name)]
         self._blocks: tuple[tuple[Block, tuple[int, ...]], ...] = tuple(
             (b, tuple(self.decision[n] for n in offer.inner[b.name])) for b in sorted(blocks, key=lambda b: len(b.body))

@@ -193,8 +193,7 @@ def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -
         of = _chosen(menu, choices) if menu is not None and isinstance(choices, Mapping) else None
         if menu is None or of is None:
             continue
-        for d, more in slower_in_int8(menu, of):
-            site = menu.decisions[d].name.removeprefix("bits:")
+        for site, more in slower_in_int8(menu, of).items():
             kept[site] = f"{final.labels['model']}: int8 would take {1e3 * more:.2g} µs longer, by the tables"
     store.set_fact("kept_fp32", [[site, why] for site, why in kept.items()])
 

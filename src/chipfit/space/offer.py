@@ -74,6 +74,11 @@ def offer(
     return Offer(menu, tuple(untouched), {name: tuple(decisions[d].name for d in ds) for name, ds in homes.items()})
 
 
+def sites_of(decision: Decision) -> frozenset[str]:
+    """The precision sites whose numbers a decision sets, by the edits of its options."""
+    return frozenset(e.site for option in decision.options for e in option.edits if isinstance(e, Precision))
+
+
 class _Blocks:
     """The residual blocks that can be dropped, none where `keep` is None; one that is in another comes before it.
 
