@@ -39,7 +39,7 @@ from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.evaluate.unscored import coarse_first, guessed
-from chipfit.space.edits import Skip, edited, kind_of, structural
+from chipfit.space.edits import Skip, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
@@ -253,7 +253,7 @@ def _scored(
 def _measured(d: int, decision: Decision) -> Iterator[tuple[Choice, tuple[Edit, ...]]]:
     """The options that are measured: all but some of many widths."""
     changes = [o for o, option in enumerate(decision.options) if option.edits]
-    widths = [o for o in changes if decision.kind == "width" and decision.options[o].value]
+    widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
     if len(widths) > WIDTHS:
         picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
         changes = [o for o in changes if o in picked or o not in widths]
@@ -263,15 +263,13 @@ def _measured(d: int, decision: Decision) -> Iterator[tuple[Choice, tuple[Edit, 
 
 def _table(d: int, decision: Decision, found: Mapping[Choice, float]) -> NDArray[np.float64]:
     """Damage of each option of a decision; widths that were not measured lie between those that were."""
-    options = decision.options
-    table = np.array([found.get((d, o), 0.0) for o in range(len(options))])
-    known = [o for o in range(len(options)) if (d, o) in found and options[o].value]
-    gaps = [o for o in range(len(options)) if options[o].edits and (d, o) not in found]
+    table = np.array([found.get((d, o), 0.0) for o in range(len(decision.options))])
+    widths = {o: w for o, option in enumerate(decision.options) if (w := narrowed_to(option.edits)) is not None}
+    known = sorted((o for o in widths if (d, o) in found), key=widths.__getitem__)
+    gaps = [o for o in widths if (d, o) not in found]
     if gaps:
-        at = np.array([options[o].value for o in known], float)
-        up = np.argsort(at)
         logs = np.log(np.maximum(table[known], 1e-9))
-        table[gaps] = np.exp(np.interp([options[o].value for o in gaps], at[up], logs[up]))
+        table[gaps] = np.exp(np.interp([widths[o] for o in gaps], [widths[o] for o in known], logs))
     return table
 
 

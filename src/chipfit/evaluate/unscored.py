@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from chipfit.compress.profile import key
 from chipfit.core.edits import Edit
-from chipfit.space.menu import Choice, Decision, Menu
+from chipfit.space.edits import narrowed_to
+from chipfit.space.menu import Choice, Menu
 
 UNKNOWN = 10.0
 """Nats that an option counts where nothing of its kind was scored: it is not taken."""
@@ -23,7 +24,8 @@ def coarse_first(menu: Menu, singles: Mapping[Choice, Sequence[Edit]]) -> list[s
     for d, o in singles:
         by_decision.setdefault(d, []).append(o)
     for d, options in by_decision.items():
-        widths = sorted((o for o in options if _width(menu.decisions[d], o)), key=lambda o: _value(menu, d, o))
+        left = {o: w for o in options if (w := narrowed_to(singles[d, o])) is not None}
+        widths = sorted(left, key=left.__getitem__)
         for n, o in enumerate(_spread_out(len(widths))):
             ranked.append((n, d, key(singles[d, widths[o]])))
         ranked += [(0, d, key(singles[d, o])) for o in options if o not in widths]
@@ -43,14 +45,6 @@ def _spread_out(n: int) -> list[int]:
     return done
 
 
-def _width(decision: Decision, o: int) -> bool:
-    return decision.kind == "width" and bool(decision.options[o].value)
-
-
-def _value(menu: Menu, d: int, o: int) -> int:
-    return menu.decisions[d].options[o].value
-
-
 def guessed(menu: Menu, missing: Sequence[Choice], found: Mapping[Choice, float]) -> dict[Choice, float]:
     """Damages of the missing options that nothing of their own decision bounds: as the worst of their kind.
 
@@ -60,12 +54,13 @@ def guessed(menu: Menu, missing: Sequence[Choice], found: Mapping[Choice, float]
     for (d, o), nats in found.items():
         kind = _kind(menu, d, o)
         known[kind] = max(nats, known.get(kind, 0.0))
-    bounded = {d for d, o in found if _width(menu.decisions[d], o)}
+    bounded = {d for d, o in found if _kind(menu, d, o)[1]}
     return {
         (d, o): known.get(_kind(menu, d, o), UNKNOWN)
-        for d, o in missing if not (_width(menu.decisions[d], o) and d in bounded)
+        for d, o in missing if not (_kind(menu, d, o)[1] and d in bounded)
     }  # fmt: skip
 
 
 def _kind(menu: Menu, d: int, o: int) -> tuple[str, bool]:
-    return menu.decisions[d].kind, bool(_value(menu, d, o))
+    """The decision's kind, and whether the option narrows a group: what drops a block in its place is another thing."""
+    return menu.decisions[d].kind, narrowed_to(menu.decisions[d].options[o].edits) is not None

@@ -6,7 +6,7 @@ One file a kind. A new kind is a file with its record, its rule and its words, a
 from chipfit.space.edits.precision import Precision
 from chipfit.space.edits.skip import Skip
 from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, structural, to_plain
-from chipfit.space.edits.width import Width
+from chipfit.space.edits.width import Width, narrowed_to
 
 __all__ = [
     "KINDS",
@@ -18,6 +18,7 @@ __all__ = [
     "from_plain",
     "kind_of",
     "named",
+    "narrowed_to",
     "structural",
     "to_plain",
 ]

@@ -20,6 +20,11 @@ class Width(Edit):
     keep: Indices
 
 
+def narrowed_to(edits: Sequence[Edit]) -> int | None:
+    """The channels that the edits of one option leave of their group; None where they narrow none."""
+    return next((len(e.keep) for e in edits if isinstance(e, Width)), None)
+
+
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Width]) -> Edited:
     for e in edits:
         _check(e, original.coupling.group(e.group).size)
