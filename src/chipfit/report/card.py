@@ -14,7 +14,7 @@ from chipfit.report.method import doubts
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import RunView
-from chipfit.space.edits import KINDS
+from chipfit.space.edits import named
 
 Getter = Callable[[Row], Measurement | None]
 LINES: tuple[tuple[str, Getter, float, str], ...] = (
@@ -123,11 +123,10 @@ def _input(run: RunView) -> list[str]:
 def _changed(final: Row) -> list[str]:
     edits = final.edits if isinstance(final.edits, Sequence) and not isinstance(final.edits, str) else []
     kinds = Counter(str(e[0]) for e in edits if isinstance(e, Sequence) and e)
-    words = {kind.name: kind.changed for kind in KINDS}
     counts = {kind: str(n) for kind, n in kinds.items()}
     if final.sites is not None and final.sites[0]:
         counts["precision"] = f"{final.sites[0]} of {final.sites[1]}"
-    return [f"{text(words.get(kind, kind))}: {n}" for kind, n in counts.items()]
+    return [f"{text(of.changed if (of := named(kind)) else kind)}: {n}" for kind, n in counts.items()]
 
 
 def _data(run: RunView) -> list[str]:

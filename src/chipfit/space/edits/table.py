@@ -16,18 +16,15 @@ from chipfit.space.edits.width import WIDTH
 KINDS: tuple[Kind[Any], ...] = (SKIP, WIDTH, PRECISION)
 """In the order in which they are applied and written: what drops operators is before what changes those that stay."""
 
-_BY_NAME = {kind.name: kind for kind in KINDS}
-_BY_RECORD = {kind.record: kind for kind in KINDS}
-
 
 def kind_of(edit: Edit) -> Kind[Any]:
     """The kind of an edit."""
-    return _BY_RECORD[type(edit)]
+    return next(kind for kind in KINDS if kind.record is type(edit))
 
 
 def named(name: str) -> Kind[Any] | None:
     """The kind of this name; None where there is none, as in a run of another version."""
-    return _BY_NAME.get(name)
+    return next((kind for kind in KINDS if kind.name == name), None)
 
 
 def edited(graph: Graph, edits: Sequence[Edit]) -> Edited:
@@ -89,6 +86,6 @@ def from_plain(rows: Sequence[Sequence[Plain]]) -> tuple[Edit, ...]:
     for name, on, *rest in rows:
         kind = named(str(name))
         if kind is None:
-            raise ValueError(f"edit of unknown kind {name!r}; known: {', '.join(_BY_NAME)}")
+            raise ValueError(f"edit of unknown kind {name!r}; known: {', '.join(k.name for k in KINDS)}")
         made.append(kind.from_plain(str(on), rest))
     return tuple(made)
