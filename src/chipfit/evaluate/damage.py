@@ -333,10 +333,10 @@ def additivity(
 
 
 def mild_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assignment:
-    """An assignment that changes a share of the width and depth decisions, each by one of its milder options."""
+    """An assignment that changes a share of the decisions on structure, each by one of its milder options."""
     chosen = list(menu.as_is)
     for d, decision in enumerate(menu.decisions):
-        if decision.kind != "precision" and rng.random() < share:
+        if any(structural(option.edits) for option in decision.options) and rng.random() < share:
             skip = next((o for o, option in enumerate(decision.options) if option.value == 0), None)
             widths = sum(option.value > 0 for option in decision.options)
             chosen[d] = skip if skip is not None and rng.random() < 0.3 else int(rng.integers(0, widths // 2 + 1))
