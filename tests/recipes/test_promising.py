@@ -60,7 +60,7 @@ class FakeRun:
     def __init__(self, starts: int, seconds: float) -> None:
         self.settings, self.now, self.said = Settings((), starts=starts), [0.0], list[str]()
         self.deadline = Deadline.after(seconds, clock=lambda: self.now[0])
-        self.store = None
+        self.store = self.timing = None
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
