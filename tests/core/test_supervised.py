@@ -46,6 +46,7 @@ def body(*lines: str) -> str:
         (body("return build()"), "raised RecursionError: maximum recursion depth exceeded"),
         (body("raise MemoryError"), "mine.py:build raised MemoryError (mine.py, line 2)"),
         (body("raise BaseException('odd')"), "raised BaseException: odd (mine.py, line 2)"),
+        (body("raise GeneratorExit"), "raised GeneratorExit (mine.py, line 2)"),
         (
             body("class E(Exception):", "    def __str__(self): raise ValueError", "raise E"),
             "raised E (mine.py, line 4)",
@@ -217,11 +218,52 @@ def test_other_things_of_the_process_are_put_back(tmp_path: Path, capsys: pytest
     before = list(warnings.filters)
     text = "import sys, warnings\nimport numpy as np\n" + body(
         "np.seterr(all='raise')", "warnings.filterwarnings('error')", "sys.stdout.close()", "sys.stderr.close()",
-        "sys.stdout = None",
+        "sys.stdout = None", "sys.setrecursionlimit(90)",
     )  # fmt: skip
+    deep = sys.getrecursionlimit()
     call(write(tmp_path, text), "build")
+    assert sys.getrecursionlimit() == deep
     assert warnings.filters == before
     assert np.geterr()["under"] == "ignore"
     print("out")
     sys.stderr.write("err")
     assert capsys.readouterr() == ("out\n", "err")
+
+
+FORKING = body(
+    "import os, sys", "if (child := os.fork()) == 0:", "    STATEMENT",
+    "return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])",
+)  # fmt: skip
+
+
+def ended(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own that calls the function and prints what it returns, once more after a quiet line."""
+    spec = write(folder, text)
+    code = f"from chipfit.core.user_code import call\nprint(call({spec!r}, 'build'), flush=True)"
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    ("statement", "status", "said"),
+    [
+        ("sys.exit(3)", "3", ""),
+        ("sys.exit()", "0", ""),
+        ("return 'a second result'", "0", ""),
+        ("raise ValueError('theirs')", "1", "a forked process raised ValueError: theirs (mine.py, line 4)"),
+    ],
+)
+def test_a_process_that_it_forks_ends_where_it_ends(tmp_path: Path, statement: str, status: str, said: str) -> None:
+    done = ended(tmp_path, FORKING.replace("STATEMENT", statement))
+    assert (done.returncode, done.stdout) == (0, f"{status}\n")
+    assert done.stderr.strip() == said
+
+
+@pytest.mark.parametrize(
+    "how", ["os.close(1); os.close(2)", "n = os.open('/dev/null', 1); os.dup2(n, 1); os.dup2(n, 2)"]
+)
+def test_stdout_and_stderr_are_put_back_where_it_closed_them(tmp_path: Path, how: str) -> None:
+    done = ended(tmp_path, body("import os", how, "return 'heard'"))
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

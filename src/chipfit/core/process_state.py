@@ -1,7 +1,8 @@
 """What user code may change of the process that runs it, put back after each call: the rest of the run uses it too.
 
-Its working directory and arguments; filters of warnings; numpy's treatment of overflow; and of torch, if that is
-loaded, the default type and device, gradients, determinism, precision of products and the number of threads.
+Its working directory and arguments; stdout and stderr, by their descriptors; Python's depth of recursion; filters of
+warnings; numpy's treatment of overflow; and of torch, if that is loaded, the default type and device, gradients,
+determinism, precision of products and the number of threads.
 """
 
 from __future__ import annotations
@@ -21,13 +22,39 @@ Restore = Callable[[], None]
 @contextmanager
 def as_it_was() -> Iterator[None]:
     """Puts all of it back at the end, whichever way that comes."""
-    restores = [_directory(), _arguments(), _torch()]
+    restores = [_descriptors(), _directory(), _arguments(), _recursion(), _torch()]
     try:
         with warnings.catch_warnings(), np.errstate():
             yield
     finally:
         for restore in restores:
             restore()
+
+
+def _descriptors() -> Restore:
+    """Of 1 and 2, which code closes or turns elsewhere to be quiet; what is said later must still be heard."""
+    kept = []
+    for number in (1, 2):
+        with suppress(OSError):  # closed from the beginning
+            kept.append((number, os.dup(number), _file_of(number)))
+
+    def restore() -> None:
+        for number, copy, file in kept:
+            if _file_of(copy) != file:
+                continue  # closed too, and perhaps opened as something else
+            if _file_of(number) != file:
+                os.dup2(copy, number)
+            os.close(copy)
+
+    return restore
+
+
+def _file_of(descriptor: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _directory() -> Restore:
@@ -55,6 +82,11 @@ def _arguments() -> Restore:
         sys.argv = before
 
     return restore
+
+
+def _recursion() -> Restore:
+    before = sys.getrecursionlimit()
+    return lambda: sys.setrecursionlimit(before)
 
 
 def _torch() -> Restore:

@@ -6,7 +6,7 @@
   interrupted, again and again where it catches what interrupts it, and at last the process ends with exit code 2 (not
   in an interactive session, where Ctrl-C is at hand). What cannot be stopped is native code that neither returns nor
   releases Python's global lock.
-* What it changes of the process (`process_state`) is put back.
+* What it changes of the process (`process_state`) is put back. A process that it forks ends where it ends.
 """
 
 from __future__ import annotations
@@ -95,13 +95,15 @@ def supervised(what: str, folder: Path | None = None, *, times: float = 1.0, all
     """
     seconds = times * seconds_allowed()
     try:
-        with as_it_was(), _printing_to_stderr(), _without_exit(), _within(seconds, what):
+        with as_it_was(), _printing_to_stderr(), _without_exit(), _within(seconds, what), _ending_forks(folder):
             yield
-    except (KeyboardInterrupt, ChipfitError, GeneratorExit):
+    except (KeyboardInterrupt, ChipfitError):
         raise
     except _Stopped as e:
         raise BadInput(f"{what} {e}{_at(e, folder)}; {_way_out(str(e), seconds)}") from None
     except BaseException as e:
+        if isinstance(e, GeneratorExit) and not _line(e, folder):
+            raise  # this very generator is closed
         if not all_theirs and isinstance(e, Exception) and not _line(e, folder):
             raise
         raise BadInput(f"{what} raised {told(e, folder)}") from e
@@ -227,6 +229,31 @@ def _without_exit() -> Iterator[None]:
         yield
     finally:
         os._exit = exit_at_once
+
+
+@contextmanager
+def _ending_forks(folder: Path | None) -> Iterator[None]:
+    """A process that user code forks ends where that code ends, whichever way: it must not go on as a second one of us.
+
+    Its exit code is what Python would have made of it; an error is said.
+    """
+    here = os.getpid()
+    try:
+        yield
+    except BaseException as e:
+        if os.getpid() != here:
+            _end_fork(e, folder)
+        raise
+    if os.getpid() != here:
+        _exit_at_once(0)
+
+
+def _end_fork(e: BaseException, folder: Path | None) -> None:
+    if isinstance(e, SystemExit) and (e.code is None or isinstance(e.code, int)):
+        _exit_at_once(e.code or 0)
+    with contextlib.suppress(OSError):
+        os.write(2, f"a forked process raised {told(e, folder)}\n".encode(errors="replace"))
+    _exit_at_once(1)
 
 
 @contextmanager
