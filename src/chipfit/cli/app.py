@@ -17,6 +17,7 @@ from cyclopts.exceptions import RepeatArgumentError, UnusedCliTokensError
 from rich.console import Console
 
 from chipfit.cli import machine, predict, verbs
+from chipfit.cli.ending import end_soon
 from chipfit.cli.output import document, say
 from chipfit.cli.stdout import for_results, results
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, Note, as_told
@@ -84,11 +85,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns its exit code.
 
     0 done, 1 something failed, 2 wrong usage or input, 3 no model holds the budget, 130 stopped with Ctrl-C, SIGTERM or
-    SIGHUP. What killed commands left in the temporary directory is swept first.
+    SIGHUP. What killed commands left in the temporary directory is swept first; what user code left running is ended.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    code = _run(list(sys.argv[1:] if argv is None else argv), for_good=argv is None)
+    if argv is None:
+        with suppress(OSError, ValueError):
+            results().flush()
+        end_soon(code)
+    return code
+
+
+def _run(words: Sequence[str], *, for_good: bool) -> int:
+    """The exit code of one command line; `for_good` where this process ends with it."""
     loud = bool({"-v", "--verbose"} & set(words))
-    with warnings.catch_warnings(), stopping(), for_results(for_good=argv is None):
+    with warnings.catch_warnings(), stopping(), for_results(for_good=for_good):
         if not loud:
             warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=Note)
@@ -96,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _ended(words, loud)
         except BrokenPipeError:  # the reader of our output has enough, as `| head` does; nothing is left to flush
-            for stream in (results(), sys.stderr)[: 2 if argv is None else 1]:
+            for stream in (results(), sys.stderr)[: 2 if for_good else 1]:
                 with suppress(OSError, ValueError):  # closed, or no file at all
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
