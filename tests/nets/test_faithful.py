@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from chipfit.core.errors import BadInput, ChipfitError, Untraceable
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.nets import faithful
-from chipfit.nets.answers import ask, relative_error
+from chipfit.nets.answers import ask, relative_error, undisturbed
 from chipfit.nets.faithful import FAR, NEAR, allowed_error, traced
 from chipfit.nets.load import entry_of
 from chipfit.nets.trace import trace
@@ -243,6 +243,27 @@ def test_the_module_is_left_as_it_was() -> None:
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     counting = Counting().eval()
     ask("mine", counting, SHAPE)
+
+
+def test_buffers_that_forward_replaces_or_grows_are_put_back() -> None:
+    class Observing(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(2))
+            self.register_buffer("least", torch.zeros(0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x.flatten()[:2] + self.last
+            self.least.resize_(3).fill_(1.0)
+            return super().forward(x)
+
+    module = Observing()
+    before = module.last
+    with undisturbed(module):
+        module(torch.ones(2, *SHAPE))
+    assert module.last is before
+    assert not module.last.any()
+    assert module.least.shape == (0,)
 
 
 def test_half_precision_is_computed_in_float_and_left_alone() -> None:

@@ -60,6 +60,16 @@ def made(expression: str, *more: str) -> str:
         (made("m", "m[3].bias.data[0] = float('inf')"), "NaN or infinite values in '3.bias'"),
         (made("m", "[p.data.fill_(float('nan')) for p in m.parameters()]"), "in '0.weight' and 3 others"),
         (made("m.to('meta')"), "returned a module on the meta device"),
+        (
+            made("m", "m[0].weight.data = m[0].weight.data.to(torch.float8_e4m3fn)"),
+            "'0.weight' is sparse, quantised or of",
+        ),
+        (
+            made("m", "m.eval = lambda: 1 / 0"),
+            "the module raised ZeroDivisionError: division by zero (mine.py,",
+        ),
+        (made("m", "m.named_parameters = lambda **k: 1 / 0"), "the module raised ZeroDivisionError"),
+        (made("torch.export.export(m, (torch.zeros(2, 1, 8, 8),)).module()"), "the module raised NotImplementedError"),
         (made("torch.jit.script(m)"), "returned a TorchScript module"),
         (made("nn.Sequential(nn.Flatten(), nn.LazyLinear(2))"), "whose '1.weight' has no values before a first input"),
         (made("m.state_dict()"), "returned an OrderedDict; return a torch.nn.Module"),
@@ -105,6 +115,26 @@ def test_other_precisions_and_modes_come_in_right(tmp_path: Path, change: str) -
     module[0].reset_parameters()
     module[3].reset_parameters()
     reference(entry, module.bfloat16() if "bfloat" in change else module.half() if "half" in change else module)
+
+
+INFERENCE = """
+def build():
+    with torch.inference_mode():
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+"""
+
+
+def test_a_module_made_for_inference_is_taken_and_takes_weights(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    assert loaded(tmp_path, INFERENCE)
+    reference(loaded(tmp_path, INFERENCE, weights=[tmp_path / "w.pt"]), module)
+
+
+def test_a_method_of_the_module_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0.3")
+    line = refused(tmp_path, made("m", "m.named_parameters = lambda **k: time.sleep(60)"))
+    assert "mine.py:build: the module took more than 0.3 s" in line
 
 
 def test_wide_weights_are_not_cut_by_a_half_precision_module(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     On a busy machine several threads wait for each other: [measured] 7 s for a ResNet-50 where one takes .7 s.
     """
     modes = [(m, m.training) for m in module.modules()]
-    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    buffers = [
+        (m, name, b, b.detach().clone()) for m in module.modules() for name, b in m._buffers.items() if b is not None
+    ]
     states = random.getstate(), np.random.get_state()  # numpy's global one: the user's code may draw from it
     threads = torch.get_num_threads()
     module.eval()
@@ -93,10 +95,18 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         for m, training in modes:
             m.training = training
         with torch.no_grad():
-            for buffer, was in buffers:
-                buffer.copy_(was)
+            for m, name, buffer, was in buffers:
+                _restore(buffer, was)
+                m._buffers[name] = buffer  # forward may have put another in its place
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def _restore(buffer: Tensor, was: Tensor) -> None:
+    if buffer.shape == was.shape:
+        buffer.copy_(was)
+    else:  # observers of quantisation grow theirs
+        buffer.data = was
 
 
 def ask(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> Answers:
@@ -120,8 +130,8 @@ def ask(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | Non
                 f"forward); have it answer the same in eval mode"
             )
         raise BadInput(
-            f"{name} answers an input alone otherwise than among others: it mixes the inputs of a batch; "
-            f"have forward treat each by itself"
+            f"{name} answers an input alone otherwise than among others: it mixes the inputs of a batch (so does a "
+            f"batch norm that eval() does not reach); have forward treat each by itself"
         )
     return Answers(inputs[finite], together[finite], _of(kinds, finite), 0.0)
 

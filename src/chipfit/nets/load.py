@@ -75,13 +75,18 @@ def load_models(
 def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
     folder = user_code.folder_of(spec)
     assert folder is not None
-    module = received(spec, user_code.call(spec, "build"))
+    found = user_code.call(spec, "build")
+    with user_code.importable(folder), supervised(f"{spec}: the module", folder):
+        module = received(spec, found)
     shape = input_shape or (dataset.input_shape if dataset else None)
     if shape is None:
         raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
     file, _, function = spec.rpartition(":")
     with user_code.importable(folder):
-        source = spec if weights is None else f"{spec} with {_loaded(spec, module, weights, shape)}"
+        source = spec
+        if weights is not None:
+            with supervised(f"{spec}: loading weights", folder, times=TRACING):
+                source = f"{spec} with {_loaded(spec, module, weights, shape)}"
         return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source)
 
 
@@ -121,12 +126,15 @@ def entry_of(
     Raises:
         BadInput: the module has no sound weights, takes no such inputs, answers with no logits, or is traced wrongly.
     """
-    theirs = supervised(f"{spec}: forward", user_code.folder_of(spec), times=TRACING, all_theirs=False)
-    with theirs:
-        check_weights(spec, received(spec, module))
+    folder = user_code.folder_of(spec)
+    # not only forward is theirs, or a library's: so may be `named_parameters`, `eval` and whatever else is called
+    with supervised(f"{spec}: the module", folder, times=TRACING):
+        module = received(spec, module)
+        check_weights(spec, module)
         module = _as_float(module)
         with undisturbed(module):
             _check_forward(spec, module, shape)
+    with supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False):
         network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
     if not any(o.kind in ("conv", "linear") for o in network.graph):
         raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +14,9 @@ from chipfit.core.errors import BadInput
 
 def received(spec: str, found: object) -> nn.Module:
     """What `spec` returned, if it is a module whose weights are there.
+
+    Tensors made under `torch.inference_mode` can neither be loaded into nor restored outside of it: of a module that
+    has some a copy is returned.
 
     Raises:
         BadInput: something else, a TorchScript module, or weights without values.
@@ -30,12 +34,14 @@ def received(spec: str, found: object) -> nn.Module:
             f"{spec} returned a module on the meta device, {len(without)} of whose tensors ({without[0]}, ...) have no "
             f"values; build it on the cpu"
         )
-    packed = next(
-        (n for n, t in _held(found) if not is_lazy(t) and (t.layout != torch.strided or t.is_quantized)), None
-    )
+    packed = next((n for n, t in _held(found) if not is_lazy(t) and _is_packed(t)), None)
     if packed is not None:
-        raise BadInput(f"{spec} returned a module whose {packed!r} is sparse or quantised; give it dense float weights")
-    return found
+        raise BadInput(
+            f"{spec} returned a module whose {packed!r} is sparse, quantised or of 8-bit floats; give it dense float "
+            f"weights"
+        )
+    made_for_inference = any(t.is_inference() for _, t in _held(found) if not is_lazy(t))
+    return copy.deepcopy(found) if made_for_inference else found
 
 
 def lazy(module: nn.Module) -> str:
@@ -60,6 +66,12 @@ def check_weights(spec: str, module: nn.Module) -> None:
 def _held(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
+
+
+def _is_packed(t: Tensor) -> bool:
+    """True for what takes more than its own values to be computed with."""
+    tiny = t.is_floating_point() and t.element_size() == 1
+    return t.layout != torch.strided or t.is_quantized or tiny
 
 
 def _is_spoilt(t: Tensor, finite: bool) -> bool:
