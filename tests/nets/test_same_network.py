@@ -417,6 +417,23 @@ def test_the_graph_is_traced_from_what_is_built_of_it(name: str) -> None:
     assert trace(build(network), SHAPE).graph.key == network.graph.key
 
 
+def test_equal_values_of_different_parameters_stay_apart() -> None:
+    def two(m: nn.Module, y: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(y, m.a * 2, padding=1).relu(), m.b * 2, padding=1)
+
+    a = torch.randn(8, 8, 3, 3)
+    network = agree(Net(two, a=nn.Parameter(a.clone()), b=nn.Parameter(a.clone())))
+    assert not network.graph.sharing
+    assert sum(p.numel() for p in build(network).parameters()) == 2 * a.numel() + 3 * 8 * 9 + 8 + 8 * 10 + 10
+
+
+def test_a_parameter_changed_in_two_ways_is_no_tie_whatever_its_first_value() -> None:
+    gamma = nn.Parameter(torch.arange(8.0).view(8, 1, 1))
+    two = Net(lambda m, y: torch.add(m.next(torch.add(y, m.gamma, alpha=2)), m.gamma, alpha=3), gamma=gamma)
+    with torch.no_grad(), pytest.raises(Untraceable, match="changed in another way: such a tie"):
+        trace(two, SHAPE)
+
+
 # what is refused, and how
 
 
@@ -481,6 +498,8 @@ REFUSED = {
     "dividing by values": (lambda m, y: y / m.next(y), "'div' by a value of the input"),
     "one axis": (lambda m, y: m.next(y.mean(2, keepdim=True)), r"mean over axes \[2\]"),
     "a mean of columns": (lambda m, y: m.next(y).mean(3).flatten(1)[:, :10], "mean over axes"),
+    "pools of rows": (lambda m, y: F.max_pool2d(y.flatten(1, 2), 2)[:, :8, 0], r"takes the batch axis for channels"),
+    "means of rows": (lambda m, y: F.avg_pool2d(y.flatten(1, 2), 2)[:, :8, 0], r"takes the batch axis for channels"),
     "training norm": (lambda m, y: F.batch_norm(y, None, None, training=True), "running statistics"),
     "random": (lambda m, y: y + torch.randn(8, 1, 1), "'randn' makes values of its own"),
     "a constant as answer": (lambda m, y: m.map.mean((1, 2))[None].expand(3, 8), "its input does not set"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from chipfit.nets.rules.call import Call
-from chipfit.nets.rules.constants import Constant
+from chipfit.nets.rules.constants import Constant, digest
 from chipfit.nets.rules.tracer import Known, Pending, Rule, Tracer
 
 
@@ -115,7 +115,7 @@ def _binary(t: Tracer, call: Call, kind: str, x: str, y: str) -> None:
 
 def _changed(constant: Constant, value: Tensor) -> Constant:
     """The constant with another value, which is no longer the parameter's own."""
-    return replace(constant, value=value.float(), source=f"changed {constant.source} {value.flatten()[:1].item()}")
+    return replace(constant, value=value.float(), source=f"changed {constant.source} {digest(value)}")
 
 
 def _scaled_by(t: Tracer, call: Call, x: str, factor: float) -> str:

@@ -27,8 +27,9 @@ class Constant:
     """A tensor that does not depend on the input.
 
     `name` is that of the parameter or buffer it is (in whatever shape), or what it is called in messages. `source` is
-    equal for equal arrays: the memory of a parameter or buffer, the content of what is computed of parameters, "" for
-    what is nobody's. `roots` are the parameters it is made of, by memory.
+    equal for equal arrays: the memory of a parameter or buffer, the content and the roots of what is computed of
+    parameters (equal values of different ones part when they are trained), "" for what is nobody's. `roots` are the
+    parameters it is made of, by memory.
     """
 
     value: Tensor
@@ -82,5 +83,9 @@ def _same(name: str, before: Tensor, after: Tensor) -> bool:
 
 def _made(value: Tensor, name: str, parts: dict[str, Constant]) -> Constant:
     roots = frozenset(root for part in parts.values() for root in part.roots)
-    content = hashlib.sha256(value.double().contiguous().numpy().tobytes()).hexdigest() if roots else ""
-    return Constant(value, name, content, roots)
+    return Constant(value, name, f"{digest(value)} of {sorted(roots)}" if roots else "", roots)
+
+
+def digest(value: Tensor) -> str:
+    """Equal for tensors of equal values, in whatever shape."""
+    return hashlib.sha256(value.double().contiguous().numpy().tobytes()).hexdigest()

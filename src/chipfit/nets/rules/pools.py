@@ -25,6 +25,8 @@ def avg_pool(t: Tracer, call: Call) -> None:
 
 
 def _window(call: Call) -> dict[str, Any]:
+    if len(shape_of(call.node_of("self"))) != 4:
+        call.refuse(f"on {shape_of(call.node_of('self'))[1:]}, which takes the batch axis for channels,")
     kernel = call.pair("kernel_size")
     stride = call.pair("stride") if call.values["stride"] else kernel
     call.take("stride")
