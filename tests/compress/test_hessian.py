@@ -20,6 +20,7 @@ from chipfit.compress.hessian import (
     ridged,
     unflat,
 )
+from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network, Op, op
 from compress.networks import network_of, noise
 
@@ -97,3 +98,9 @@ def test_scale_of_the_batch_norm_behind() -> None:
     expected = w["3.body.1.weight"] / np.sqrt(w["3.body.1.running_var"] + norm["eps"])
     np.testing.assert_allclose(scale, expected, rtol=1e-6)
     assert output_scale(network, network.graph[network.graph.output]).eq(1).all()
+
+
+def test_values_whose_squares_overflow_are_one_line() -> None:
+    network = network_of("lenet5")
+    with pytest.raises(BadInput, match="reads values too large to compute with"):
+        hessians(network, noise(network, 4) * np.float32(1e25), np.random.default_rng(0))

@@ -142,6 +142,25 @@ class Broken:
         return k
 
 
+class Sparse:
+    """What has a shape and no length, like a sparse matrix."""
+
+    shape, ndim = (20, 4), 2
+
+    def __len__(self) -> int:
+        raise TypeError("length is ambiguous")
+
+
+class Endless:
+    """A set that says it is larger than any."""
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, k: int) -> object:
+        return X[0], 0
+
+
 def leaves() -> Iterator[Any]:
     yield X, Y
     raise SystemExit(7)
@@ -151,6 +170,8 @@ def leaves() -> Iterator[Any]:
     ("items", "said"),
     [
         (Broken(), "raised RuntimeError: no length"),
+        ((Sparse(), Y), "raised TypeError: length is ambiguous"),
+        (Endless(), "train has 1000000000 rows, at most 2000000 are possible"),
         (leaves(), r"raised SystemExit: 7 \(test_batches.py, line"),
         ((1 // 0 for _ in "a"), "raised ZeroDivisionError: "),
     ],
@@ -165,6 +186,9 @@ def test_a_loader_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     for endless in (itertools.repeat((X, Y)), itertools.repeat((X[:0], Y[:0]))):
         with pytest.raises(BadInput, match="train gives more than 100 rows; does it ever end"):
             walked(endless)
+    monkeypatch.setattr(limits, "EMPTY_BATCHES", 10)
+    with pytest.raises(BadInput, match="train gives 11 batches without rows; does it ever end"):
+        walked(itertools.repeat((X[:0], Y[:0])))
     monkeypatch.setattr(limits, "LOADER_SECONDS", 0.0)
     with pytest.raises(BadInput, match="gave 0 rows in 0 s and has not ended; does it ever"):
         walked(itertools.repeat((X, Y)))

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from chipfit.compress.forward import Walk, affordable, batch, placed, tensors
 from chipfit.compress.moments import affine
 from chipfit.core.channels import on_channels
+from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.nets.accelerator import here
 
@@ -129,6 +130,9 @@ def hessians(
 
     Layers of more than `WIDEST` columns get the diagonal (d,) alone. They are on the processor, where what follows is
     a thousand small steps.
+
+    Raises:
+        BadInput: a layer reads values so large that their squares are beyond float32.
     """
     graph, weights = network.graph, placed(network.weights)
     wanted = {o.name for o in consumers(graph)}
@@ -148,6 +152,11 @@ def hessians(
                 sums[name] = sums[name] + gram if name in sums else gram
                 counts[name] += len(u)
             walk.step(o)
+    for name, total in sums.items():
+        if not bool(total.isfinite().all()):
+            raise BadInput(
+                f"layer {name!r} reads values too large to compute with (beyond 1e18); scale the inputs, or clean them"
+            )
     return {name: ridged(total / counts[name]).cpu() for name, total in sums.items()}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chipfit.core.data import Inputs
 from chipfit.core.errors import BadInput
-from chipfit.core.supervised import supervised_items
+from chipfit.core.supervised import supervised, supervised_items
 from chipfit.data import limits
 
 Labels = NDArray[np.int64]
@@ -32,7 +32,8 @@ class Batches:
         self.where = where
         self.notes: set[str] = set()
         self.rows = 0
-        self._items = _iterable(where, items)
+        with supervised(where):  # what they are is asked of them: `len` and `shape` may be the user's own
+            self._items = _iterable(where, items)
 
     def __iter__(self) -> Iterator[Batch]:
         """(inputs (n, ...), targets (n,) or None), empty batches left out.
@@ -41,10 +42,13 @@ class Batches:
             BadInput: a batch of another form, its first bad row named; the user's own error; no end.
         """
         kinds: list[str] = []
-        labelled, batches = 0, 0
+        labelled, batches, empty = 0, 0, 0
         for item in self._walked():
             x, y = self._arrays(item)
             if not len(x):
+                empty += 1
+                if empty > limits.EMPTY_BATCHES:
+                    raise BadInput(f"{self.where} gives {empty} batches without rows; does it ever end? give fewer")
                 continue
             kinds = sorted({*kinds, f"{x.dtype} {x.shape[1:]}"})
             if len(kinds) > 1:
@@ -97,6 +101,8 @@ def _iterable(where: str, items: Any) -> Iterable[Any]:
     if isinstance(items, Iterable):
         return items
     if hasattr(items, "__getitem__") and hasattr(items, "__len__"):
+        if len(items) > limits.FILES:
+            raise BadInput(f"{where} has {len(items)} rows, at most {limits.FILES} are possible; give fewer")
         return _by_index(items)
     raise BadInput(f"{where} is {_kind(items)}; give an iterable of (inputs, targets), such as a DataLoader")
 

@@ -43,5 +43,8 @@ CLASSES = 100_000
 LOADER_SECONDS = 1800.0
 """Seconds that one part of a loader may take to be walked, looked at between two batches: an endless one is told."""
 
+EMPTY_BATCHES = 10_000
+"""Batches without rows that a loader may give: one that gives nothing else never ends."""
+
 BATCH_BYTES = 2**26
 """Bytes of decoded inputs that are handled at once where all of them are walked (64 MiB)."""
