@@ -33,6 +33,9 @@ def test_normalize_forms() -> None:
         ("1,2,3", "not a mean and a deviation"),
         ("0.5/0.4,0.2", "2 means and 1 deviations"),
         ("0.5,0", "deviation of 0; it must be above zero"),
+        ("0.5,1e-320", "deviation of 9.99989e-321, which pixels scaled to 0..1 cannot have"),
+        ("0.5/0.5,1/1e39", "deviation of 1e.39, which pixels"),
+        ("-1e39,1", "mean of -1e.39, which pixels"),
     ],
 )
 def test_normalize_that_cannot_be_used(text: str, said: str) -> None:
@@ -44,3 +47,5 @@ def test_one_value_serves_all_channels_two_do_not_serve_three() -> None:
     assert for_channels(((0.5,), (0.25,)), 3) == ((0.5,) * 3, (0.25,) * 3)
     with pytest.raises(BadInput, match="2 means but the data have 3 channels; give 1 or 3"):
         for_channels(((0.5, 0.5), (1.0, 1.0)), 3)
+    with pytest.raises(BadInput, match="deviation of 1e-39, which pixels scaled to 0..1 cannot have"):
+        for_channels(((0.5,), (1e-39,)), 3)

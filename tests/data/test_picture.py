@@ -65,6 +65,16 @@ def test_floats_between_zero_and_one_become_255(tmp_path: Path) -> None:
     assert "10 pictures of floats in 0..1 were multiplied by 255 and rounded to 8 bits" in d.notes
 
 
+@pytest.mark.parametrize(("top", "factor"), [(1.02, 127.5), (20.0, 7.96875)])
+def test_floats_beyond_one_keep_their_fractions(tmp_path: Path, top: float, factor: float) -> None:
+    values = (RNG.random((10, 5, 6)) * 0.9 * top).astype(np.float32)
+    values[3, 0, 0] = top
+    d = read(write(tmp_path, [saved(Image.fromarray(v), "TIFF") for v in values], ".tif"))
+    assert {x.tobytes() for x in of_all(d)} == {np.round(v * factor).astype(np.uint8).tobytes() for v in values}
+    (note,) = [n for n in d.notes if "floats" in n]
+    assert f"were multiplied by {factor:g} and rounded to 8 bits" in note
+
+
 @pytest.mark.parametrize(("top", "divisor"), [(256, 1), (4096, 16), (65536, 256)])
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4)])
 def test_deep_colour_keeps_its_small_values_too(

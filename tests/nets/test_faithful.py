@@ -202,6 +202,11 @@ def test_weights_that_are_not_numbers_are_named() -> None:
         traced("mine", module, SHAPE)
 
 
+def test_inputs_of_the_data_that_overflow_are_not_blamed_on_the_weights() -> None:
+    with pytest.raises(BadInput, match="not finite to inputs of the data from layer '.*' on; see how these are scaled"):
+        ask("mine", Small().eval(), SHAPE, np.full((2, *SHAPE), 3e38, np.float32))
+
+
 def test_wide_inputs_may_overflow() -> None:
     module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     for layer, factor in zip(module, (1e19, 5e18), strict=True):

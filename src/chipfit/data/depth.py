@@ -3,11 +3,13 @@
 Rule: the bits that the largest value of the whole set takes (8 at least) become the upper 8: every value is divided by
 one power of two, and where all are below 256 they stay as they are. Cameras and sensors store 10, 12 or 14 bits, and
 masks a few values, in a file of 16: the type of the file does not tell. Floats that stay within 0..1 are multiplied by
-255. Negative values and NaN have no such rule: that picture is refused.
+255; floats with fractions that go beyond (overshoot of a filter, brightness in other units), up to 128, are shares of
+the next power of two. Negative values and NaN have no such rule: that picture is refused.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +21,20 @@ Values = NDArray[Any]
 """(H, W) or (H, W, 3), whole numbers or floats."""
 
 
+LARGEST_SHARE = 128.0
+"""Floats with fractions up to here lose more by rounding than by scaling."""
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How deep pictures become 8 bits: `largest` is the largest value of all of them; `unit` for floats in 0..1."""
+    """How deep pictures become 8 bits.
+
+    `largest` is the largest value of all of them. `unit` is what stands for white where they are floats to be scaled, a
+    power of two; 0 where their bits are shifted.
+    """
 
     largest: float
-    unit: bool = False
+    unit: float = 0.0
     pictures: int = 0
 
     @property
@@ -35,7 +45,8 @@ class Depth:
     def note(self) -> str:
         """What was done, for the notes of a data set."""
         if self.unit:
-            return f"{self.pictures} pictures of floats in 0..1 were multiplied by 255 and rounded to 8 bits"
+            what = f"{self.pictures} pictures of floats in 0..{self.unit:g}"
+            return f"{what} were multiplied by {255 / self.unit:g} and rounded to 8 bits"
         way = "taken as they are" if self.bits == 8 else f"divided by {2 ** (self.bits - 8)}"
         return (
             f"{self.pictures} pictures of more than 8 bits a value: the largest value of all is {self.largest:g} "
@@ -45,12 +56,15 @@ class Depth:
 
 def depth_of(pictures: Iterable[Values]) -> Depth:
     """The rule for a set of deep pictures, which are looked at one after the other."""
-    count, largest, floats = 0, 0.0, True
+    count, largest, floats, fractions = 0, 0.0, True, False
     for values in pictures:
         count += 1
         largest = max(largest, float(values.max()))
         floats = floats and values.dtype.kind == "f"
-    return Depth(largest, floats and largest <= 1.0, count)
+        fractions = fractions or (floats and bool((values % 1 != 0).any()))
+    if not floats or largest > (LARGEST_SHARE if fractions else 1.0):
+        return Depth(largest, 0.0, count)
+    return Depth(largest, 2.0 ** math.ceil(math.log2(max(1.0, largest))), count)
 
 
 def checked(values: Values) -> Values:
@@ -68,5 +82,5 @@ def checked(values: Values) -> Values:
 
 def to_8_bits(values: Values, depth: Depth) -> NDArray[np.uint8]:
     """The values in 0..255."""
-    brightness = np.round(values * 255.0) if depth.unit else values // 2 ** (depth.bits - 8)
+    brightness = np.round(values * (255.0 / depth.unit)) if depth.unit else values // 2 ** (depth.bits - 8)
     return np.asarray(brightness, np.uint8)

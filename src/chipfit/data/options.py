@@ -14,6 +14,9 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 MOST = 4096
 """Pixels of an edge that pictures may be resized to."""
 
+LARGEST = 1e6
+"""Of a mean, and of a deviation or its inverse: beyond it float32 has nothing left of a pixel, or overflows."""
+
 
 def parse_resize(text: str) -> tuple[int, int]:
     """(height, width) of "32" or "32x48".
@@ -55,7 +58,7 @@ def parse_normalize(text: str) -> Normalisation:
     ((0.5, 0.4), (0.25, 0.2))
 
     Raises:
-        BadInput: not two lists of one length, or a deviation that is not above zero.
+        BadInput: not two lists of one length, a deviation that is not above zero, or values that no pixels have.
     """
     how = "write MEAN,STD like 0.5,0.25 or, by channel, 0.485/0.456/0.406,0.229/0.224/0.225"
     try:
@@ -69,16 +72,28 @@ def parse_normalize(text: str) -> Normalisation:
         raise BadInput(f"--normalize {text!r} has {len(mean)} means and {len(std)} deviations; {how}")
     if min(std) <= 0:
         raise BadInput(f"--normalize {text!r} has a deviation of {min(std):g}; it must be above zero")
+    _check_sizes((mean, std))
     return mean, std
+
+
+def _check_sizes(normalisation: Normalisation) -> None:
+    mean, std = normalisation
+    for name, value, least in (*(("mean", m, 0.0) for m in mean), *(("deviation", s, 1 / LARGEST) for s in std)):
+        if not least <= abs(value) <= LARGEST:
+            raise BadInput(
+                f"--normalize has a {name} of {value:g}, which pixels scaled to 0..1 cannot have; give {least:g} to "
+                f"{LARGEST:g}"
+            )
 
 
 def for_channels(normalisation: Normalisation, channels: int) -> Normalisation:
     """One mean and one deviation a channel.
 
     Raises:
-        BadInput: neither one value nor one a channel.
+        BadInput: neither one value nor one a channel, or values that no pixels have.
     """
     mean, std = normalisation
+    _check_sizes(normalisation)
     if len(mean) == 1:
         return mean * channels, std * channels
     if len(mean) != channels:

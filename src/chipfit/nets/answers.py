@@ -121,7 +121,11 @@ def ask(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | Non
     alone = _answered(name, module, x[:1])
     finite: Rows = np.array([bool(np.isfinite(answer).all()) for answer in together])
     if not all(ok or kind == WIDE for ok, kind in zip(finite, kinds, strict=True)):
-        raise BadInput(f"{name} answers with values that are not finite{_where_not_finite(module, x[~finite])}")
+        normal = all(ok for ok, kind in zip(finite, kinds, strict=True) if kind == NORMAL)
+        where, way_out = _where_not_finite(module, x[~finite]), "give trained, finite weights"
+        if normal and DATA in _of(kinds, ~finite):
+            where, way_out = f" to inputs of the data{where}", "see how these are scaled, and --normalize"
+        raise BadInput(f"{name} answers with values that are not finite{where}; {way_out}")
     if relative_error(together[:1], alone, kinds[:1]) > BATCH_TOLERANCE and not _same_in_double(module, x):
         again = _answered(name, module, x)
         if relative_error(together[finite], again[finite], _of(kinds, finite)) > BATCH_TOLERANCE:
@@ -187,4 +191,4 @@ def _where_not_finite(module: nn.Module, x: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    return (found[0] if found and not found[0].startswith(" from layer ''") else "") + "; give trained, finite weights"
+    return found[0] if found and not found[0].startswith(" from layer ''") else ""
