@@ -74,13 +74,13 @@ def _tree(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> Tree:
     passed = PassedOver()
     files: list[File] = []
     folders: set[Names] = set()
-    newest = {info.filename: info for info in entries}
-    for info in entries:
-        if newest[info.filename] is not info:
-            passed.add("names that stand again further on in the zip", (info.filename,))
-            continue
-        place, is_folder = place_of(info), info.filename.endswith(("/", "\\"))
-        if place is None:
+    places = [place_of(info) for info in entries]
+    newest = dict(zip(places, entries, strict=True))  # by place: one may be written with slashes and with backslashes
+    for place, info in zip(places, entries, strict=True):
+        is_folder = info.filename.endswith(("/", "\\"))
+        if place and not is_folder and newest[place] is not info:
+            passed.add("names that stand again further on in the zip", place)
+        elif place is None:
             passed.add("names that lead out of the zip", (info.filename,))
         elif any(map(hidden, place)):
             passed.add("hidden files or folders", place)
