@@ -31,13 +31,19 @@ def console(error: bool = False) -> Console:
 
 
 def document(value: Plain) -> None:
-    """One JSON document on stdout; NaN becomes null."""
-    results().write(json.dumps(strict(value), allow_nan=False, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on stdout; NaN becomes null. What the stream cannot encode is escaped as JSON does it."""
+    text = json.dumps(strict(value), allow_nan=False, indent=2, ensure_ascii=False)
+    try:
+        text.encode(results().encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(strict(value), allow_nan=False, indent=2)
+    results().write(text + "\n")
 
 
 def say(line: str) -> None:
-    """One line on stderr, whatever it holds."""
-    sys.stderr.write(" ".join(line.splitlines()) + "\n")
+    """One line on stderr, whatever it holds: what would move a terminal's cursor is written as an escape."""
+    one = " ".join(line.splitlines())
+    sys.stderr.write("".join(c if c.isprintable() else repr(c)[1:-1] for c in one) + "\n")
 
 
 def emit(common: Common, value: Plain, shown: Sequence[RenderableType]) -> None:
