@@ -63,6 +63,7 @@ def test_two_inner_groups_are_tied_to_one_skip() -> None:
     menu = offer(Graph(tuple(ops), "head"), {8: 8}, bits=(8,)).menu
     (((d, o), (e, p)),) = menu.ties
     assert {menu.decisions[d].name, menu.decisions[e].name} == {"b1", "bm"}
+    assert menu.decisions[d].options[o].edits == menu.decisions[e].options[p].edits == (Skip("add_b"),)
     assert menu.decisions[d].options[o].label == menu.decisions[e].options[p].label == "skip"
 
 
@@ -83,6 +84,7 @@ def test_a_block_goes_with_the_one_around_it() -> None:
         assert not inside & set(left.by_name)
         gone = [menu.find(made.inner[b][0]) for b in inside]
         assert all(menu.decisions[g].options[a[g]].label == f"skip with {name}" for g in gone)
+    assert all(bool(o.edits) == (n > 0) for d in menu.decisions for n, o in enumerate(d.options)), "all but the first"
     assert sorted(len(b.body & set(blocks)) for b in blocks.values()) == [0, 0, 0, 1, 2, 5]
 
 

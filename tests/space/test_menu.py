@@ -37,6 +37,12 @@ def test_the_first_assignment_changes_nothing() -> None:
     assert menu().total("macs", menu().as_is) == 26.0
 
 
+def test_what_two_options_say_counts_once() -> None:
+    gone = Option("skip", 0, (Skip("block"),))
+    both = Menu("key", tuple(Decision(name, "width", (Option("4", 4), gone)) for name in ("inner", "other")))
+    assert both.edits((1, 1)) == (Skip("block"),)
+
+
 def test_totals_are_sums_of_cells() -> None:
     m = menu()
     assert m.total("macs", (1, 1)) == 14.0

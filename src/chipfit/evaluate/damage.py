@@ -20,7 +20,7 @@ third. One that is not finite says nothing, and a search would be blind with it:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -39,7 +39,7 @@ from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.evaluate.unscored import coarse_first, guessed
-from chipfit.space.edits import Skip, edited, kind_of, narrowed_to, structural
+from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
@@ -211,7 +211,7 @@ def damage(
     if profile.network != network.digest():
         raise ValueError(f"the profile is of network {profile.network}, not of {network.digest()}; make a new one")
     menu = real(offer.menu, profile)
-    singles = {c: e for d, decision in enumerate(menu.decisions) for c, e in _measured(d, decision)}
+    singles = _measured(menu)
     skips = {e.block: c for c, edits in singles.items() for e in edits if isinstance(e, Skip)}
     runs = [r for r in skip_runs(network.graph) if skips.keys() >= set(r)]
     wanted = [*singles.values(), *(tuple(map(Skip, r)) for r in runs)]
@@ -234,8 +234,7 @@ def damage(
 
 def all_scored(menu: Menu, profile: Profile) -> bool:
     """True where a profile has the damage of every option that is to be measured."""
-    singles = [edits for d, decision in enumerate(menu.decisions) for _, edits in _measured(d, decision)]
-    return all(key(edits) in profile.damage for edits in singles)
+    return all(key(edits) in profile.damage for edits in _measured(menu).values())
 
 
 def _scored(
@@ -250,15 +249,18 @@ def _scored(
     return found
 
 
-def _measured(d: int, decision: Decision) -> Iterator[tuple[Choice, tuple[Edit, ...]]]:
-    """The options that are measured: all but some of many widths."""
-    changes = [o for o, option in enumerate(decision.options) if option.edits]
-    widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
-    if len(widths) > WIDTHS:
-        picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
-        changes = [o for o in changes if o in picked or o not in widths]
-    for o in changes:
-        yield (d, o), decision.options[o].edits
+def _measured(menu: Menu) -> dict[Choice, tuple[Edit, ...]]:
+    """The options that are measured: all but some of many widths, and those that only go with another's."""
+    follow = {choice for _, choice in menu.ties}
+    found: dict[Choice, tuple[Edit, ...]] = {}
+    for d, decision in enumerate(menu.decisions):
+        changes = [o for o, option in enumerate(decision.options) if option.edits and (d, o) not in follow]
+        widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
+        if len(widths) > WIDTHS:
+            picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
+            changes = [o for o in changes if o in picked or o not in widths]
+        found |= {(d, o): decision.options[o].edits for o in changes}
+    return found
 
 
 def _table(d: int, decision: Decision, found: Mapping[Choice, float]) -> NDArray[np.float64]:
@@ -337,8 +339,8 @@ def mild_assignment(menu: Menu, share: float, rng: np.random.Generator) -> Assig
     chosen = list(menu.as_is)
     for d, decision in enumerate(menu.decisions):
         if any(structural(option.edits) for option in decision.options) and rng.random() < share:
-            skip = next((o for o, option in enumerate(decision.options) if option.value == 0), None)
-            widths = sum(option.value > 0 for option in decision.options)
+            skip = next((o for o, option in enumerate(decision.options) if drops(option.edits)), None)
+            widths = sum(not drops(option.edits) for option in decision.options)
             chosen[d] = skip if skip is not None and rng.random() < 0.3 else int(rng.integers(0, widths // 2 + 1))
     for (a, i), (b, j) in menu.ties:
         if (chosen[a] == i) != (chosen[b] == j):

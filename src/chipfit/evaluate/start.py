@@ -80,8 +80,8 @@ class Start:
     def curtailed(self) -> str:
         """In words: what of the menu there was no time for; empty where all of it was measured."""
         priced = min(p.timed for p in self.pricings)
-        options = [e for d in self.menu.decisions for o in d.options if (e := o.edits)]
-        scored = sum(profiling.key(e) in self.profile.damage for e in options)
+        options = {profiling.key(o.edits) for d in self.menu.decisions for o in d.options if o.edits}
+        scored = sum(key in self.profile.damage for key in options)
         texts = [f"{100 * priced:.0f} % of what prices it was timed"] if priced < 1 else []
         if not self.complete:
             texts.append(f"{scored} of {len(options)} options were scored, on {self.profile.scored} inputs")

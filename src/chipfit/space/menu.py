@@ -145,8 +145,9 @@ class Menu:
         return greatest
 
     def edits(self, assignment: Assignment) -> tuple[Edit, ...]:
-        """The edits of every chosen option, in order."""
-        return tuple(e for d, o in zip(self.decisions, assignment, strict=True) for e in d.options[o].edits)
+        """The edits of every chosen option, in order; what several of them say counts once."""
+        chosen = zip(self.decisions, assignment, strict=True)
+        return tuple(dict.fromkeys(e for d, o in chosen for e in d.options[o].edits))
 
     def find(self, name: str) -> int:
         """Index of the decision of this name."""

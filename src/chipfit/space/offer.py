@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
-from chipfit.space.edits import Precision, Skip, Width
+from chipfit.space.edits import Precision, Skip, Width, drops
 from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
 from chipfit.space.menu import Choice, Decision, Menu, Option
 
@@ -53,13 +53,13 @@ def offer(
             Option(str(w), w, () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)
         ]
         if of is not None:
-            options += blocks.ways_out(of, first=not homes[of])
+            options += blocks.ways_out(of)
             homes[of].append(len(decisions))
         decisions.append(Decision(g.name, "width", tuple(options)))
     for name, choices in homes.items():
         if not choices:
             choices.append(len(decisions))
-            decisions.append(Decision(name, "skip", (Option("keep", 1), *blocks.ways_out(name, first=True))))
+            decisions.append(Decision(name, "skip", (Option("keep", 1), *blocks.ways_out(name))))
     if len(set(bits)) > 1:
         for s in sites(graph):
             options = [Option("fp32", 32), Option("int8", 8, (Precision(s.name, 8),))]
@@ -100,10 +100,10 @@ class _Blocks:
         self.free = free
         self.around = {b.name: [a.name for a in self.free if b.name in a.body] for b in self.free}
 
-    def ways_out(self, block: str, first: bool) -> list[Option]:
-        """The options of a decision that say that its block is dropped; the first of the block's carries the edit."""
-        gone = [Option(f"skip with {a}", 0) for a in self.around[block]]
-        return [Option("skip", 0, (Skip(block),) if first else ()), *gone]
+    def ways_out(self, block: str) -> list[Option]:
+        """The options of a decision that say that its block is dropped, alone or with one around it."""
+        gone = [Option(f"skip with {a}", 0, (Skip(a),)) for a in self.around[block]]
+        return [Option("skip", 0, (Skip(block),)), *gone]
 
     def ties(
         self, decisions: Sequence[Decision], homes: Mapping[str, Sequence[int]]
@@ -112,7 +112,7 @@ class _Blocks:
 
         def choice(d: int, n: int) -> Choice:
             """The n-th way out of a decision."""
-            return d, next(i for i, o in enumerate(decisions[d].options) if o.value == 0) + n
+            return d, next(i for i, o in enumerate(decisions[d].options) if drops(o.edits)) + n
 
         found = []
         for b in reversed(self.free):

@@ -17,6 +17,11 @@ class Skip(Edit):
     block: str
 
 
+def drops(edits: Sequence[Edit]) -> bool:
+    """True where the edits of one option drop a block."""
+    return any(isinstance(e, Skip) for e in edits)
+
+
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Skip]) -> Edited:
     blocks = original.blocks
     for e in edits:
