@@ -28,6 +28,7 @@ from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.units import Site, UnitMap
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import computed_in
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import LEAST_STEP, Offer
 
@@ -221,7 +222,7 @@ def _ends(units: UnitMap) -> list[Term]:
     decisions = dict.fromkeys(units.precision.values())
     found = []
     for d in list(dict.fromkeys([*list(decisions)[:1], *list(decisions)[-1:]])):
-        low = [float(o.value == 8) * CONVERSION_MS for o in units.menu.decisions[d].options]
+        low = [float(computed_in(o.edits) == 8) * CONVERSION_MS for o in units.menu.decisions[d].options]
         found.append(Term("latency_ms", (d,), np.array(low), f"ends {units.menu.decisions[d].name}"))
     return found
 

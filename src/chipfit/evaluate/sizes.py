@@ -18,6 +18,7 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.timing import Timing
 from chipfit.search.assign import reachable
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import computed_in
 from chipfit.space.menu import Assignment, Decision, Menu
 
 USED = 0.97
@@ -116,7 +117,7 @@ class _Search:
             return sizes.beside_mb(max(within, key=sizes.file_mb))
         if self.limit.met(sizes.file_mb(menu.as_is)):
             return sizes.beside_mb(menu.as_is)
-        return sizes.beside_mb(tuple(_lowest(d) if d.kind == "precision" else 0 for d in menu.decisions))
+        return sizes.beside_mb(tuple(map(_lowest, menu.decisions)))
 
     def _least_aim(self, aim: float) -> float | None:
         """The aim where files hold no more beside weights than the smallest one does: the last that is worth a try."""
@@ -154,9 +155,9 @@ class _Search:
 
 
 def _lowest(d: Decision) -> int:
-    """The option of the least value."""
-    values = [o.value for o in d.options]
-    return values.index(min(values))
+    """The option of the fewest bits; the first where none changes them."""
+    bits = {n: b for n, option in enumerate(d.options) if (b := computed_in(option.edits)) is not None}
+    return min(bits, key=bits.__getitem__, default=0)
 
 
 def smallest(sizes: Sizes) -> Assignment:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from chipfit.core.edits import Edit, Edited, Same
-from chipfit.space.edits import KINDS, Precision, Skip, Width, apply, edited, from_plain, kind_of, structural, to_plain
+from chipfit.space.edits import (
+    KINDS,
+    Precision,
+    Skip,
+    Width,
+    apply,
+    computed_in,
+    drops,
+    edited,
+    from_plain,
+    kind_of,
+    narrowed_to,
+    structural,
+    to_plain,
+)
 from models.residual import residual
 
 
@@ -60,5 +74,8 @@ def test_each_kind_is_known_by_its_record_and_has_words() -> None:
     examples = (Skip("b"), Width("g", (0, 2)), Precision("s", 8))
     assert [kind_of(e) for e in examples] == list(KINDS)
     assert [kind_of(e).in_words(e) for e in examples] == ["leaving out 'b'", "'g' at 2 channels", "'s' at 8 bits"]
+    assert [narrowed_to([e]) for e in examples] == [None, 2, None]
+    assert [computed_in([e]) for e in examples] == [None, None, 8]
+    assert [drops([e]) for e in examples] == [True, False, False]
     assert structural(examples) == examples[:2], "other numbers need no repair"
     assert len({k.name for k in KINDS}) == len({k.changed for k in KINDS}) == len({k.caption for k in KINDS}) == 3

@@ -3,7 +3,7 @@
 One file a kind. A new kind is a file with its record, its rule and its words, and a row of `table.KINDS`.
 """
 
-from chipfit.space.edits.precision import Precision
+from chipfit.space.edits.precision import Precision, computed_in
 from chipfit.space.edits.skip import Skip, drops
 from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, structural, to_plain
 from chipfit.space.edits.width import Width, narrowed_to
@@ -14,6 +14,7 @@ __all__ = [
     "Skip",
     "Width",
     "apply",
+    "computed_in",
     "drops",
     "edited",
     "from_plain",

@@ -20,6 +20,11 @@ class Precision(Edit):
     bits: int
 
 
+def computed_in(edits: Sequence[Edit]) -> int | None:
+    """The bits that the edits of one option compute their site in; None where they change none."""
+    return next((e.bits for e in edits if isinstance(e, Precision)), None)
+
+
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Precision]) -> Edited:
     sites, bits = original.sites, dict[str, int]()
     for e in edits:
