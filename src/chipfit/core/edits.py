@@ -1,8 +1,9 @@
 """Edits, and graphs that explain how edits made them: the words that all who change networks share.
 
-The kinds of edits are in `space.edits`, one file each. What they do comes out as an `Edited`: whoever holds weights
-makes those of the new graph from `arrays`, and whoever repairs them finds in `stands_for` what to hold them against,
-without knowing one kind from another.
+What a kind of edit does to a graph is in `space.edits`, one file each, beside the records of kinds that only it knows;
+the records here are those that others name. What edits do comes out as an `Edited`: whoever holds weights makes those
+of the new graph from `arrays`, and whoever repairs them finds in `stands_for` what to hold them against, without
+knowing one kind from another.
 """
 
 from __future__ import annotations
@@ -20,6 +21,29 @@ class Edit:
     """One change to a network, as a frozen record of plain data. Each kind of edit is a class of its own."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Width(Edit):
+    """Keep only these channels (ascending, 0-based) of a coupled channel group."""
+
+    group: str
+    keep: Indices
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Edit):
+    """Drop the body of a residual block; `block` is the name of its add. What is left is the shortcut."""
+
+    block: str
+
+
+@dataclass(frozen=True, slots=True)
+class Precision(Edit):
+    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float."""
+
+    site: str
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 One file a kind. A new kind is a file with its record, its rule and its words, and a row of `table.KINDS`.
 """
 
-from chipfit.space.edits.precision import Precision, computed_in
-from chipfit.space.edits.skip import Skip, drops
+from chipfit.core.edits import Precision, Skip, Width
+from chipfit.space.edits.precision import computed_in
+from chipfit.space.edits.skip import drops
 from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, structural, to_plain
-from chipfit.space.edits.width import Width, narrowed_to
+from chipfit.space.edits.width import narrowed_to
 
 __all__ = [
     "KINDS",

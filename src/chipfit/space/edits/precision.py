@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from chipfit.core.edits import Edit, Edited
+from chipfit.core.edits import Edit, Edited, Precision
 from chipfit.core.graph import Graph
 from chipfit.core.types import Plain
 from chipfit.space.edits.kind import Kind, Structure
 from chipfit.space.groups import QUANTISABLE
-
-
-@dataclass(frozen=True, slots=True)
-class Precision(Edit):
-    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float."""
-
-    site: str
-    bits: int
 
 
 def computed_in(edits: Sequence[Edit]) -> int | None:

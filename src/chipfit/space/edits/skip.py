@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from chipfit.core.edits import Edit, Edited
+from chipfit.core.edits import Edit, Edited, Skip
 from chipfit.core.graph import ACTIVATIONS, Graph, Op, live
 from chipfit.space.edits.kind import Kind, Structure
-
-
-@dataclass(frozen=True, slots=True)
-class Skip(Edit):
-    """Drop the body of a residual block; `block` is the name of its add. What is left is the shortcut."""
-
-    block: str
 
 
 def drops(edits: Sequence[Edit]) -> bool:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from chipfit.core.edits import Edit, Edited, Indices, Source, Take
+from chipfit.core.edits import Edit, Edited, Indices, Source, Take, Width
 from chipfit.core.graph import Graph, Op, single
 from chipfit.core.types import Plain
 from chipfit.space.edits.kind import Kind, Structure
 from chipfit.space.groups import Coupling, Segment
-
-
-@dataclass(frozen=True, slots=True)
-class Width(Edit):
-    """Keep only these channels (ascending, 0-based) of a coupled channel group."""
-
-    group: str
-    keep: Indices
 
 
 def narrowed_to(edits: Sequence[Edit]) -> int | None:
