@@ -9,15 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import made_up
+from chipfit.compress.quantise import ranges
 from chipfit.core.graph import Network
 from chipfit.core.types import Artifact
 from chipfit.device import canary
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
+from chipfit.evaluate.screen import all_int8
 from chipfit.export.dummy import dummy_ranges, random_weights
 from chipfit.export.formats import timing_bytes, writer
+from chipfit.nets.trace import trace
 
 openvino = pytest.importorskip("openvino")
 
@@ -78,6 +82,21 @@ def test_it_answers_as_onnxruntime_does(device: OnnxRuntime, other: OpenVino, bi
     step = 1e-4 if bits == 32 else 4 / 255  # one step of the 8-bit output
     assert np.abs(ours - theirs).max() <= 1.01 * step
     assert np.abs(theirs).max() > 10 * step
+
+
+@pytest.mark.parametrize("bias", ["none", "zeros"])
+@pytest.mark.parametrize("size", [2, 5, 32])
+def test_dense_layers_without_bias_answer_in_int8(device: OnnxRuntime, other: OpenVino, size: int, bias: str) -> None:
+    first, second = nn.Linear(8, size, bias=bias == "zeros"), nn.Linear(size, size, bias=bias == "zeros")
+    for layer in (first, second):
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    network = all_int8(trace(nn.Sequential(first, nn.ReLU(), second, nn.Linear(size, 5)), (8,)))
+    x = np.random.default_rng(0).standard_normal((5, 8), np.float32)
+    known = ranges(network, x)
+    theirs = device.run(writer("onnx")(network, ranges=known), x)
+    ours = other.run(writer("openvino")(network, ranges=known), x)
+    assert np.abs(ours - theirs).max() <= 0.05 * np.abs(theirs).max() + 1e-6
 
 
 def test_float32_is_not_rounded_to_bfloat16(other: OpenVino, device: OnnxRuntime, small: Small) -> None:

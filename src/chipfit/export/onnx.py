@@ -35,6 +35,7 @@ def write(
     name: str = "model",
     metadata: Mapping[str, str] = {},
     reduce_range: bool = False,
+    ramp: float = 0.0,
 ) -> Artifact:
     """The network as an ONNX file (opset 18; 20 with gelu) with input "input" and output "logits", batch norm folded.
 
@@ -46,6 +47,7 @@ def write(
         name: of the graph in the file.
         metadata: kept in the file's `metadata_props`.
         reduce_range: int8 weights of 7 bits, for x86 processors without VNNI.
+        ramp: step of the bias 1, 2, 3, ... steps that an int8 dense layer without one gets, for readers that want one.
 
     Returns:
         The file, with the graph as given.
@@ -55,7 +57,7 @@ def write(
     """
     lowered, known = prepared(network, ranges)
     graph = lowered.graph
-    job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range)
+    job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range, ramp)
     for o in graph:
         _emit(job, o)
     ends = [
@@ -74,6 +76,7 @@ class _Job:
     grids: Mapping[str, Grid]
     made: Mapping[str, bool]
     reduce_range: bool
+    ramp: float
 
 
 def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mapping[str, str]) -> ModelProto:
@@ -159,7 +162,10 @@ def _arrays(job: _Job, o: Op) -> list[str]:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]
     low = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)
     names = [_dequantised(job.sheet, f"{o.name}/weight", low.weight, low.weight_scale)]
-    if low.bias is not None:
+    if job.ramp and o.kind == "linear" and (low.bias is None or not low.bias.any()):
+        ramp = job.ramp * np.arange(1, o.shape[-1] + 1)
+        names.append(job.sheet.constant(f"{o.name}/bias", ramp.astype(np.float32)))
+    elif low.bias is not None:
         names.append(_dequantised(job.sheet, f"{o.name}/bias", low.bias, low.bias_scale))
     return names
 
