@@ -47,6 +47,11 @@ def nested() -> None:
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/n"), 2, "/n: No such file"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "/d"), 2, "/d: Is a directory; give a file"),
         (OSError(errno.ELOOP, "Too many levels of symbolic links", "/l"), 2, "links lead to each other"),
+        (
+            UnicodeEncodeError("ascii", "ß.py", 0, 1, "ordinal"),
+            2,
+            "system's encoding (ascii); rename it, or set PYTHON",
+        ),
         (OSError(errno.EIO, "Input/output error"), 1, "internal: OSError: [Errno 5] Input/output error"),
         (ValueError("two\nlines " + "x" * 999), 1, "internal: ValueError: two lines xx"),
         (KeyError("k"), 1, "internal: KeyError: 'k'; run it again with -v for the traceback, and report it"),

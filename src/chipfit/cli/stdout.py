@@ -33,8 +33,7 @@ def for_results(*, for_good: bool) -> Iterator[None]:
     stream = before
     if copy is not None and _descriptor(before) == 1:
         # a result is never lost to a terminal that has no sign for one of its characters
-        errors = "backslashreplace" if before.errors == "strict" else before.errors
-        stream = open(copy, "w", encoding=before.encoding, errors=errors, closefd=False)  # noqa: SIM115
+        stream = open(copy, "w", encoding=before.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     _kept.append(stream)
     sys.stdout = sys.stderr
     try:

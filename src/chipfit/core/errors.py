@@ -70,6 +70,11 @@ def as_told(error: BaseException) -> ChipfitError | None:
         return ChipfitError("not enough memory; give less data, smaller pictures (--resize) or a smaller model")
     if isinstance(error, RecursionError):
         return BadInput("what was given is nested too deeply to be read; give a flatter model or file")
+    if isinstance(error, UnicodeEncodeError):
+        return BadInput(
+            f"{error.object[:60]!r} cannot be written in this system's encoding ({error.encoding}); rename it, or set "
+            f"PYTHONUTF8=1"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error, error.errno)
     return None
