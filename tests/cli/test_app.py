@@ -50,7 +50,7 @@ def nested() -> None:
         (
             UnicodeEncodeError("ascii", "ß.py", 0, 1, "ordinal"),
             2,
-            "system's encoding (ascii); rename it, or set PYTHON",
+            "encoding (ascii); rename it, or set PYTHONUTF8=1",
         ),
         (OSError(errno.EIO, "Input/output error"), 1, "internal: OSError: [Errno 5] Input/output error"),
         (ValueError("two\nlines " + "x" * 999), 1, "internal: ValueError: two lines xx"),
