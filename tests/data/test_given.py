@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, load
+from chipfit.api.inputs import Given, data_name, load, load_entries
 from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput
 from chipfit.data.given import checked
@@ -52,6 +52,12 @@ def test_other_types_are_converted() -> None:
         ({"mean": (0.5, 0.5)}, r"has mean=\(0.5, 0.5\); give 1 finite values"),
         ({"std": (0.0,)}, "has a deviation of 0; it must be above zero"),
         ({"std": (float("nan"),)}, "has std=.*; give 1 finite values"),
+        ({"mean": 0.5}, "has mean=0.5; give 1 finite values"),
+        ({"mean": ("a",)}, "has mean=.*; give 1 finite values"),
+        ({"mean": (1e39,)}, "has mean=.*; give 1 finite values"),
+        ({"std": (1e-320,)}, "has std=.*; give values above 1e-38"),
+        ({"open_test": None}, "open_test is no function"),
+        ({"name": 3}, "data 3 has no text for a name"),
     ],
 )
 def test_what_is_not_is_told_before_the_run(changes: dict[str, Any], said: str) -> None:
@@ -65,3 +71,31 @@ def test_a_test_part_that_is_not_sound_is_told_when_it_opens() -> None:
     d = checked(replace(GOOD, open_test=lambda: Split(X, -Y)))
     with pytest.raises(BadInput, match="test has the label -2"):
         d.open_test()
+
+
+@pytest.mark.parametrize("error", [SystemExit(4), ZeroDivisionError("no test")])
+def test_what_opens_the_test_part_is_code_of_the_users(error: BaseException) -> None:
+    def fail() -> Split:
+        raise error
+
+    with pytest.raises(BadInput, match="data 'mine': open_test raised"):
+        checked(replace(GOOD, open_test=fail)).open_test()
+
+
+@pytest.mark.parametrize("model", [None, 3, torch.nn.Linear, b"x", {"a": 1}, [None]])
+def test_what_is_no_model_is_told_by_its_type(model: Any) -> None:
+    with pytest.raises(BadInput, match="a model is (NoneType|int|type|bytes|dict); give a torch module"):
+        Given.of(model)
+
+
+@pytest.mark.parametrize("data", [(X, Y), X, {"train": PART}])
+def test_what_is_no_data_is_told_by_its_type(data: Any) -> None:
+    with pytest.raises(BadInput, match="data is a (tuple|ndarray|dict); give a name, a path, or a chipfit.Dataset"):
+        data_name(data)
+
+
+def test_weights_beside_a_module_are_not_passed_over() -> None:
+    given = Given.of(torch.nn.Linear(16, 3))
+    config = Config.of({"models": given.names, "weights": "w.pt", "input_shape": (16,)})
+    with pytest.raises(BadInput, match="load them into the module before it is given"):
+        load_entries(config, given, None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chipfit.core.errors import BadInput
@@ -49,3 +51,9 @@ def test_one_value_serves_all_channels_two_do_not_serve_three() -> None:
         for_channels(((0.5, 0.5), (1.0, 1.0)), 3)
     with pytest.raises(BadInput, match="deviation of 1e-39, which pixels scaled to 0..1 cannot have"):
         for_channels(((0.5,), (1e-39,)), 3)
+
+
+@pytest.mark.parametrize("given", ["0.5,0.5", (0.5, 0.5), ((0.5,),), ((), ()), ((0.5, 0.5), (1.0,)), (("a",), (1.0,))])
+def test_a_callers_normalisation_of_another_form_is_one_line(given: Any) -> None:
+    with pytest.raises(BadInput, match="normalize .* (is no pair of lists|has no deviation for each mean)"):
+        for_channels(given, 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
@@ -62,7 +63,11 @@ class Given:
     @classmethod
     def of(cls, model: ModelLike | Sequence[ModelLike], data: str | Path | Dataset | None = None) -> Given:
         """The arguments of a public function; a text without objects around it needs no `Given`, but does no harm."""
-        models = (model,) if isinstance(model, ModelLike) else tuple(model)
+        models: tuple[ModelLike, ...]
+        if isinstance(model, ModelLike) or not isinstance(model, Iterable) or isinstance(model, bytes | Mapping | type):
+            models = (cast(ModelLike, model),)
+        else:
+            models = tuple(model)
         for m in models:
             if not isinstance(m, ModelLike):
                 raise BadInput(f"a model is {type(m).__name__}; give a torch module, or a name like zoo:fashion-mnist")
@@ -85,8 +90,19 @@ def _name(model: ModelLike, place: int) -> str:
 
 
 def data_name(data: str | Path | Dataset | None) -> str | None:
-    """The data as a configuration names it."""
-    return f"{OBJECT}{data.name}" if isinstance(data, Dataset) else None if data is None else str(data)
+    """The data as a configuration names it.
+
+    Raises:
+        BadInput: no name, path or data set.
+    """
+    if data is None or isinstance(data, str | Path):
+        return None if data is None else str(data)
+    if not isinstance(data, Dataset):
+        raise BadInput(
+            f"data is a {type(data).__name__}; give a name, a path, or a chipfit.Dataset of arrays (loaders of your "
+            f"own come from a function: my_data.py:loaders)"
+        )
+    return f"{OBJECT}{data.name}"
 
 
 def load(config: Config, given: Given) -> Inputs:
@@ -132,6 +148,8 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
     named = [m for m in config.models if not isinstance(objects.get(m), nn.Module | Entry)]
     if lost := next((m for m in named if m.startswith(OBJECT)), None):
         raise _lost(lost)
+    if config.weights and not named:
+        raise BadInput("--weights are for models named FILE.py:FUNCTION; load them into the module before it is given")
     if named:
         files = tuple(Path(w).expanduser() for w in config.weights)
         made += load_models(named, weights=files, input_shape=config.input_shape, dataset=dataset)

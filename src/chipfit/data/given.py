@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 
 from chipfit.core.data import Dataset, Split, release
 from chipfit.core.errors import BadInput
+from chipfit.core.supervised import supervised
+from chipfit.core.words import shown
 from chipfit.data.batches import Batches
 from chipfit.data.own import check_agreement, joined
 from chipfit.data.statistics import channels_of
@@ -24,13 +25,19 @@ def checked(dataset: Dataset) -> Dataset:
     Raises:
         BadInput: parts of another form or that do not agree, labels without a class, a mean or deviation too few.
     """
+    if not isinstance(dataset.name, str):
+        raise BadInput(f"data {shown(dataset.name)} has no text for a name; give it one")
+    if not callable(dataset.open_test):
+        raise BadInput(f"data {dataset.name!r}: open_test is no function; give one that returns the test part")
     train, validation = (_part(dataset, name, getattr(dataset, name)) for name in ("train", "validation"))
     check_agreement(f"data {dataset.name!r}", {"train": train, "validation": validation})
     _check_classes(dataset, train)
     _check_constants(dataset, channels_of(train.inputs))
 
     def open_test() -> Split:
-        test = _part(dataset, "test", dataset.open_test())
+        with supervised(f"data {dataset.name!r}: open_test"):
+            found = dataset.open_test()
+        test = _part(dataset, "test", found)
         check_agreement(f"data {dataset.name!r}", {"train": train, "test": test})
         return test
 
@@ -69,7 +76,18 @@ def _check_classes(dataset: Dataset, train: Split) -> None:
 
 def _check_constants(dataset: Dataset, channels: int) -> None:
     for name, values in (("mean", dataset.mean), ("std", dataset.std)):
-        if len(values) not in (1, channels) or not all(map(math.isfinite, values)):
+        with np.errstate(over="ignore", under="ignore"):
+            kept = np.asarray(values, np.float32) if _are_numbers(values) else np.empty(0, np.float32)
+        if len(kept) not in (1, channels) or not np.isfinite(kept).all():
             raise BadInput(f"data {dataset.name!r} has {name}={values}; give {channels} finite values, one a channel")
+        if name == "std" and not (np.abs(kept) >= np.finfo(np.float32).tiny).all() and min(values) > 0:
+            raise BadInput(f"data {dataset.name!r} has std={values}; give values above 1e-38, which float32 can hold")
     if min(dataset.std) <= 0:
         raise BadInput(f"data {dataset.name!r} has a deviation of {min(dataset.std):g}; it must be above zero")
+
+
+def _are_numbers(values: object) -> bool:
+    """True for a list of numbers, of whatever kind of list."""
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
+        return False
+    return all(isinstance(v, int | float | np.number) for v in values)

@@ -6,6 +6,7 @@ import math
 import re
 
 from chipfit.core.errors import BadInput
+from chipfit.core.words import shown
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """(means, standard deviations), one value a channel, or one for all."""
@@ -90,10 +91,17 @@ def for_channels(normalisation: Normalisation, channels: int) -> Normalisation:
     """One mean and one deviation a channel.
 
     Raises:
-        BadInput: neither one value nor one a channel, or values that no pixels have.
+        BadInput: no pair of lists, neither one value nor one a channel, or values that no pixels have.
     """
-    mean, std = normalisation
-    _check_sizes(normalisation)
+    pair = normalisation if isinstance(normalisation, tuple | list) and len(normalisation) == 2 else ()
+    if not pair or not all(isinstance(values, tuple | list) and len(values) for values in pair):
+        raise BadInput(
+            f"normalize {shown(normalisation)} is no pair of lists; give (means, deviations) like ((0.5,), (0.25,))"
+        )
+    mean, std = tuple(pair[0]), tuple(pair[1])
+    if len(mean) != len(std) or not all(isinstance(v, int | float) for v in (*mean, *std)):
+        raise BadInput(f"normalize {shown(normalisation)} has no deviation for each mean; give numbers, one a channel")
+    _check_sizes((mean, std))
     if len(mean) == 1:
         return mean * channels, std * channels
     if len(mean) != channels:
