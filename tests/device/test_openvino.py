@@ -99,6 +99,14 @@ def test_dense_layers_without_bias_answer_in_int8(device: OnnxRuntime, other: Op
     assert np.abs(ours - theirs).max() <= 0.05 * np.abs(theirs).max() + 1e-6
 
 
+def test_a_last_layer_of_zeros_answers_zero(other: OpenVino) -> None:
+    last = nn.Linear(8, 5, bias=False)
+    nn.init.zeros_(last.weight)
+    network = all_int8(trace(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), last), (8,)))
+    x = np.random.default_rng(0).standard_normal((3, 8), np.float32)
+    assert not other.run(writer("openvino")(network, ranges=ranges(network, x)), x).any()
+
+
 def test_float32_is_not_rounded_to_bfloat16(other: OpenVino, device: OnnxRuntime, small: Small) -> None:
     artifact = small(32, 4, 14)
     x = np.random.default_rng(0).standard_normal((1, 32, 14, 14), np.float32)

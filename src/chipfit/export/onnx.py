@@ -47,7 +47,8 @@ def write(
         name: of the graph in the file.
         metadata: kept in the file's `metadata_props`.
         reduce_range: int8 weights of 7 bits, for x86 processors without VNNI.
-        ramp: step of the bias 1, 2, 3, ... steps that an int8 dense layer without one gets, for readers that want one.
+        ramp: step of the bias 1, 2, 3, ... steps that an int8 dense layer without one gets where another reads it, for
+            runtimes that want one.
 
     Returns:
         The file, with the graph as given.
@@ -162,7 +163,8 @@ def _arrays(job: _Job, o: Op) -> list[str]:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]
     low = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)
     names = [_dequantised(job.sheet, f"{o.name}/weight", low.weight, low.weight_scale)]
-    if job.ramp and o.kind == "linear" and (low.bias is None or not low.bias.any()):
+    without = low.bias is None or not low.bias.any()
+    if job.ramp and without and o.kind == "linear" and o.name != graph.output:
         ramp = job.ramp * np.arange(1, o.shape[-1] + 1)
         names.append(job.sheet.constant(f"{o.name}/bias", ramp.astype(np.float32)))
     elif low.bias is not None:
