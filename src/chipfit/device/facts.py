@@ -116,7 +116,11 @@ class Probe:
 
 def probe(latency: Latency, precisions: Sequence[int], rounds: int = 3) -> Probe:
     """Times the chains of these precisions `rounds` times (medians count); takes a second or two."""
-    runs = {bits: [staircase(latency, bits) for _ in range(rounds)] for bits in precisions}
-    stairs = {bits: {c: float(np.median([r[c] for r in many])) for c in WIDTHS} for bits, many in runs.items()}
+    stairs = {bits: _median_staircase(latency, bits, rounds) for bits in precisions}
     call = float(np.median([latency([trivial()])[0] for _ in range(rounds)]))
     return Probe({bits: block_of(ms) for bits, ms in stairs.items()}, call, stairs)
+
+
+def _median_staircase(latency: Latency, bits: int, rounds: int) -> dict[int, float]:
+    taken = [list(staircase(latency, bits).values()) for _ in range(rounds)]
+    return dict(zip(WIDTHS, np.median(taken, axis=0).tolist(), strict=True))

@@ -63,9 +63,14 @@ class Family:
         return all(u.cin == u.cout for u in self.members)
 
     @cached_property
+    def knots(self) -> tuple[list[int], list[int]]:
+        """Widths in and widths out that a grid has."""
+        return [self.ins[n] for n in _picks(self.ins)], [self.outs[n] for n in _picks(self.outs)]
+
+    @cached_property
     def grid(self) -> frozenset[Unit]:
         """What is timed of every family: a grid of its widths, all of it where that is no more."""
-        ins, outs = _knots(self.ins), _knots(self.outs)
+        ins, outs = self.knots
         points = self._at(zip(ins, ins, strict=True) if self.diagonal else product(ins, outs))
         sampled = len(self.members) > FULL_TABLE and len(points) < len(self.members)
         return points if sampled else self.members
@@ -123,7 +128,7 @@ class Family:
     def _on_the_grid(self, known: Mapping[Unit, float], units: Collection[Unit]) -> dict[Unit, float]:
         """What the grid alone tells of units within it."""
         ms = {(u.cin, u.cout): known[u] for u in self.grid}
-        ins, outs = _knots(self.ins), _knots(self.outs)
+        ins, outs = self.knots
         if self.diagonal:
             told = np.interp([u.cin for u in units], ins, [ms[w, w] for w in ins])
         else:
@@ -144,10 +149,6 @@ def _picks(widths: Collection[int]) -> list[int]:
     """Where a grid's points stand among the widths."""
     points = GRID if len(widths) <= FEW_WIDTHS else WIDE_GRID
     return [int(n) for n in np.unique(np.linspace(0, len(widths) - 1, points).round())]
-
-
-def _knots(widths: Sequence[int]) -> list[int]:
-    return [widths[n] for n in _picks(widths)]
 
 
 def _amid(widths: Sequence[int]) -> list[int]:

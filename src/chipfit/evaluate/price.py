@@ -239,8 +239,10 @@ def unit_ms(units: Iterable[Unit], timing: Timing, in_time: InTime | None = None
     known = _timed([u for f in families for u in f.first], block, in_time)
     rough = [f for f in families if not f.smooth(known)]
     known |= _timed([u for f in rough for u in f.more], block, in_time)
-    guessed = {u: known.get(u, guessed_ms(u, known)) for f in families for u in f.grid}
-    ms = {u: v for f in families for u, v in f.told({**guessed, **known}).items()}
+    guessed = {u: guessed_ms(u, known) for f in families for u in f.grid if u not in known}
+    ms = guessed | known
+    for f in families:
+        ms |= f.told(ms)
     return {u: ms[as_filled] for u, as_filled in filled.items()}
 
 

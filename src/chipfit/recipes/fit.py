@@ -234,16 +234,14 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
     starts: list[Start] = []
     began, until = time.monotonic(), time_plan.menus_until(run)
     for n, entry in enumerate(promising(rows, budgets)):
-        short = until.left() < (time.monotonic() - began) / max(1, n)
-        if short or n >= run.settings.starts:
-            if starts and all(any(_reaches(s, limits) for s in starts) for limits in budgets):
-                if n < run.settings.starts:
+        wanted, a_menu_s = n < run.settings.starts, (time.monotonic() - began) / max(1, n)
+        if not wanted or until.left() < a_menu_s:
+            reached = all(any(_reaches(s, limits) for s in starts) for limits in budgets)
+            if reached or time_plan.measured_from(run).passed():
+                if wanted or not reached:
                     run.curtailed("menu", f"no time for the menu of {entry.name}")
                 break
             until = time_plan.menus_until(run)
-            if time_plan.measured_from(run).passed():
-                run.curtailed("menu", f"no time for the menu of {entry.name}")
-                break
         with run.phase("profile"):
             run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
             starts.append(_opened(run, entry, until))

@@ -273,23 +273,16 @@ def _steps(first: int, last: int, step: int) -> tuple[int, ...]:
 
 def coarse(tk: int, port_words: int = 32) -> dict[str, Sequence[Plain]]:
     """Genes of the published exploration: 5,184 designs at 32 words a cycle."""
-    spatial = (32, 64, 256)
-    return {
-        "tm": _steps(10, 220, 30),
-        "tr": spatial,
-        "tc": spatial,
-        "tk": (tk,),
-        "ports": ports(_steps(2, 18, 4), port_words),
-    }
+    return _genes(_steps(10, 220, 30), (32, 64, 256), tk, ports(_steps(2, 18, 4), port_words))
 
 
 def fine(tk: int, port_words: int = 32) -> dict[str, Sequence[Plain]]:
     """Genes of a fine grid, whose tiles divide maps of 224 pixels evenly: 1,242,864 designs at 32 words a cycle."""
-    spatial = (7, 14, 28, 32, 56, 64)
-    return {
-        "tm": _steps(8, 256, 4),
-        "tr": spatial,
-        "tc": spatial,
-        "tk": (tk,),
-        "ports": ports(_steps(2, 24, 2), port_words),
-    }
+    return _genes(_steps(8, 256, 4), (7, 14, 28, 32, 56, 64), tk, ports(_steps(2, 24, 2), port_words))
+
+
+def _genes(
+    tm: Sequence[Plain], spatial: Sequence[Plain], tk: int, of_ports: Sequence[Plain]
+) -> dict[str, Sequence[Plain]]:
+    """A grid whose tiles have the same sides to choose from in either direction."""
+    return {"tm": tm, "tr": spatial, "tc": spatial, "tk": (tk,), "ports": of_ports}
