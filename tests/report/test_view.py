@@ -1,6 +1,7 @@
 """What the report reads, and that it keeps splits and provenances apart."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.report.budget import parse_budget
 from chipfit.report.row import Row, find
-from chipfit.report.view import view
+from chipfit.report.view import Parity, RunView, view
 from chipfit.store.store import Store
 
 MIXED = (
@@ -35,6 +36,17 @@ def test_splits_and_provenances_are_told_apart():
     assert row.metric("latency_ms") == row.latency
     assert row.metric("damage") == find(MIXED, "damage") == MIXED[-1]
     assert row.metric("size_mb") is None
+
+
+def test_what_is_said_of_predictions_holds_for_the_files_of_the_run_too():
+    """Networks left out are random ones; a file that a rule picked may be further off, and then the run says so."""
+    far = replace(a_row(*MIXED), key="far")
+    alone = RunView(Path("run"), rows=(a_row(MIXED[4]), far))
+    assert far.prediction_error == pytest.approx(0.5 / 0.6 - 1)
+    assert alone.prediction_words == "one file of this run with at most 16.7 %"
+    random = Parity((1.0, 2.0), (1.0, 2.0), mape=0.01)
+    both = replace(alone, latency=random, rows=(far, replace(far, key="again")))
+    assert both.prediction_words.endswith("(nine in ten within 0.0 %), 2 files of this run with at most 16.7 %")
 
 
 def test_a_prediction_never_stands_in_for_a_number():

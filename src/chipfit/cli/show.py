@@ -142,9 +142,7 @@ def _ending(result: Result) -> Iterator[RenderableType]:
         spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run.phases)
         yield Text(f"seconds   {spent}; in all {sum(s for _, s in run.phases):.0f}")
     if run.latency is not None and run.latency.mape is not None:
-        mape, most = 100 * run.latency.mape, 100 * run.latency.nine_in_ten
-        errors = f"a mean error of {mape:.1f} %, nine in ten within {most:.1f} %"
-        yield Text(f"tables    foretold {len(run.latency.true)} whole networks with {errors}")
+        yield Text(f"tables    foretold {len(run.latency.true)} whole networks with {run.prediction_words}")
     if any(m.provenance == "predicted" for m in result.models):
         none = all(m.provenance == "predicted" for m in result.finals)
         yield Text(f"latency   {FORETOLD}{'; no file was measured there' if none else ''}")

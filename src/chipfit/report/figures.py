@@ -140,10 +140,7 @@ def parities(run: RunView) -> tuple[Figure, ...]:
     made = []
     if run.latency is not None and run.latency.true:
         words = f"The cost tables foretold the latency of {len(run.latency.true)} whole networks"
-        error = ""
-        if run.latency.mape is not None:
-            most = 100 * run.latency.nine_in_ten
-            error = f" and a mean absolute error of {100 * run.latency.mape:.1f} % (nine in ten within {most:.1f} %)"
+        error = f" and {run.prediction_words}" if run.prediction_words else ""
         caption = f"{words}{_rank(run.latency)}{error}. On the line a prediction is exact."
         made.append(_parity("parity-latency", caption, run.latency, "predicted, ms", "measured, ms", _finals(run)))
     if run.damage is not None and run.damage.true:

@@ -99,6 +99,13 @@ class Row:
         found = find(self.measurements, "latency_ms", provenance=("predicted",))
         return None if found is self.latency else found
 
+    @property
+    def prediction_error(self) -> float | None:
+        """Predicted over measured latency, less one; None of what was not both predicted and measured."""
+        if self.predicted is None or self.latency is None or not self.latency.value:
+            return None
+        return self.predicted.value / self.latency.value - 1
+
     def metric(self, name: str) -> Measurement | None:
         """What a limit on this metric is held against: validation accuracy, true latency, anything else as it is."""
         own = {"accuracy": self.accuracy, "latency_ms": self.latency}

@@ -135,9 +135,9 @@ def _plain_kind(r: Row, metric: str) -> str:
 
 
 def _error(r: Row) -> str:
-    if r.predicted is None or r.latency is None or not r.latency.value:
+    error = r.prediction_error
+    if error is None:
         return NONE
-    error = r.predicted.value / r.latency.value - 1
     return f'<td data-value="{error!r}" data-metric="error">{minus(f"{100 * error:+.1f}")} %</td>'
 
 

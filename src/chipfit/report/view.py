@@ -144,6 +144,23 @@ class RunView:
         return tuple(r for r in self.rows if r.role in roles and r.error is None)
 
     @property
+    def prediction_words(self) -> str:
+        """How far predicted latencies were off: of whole networks left out, and of the files that this run measured.
+
+        Files say more: networks left out are random ones, files those that a search or a rule picked. Empty where
+        nothing is known.
+        """
+        said = []
+        if self.latency is not None and self.latency.mape is not None:
+            most = 100 * self.latency.nine_in_ten
+            said.append(f"a mean absolute error of {100 * self.latency.mape:.1f} % (nine in ten within {most:.1f} %)")
+        errors = [abs(e) for r in self.rows if (e := r.prediction_error) is not None]
+        if errors:
+            files = "one file" if len(errors) == 1 else f"{len(errors)} files"
+            said.append(f"{files} of this run with at most {100 * max(errors):.1f} %")
+        return ", ".join(said)
+
+    @property
     def failed(self) -> tuple[Row, ...]:
         """Rows with an error."""
         return tuple(r for r in self.rows if r.error is not None)
