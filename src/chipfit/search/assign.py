@@ -60,17 +60,33 @@ def assign(
         BadInput: the menu has no terms for a metric, or a limit is relative.
         OutOfTime: the deadline came before any assignment was found.
     """
+    found = assigned(menu, limits, objective=objective, scale=scale, deadline=deadline)
+    if found is None:
+        raise _infeasible(menu, limits, deadline or Deadline.never())
+    return found
+
+
+def assigned(
+    menu: Menu,
+    limits: Sequence[Limit],
+    *,
+    objective: str = "damage",
+    scale: NDArray[np.float64] | None = None,
+    deadline: Deadline | None = None,
+) -> Assignment | None:
+    """The same, or None where no assignment is within the limits: for those who ask whether there is a better one.
+
+    Raises:
+        BadInput: the menu has no terms for a metric, or a limit is relative.
+        OutOfTime: the deadline came before any assignment was found.
+    """
     for name in (objective, *(x.metric for x in limits)):
-        _known(menu, name)
+        known(menu, name)
     for x in limits:
         if x.relative:
             raise BadInput(f"limit {x} is relative; make it absolute with limit.against(reference)")
-    until = deadline or Deadline.never()
     goal = tabulate(menu, objective, -1.0 if METRICS.get(objective, ("", False))[1] else 1.0, scale)
-    found = _solve(menu, goal, limits, until)
-    if found is None:
-        raise _infeasible(menu, limits, until)
-    return found
+    return _solve(menu, goal, limits, deadline or Deadline.never())
 
 
 def reachable(menu: Menu, metric: str) -> tuple[float, Assignment]:
@@ -85,7 +101,8 @@ def reachable(menu: Menu, metric: str) -> tuple[float, Assignment]:
     return menu.total(metric, found), found
 
 
-def _known(menu: Menu, metric: str) -> None:
+def known(menu: Menu, metric: str) -> None:
+    """Raises BadInput where the menu has no terms for a metric."""
     if metric not in menu.metrics:
         have = ", ".join(menu.metrics) or "none"
         raise BadInput(f"the menu has no costs for {metric!r}{did_you_mean(metric, menu.metrics)}; it has {have}")

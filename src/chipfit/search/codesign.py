@@ -1,0 +1,347 @@
+"""A design of the chip and an assignment of the menu, chosen together: exactly, and with proof.
+
+The best of all pairs is found in three passes over the designs, each of which leaves fewer:
+
+1. *Bounds* (`search.joint_bounds`): the Lagrangian dual of every design, many at once. Assignments that turn up on the
+   way are kept where they are the best so far; designs on which nothing is within the limit, and those whose bound is
+   not below the best, drop out. A few designs from all over the grid come first, so that there soon is a good best.
+2. *Order*: what is left, least bound first; the first design whose bound is not below the best ends the search. A
+   design that is nowhere faster than one that was solved has no better assignment, and drops out.
+3. *Exact* (`search.labels`): the best assignment of a design, among those better than the best. With limits on further
+   metrics, which the bounds leave out (so that they stay bounds), and where labels are too many, HiGHS solves the
+   design's menu (`search.assign`).
+
+When nothing is left the best is proven, to 1e-8 of the objective's spread. A deadline ends any pass; the bounds of what
+it leaves then say how much better the best could be.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime
+from chipfit.core.types import METRICS, Limit
+from chipfit.search.assign import assigned, known, reachable
+from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Table, Tabled, tabled
+from chipfit.search.elimination import Chosen
+from chipfit.search.joint_bounds import lower_bounds
+from chipfit.search.joint_problem import Form, Scale, formed
+from chipfit.search.labels import TooMany, pareto
+from chipfit.space.menu import Assignment, Menu
+
+CELLS = 1 << 23
+"""Cells of all tables of the designs that are bounded at a time: 64 MB, and about twice that for their sums."""
+
+_SAMPLE = 256
+"""Designs from all over the grid that are bounded first, and whose latencies set the scale."""
+
+_BATCH = 64
+"""Designs whose tables are made at a time before they are solved one by one."""
+
+_TRIED = 8
+"""Assignments that turn up together and are held against all limits, until one keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The best design and assignment, and what is proven of it.
+
+    `value` is the objective reached and `bound` what no pair falls below: `gap` 0 is a proof. `damage` is nan where the
+    menu has no such metric. Of `seen` designs nothing is within the limits on `infeasible`, bounds ruled out `bounded`,
+    `solved` were solved exactly, and `left` are those that the deadline left.
+    """
+
+    design: int
+    assignment: Assignment
+    damage: float
+    latency_ms: float
+    value: float
+    bound: float
+    seen: int
+    infeasible: int
+    bounded: int
+    solved: int
+    left: int
+    cpu_s: float
+
+    @property
+    def gap(self) -> float:
+        """By how much the objective could be lower at most."""
+        return self.value - self.bound
+
+
+def codesign(
+    menu: Menu,
+    costs: DesignCosts,
+    limits: Sequence[Limit],
+    *,
+    objective: str = "damage",
+    deadline: Deadline | None = None,
+) -> Joint:
+    """The design and assignment with the least total of `objective` within every limit.
+
+    Args:
+        menu: decisions, ties, and terms of all metrics but the latency; terms of that are ignored.
+        costs: the latency of its choices on each design.
+        limits: absolute limits, met without tolerance. One is on the latency, unless that is the objective.
+        objective: "latency_ms", or a metric of the menu of which less is better.
+        deadline: when it comes, the best pair so far is returned, with a gap.
+
+    Returns:
+        The pair. Of pairs of equal objective (to 1e-8 of its spread) one with less of the limited metric; of those
+        equal in both one that bounds lead to first, which depends on the arguments alone.
+
+    Raises:
+        Infeasible: no pair is within the limits; `nearest` has the least reachable value of what cannot be met.
+        BadInput: the menu has no terms for a metric, a limit is relative, or none is on the latency.
+        OutOfTime: the deadline came before any pair was found.
+    """
+    _check(menu, costs, limits, objective)
+    until = deadline or Deadline.never()
+    found = _searched(menu, costs, limits, objective, until)
+    if found is None:
+        raise _infeasible(menu, costs, limits, until)
+    return found
+
+
+def _searched(menu: Menu, costs: DesignCosts, limits: Sequence[Limit], objective: str, until: Deadline) -> Joint | None:
+    """The best pair, or None where none is within the limits."""
+    search = _Search(menu, costs, limits, objective, until)
+    found = search.run()
+    if found is None and search.left:
+        raise OutOfTime("time ran out before a design was found that is within the limits; give it more")
+    return found
+
+
+def _check(menu: Menu, costs: DesignCosts, limits: Sequence[Limit], objective: str) -> None:
+    if not costs.count:
+        raise BadInput("there is no design to choose from; give a grid with at least one that fits the part")
+    if METRICS.get(objective, ("", False))[1]:
+        raise BadInput(f"of {objective} more is better; give an objective of which less is, such as damage")
+    for x in limits:
+        if x.relative:
+            raise BadInput(f"limit {x} is relative; make it absolute with limit.against(reference)")
+    for name in (objective, *(x.metric for x in limits)):
+        if name != LATENCY:
+            known(menu, name)
+    if objective != LATENCY and not any(x.metric == LATENCY and not x.at_least for x in limits):
+        raise BadInput(f"no limit is on {LATENCY}, so that any design would do; give one, or make it the objective")
+
+
+def _main(menu: Menu, limits: Sequence[Limit], objective: str) -> Limit | None:
+    """The limit that bounds see: the least on the latency, or where that is the objective the first on a sum."""
+    most = [x for x in limits if not x.at_least]
+    if objective != LATENCY:
+        return min((x for x in most if x.metric == LATENCY), key=lambda x: x.value)
+    return next((x for x in most if x.metric != LATENCY and len(menu.aspects(x.metric)) == 1), None)
+
+
+@dataclass(slots=True)
+class _Search:
+    """The state of one search: the best pair so far, how designs were dealt with, and what the deadline left."""
+
+    menu: Menu
+    costs: DesignCosts
+    limits: Sequence[Limit]
+    objective: str
+    deadline: Deadline
+    form: Form = field(init=False)
+    scale: Scale = field(init=False)
+    best: float = math.inf  # the goal of the best pair, ties with the cost broken
+    joint: Joint | None = None
+    guess: float | None = None  # the best pair's multiplier
+    infeasible: int = 0
+    bounded: int = 0
+    solved: int = 0
+    left: int = 0
+    least_left: float = math.inf
+    known: list[Table] = field(default_factory=list)  # cells of the designs that were solved
+
+    def __post_init__(self) -> None:
+        some = tabled(self.costs, _all_over(self.costs.count, _SAMPLE))
+        self.form = formed(self.menu, some.scopes, self.objective, _main(self.menu, self.limits, self.objective))
+        self.scale = self.form.scale(some)
+
+    def run(self) -> Joint | None:
+        """The best pair, or None where none was found."""
+        began = time.process_time()
+        designs, lower, multipliers = self._bound_all()
+        order = np.lexsort((designs, lower))
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            if not self._hopeful(lower[batch[0]]):
+                self.bounded += len(order) - start
+                break
+            if self.deadline.passed():
+                self._leave(len(order) - start, float(lower[batch[0]]))
+                break
+            held = tabled(self.costs, designs[batch])
+            for row, i in enumerate(batch):
+                self._solve(held, row, int(designs[i]), float(lower[i]), float(multipliers[i]))
+        return self._told(time.process_time() - began)
+
+    def _hopeful(self, lower: float) -> bool:
+        return lower < self.best - self.scale.goal_dust
+
+    def _leave(self, designs: int, lower: float) -> None:
+        self.left += designs
+        self.least_left = min(self.least_left, lower)
+
+    # --- bounds
+
+    def _bound_all(self) -> tuple[Indices, Table, Table]:
+        """The designs that may have a better assignment than the best, their bounds and multipliers."""
+        kept: list[tuple[Indices, Table, Table]] = [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
+        for designs in _chunks(self.costs.count, max(1, CELLS // self.form.plan.cells)):
+            if self.deadline.passed():
+                self._leave(len(designs), -math.inf)
+            else:
+                kept.append(self._bound(designs))
+        designs, lower, multipliers = (np.concatenate(column) for column in zip(*kept, strict=True))
+        hopeful = lower < self.best - self.scale.goal_dust
+        self.bounded += int((~hopeful).sum())
+        return designs[hopeful], lower[hopeful], multipliers[hopeful]
+
+    def _bound(self, designs: Indices) -> tuple[Indices, Table, Table]:
+        """The same for some designs."""
+        held = tabled(self.costs, designs)
+        before = self.best
+
+        def report(rows: Indices, chosen: Chosen, goals: Table) -> float:
+            for i in np.argsort(goals, kind="stable")[:_TRIED]:
+                if self._offer(held, int(rows[i]), int(designs[rows[i]]), _plain(chosen[i]), float(goals[i])):
+                    break
+            return self.best
+
+        bounds = lower_bounds(self.form.at(held, self.scale), self.guess, self.best, report)
+        if self.joint is not None and self.best < before:
+            self.guess = float(bounds.multiplier[np.flatnonzero(designs == self.joint.design)[0]])
+        able = np.isfinite(bounds.lower)
+        self.infeasible += int((~able).sum())
+        hopeful = able & (bounds.lower < self.best - self.scale.goal_dust)
+        self.bounded += int((able & ~hopeful).sum())
+        return designs[hopeful], bounds.lower[hopeful], bounds.multiplier[hopeful]
+
+    def _offer(self, held: Tabled, row: int, design: int, assignment: Assignment, goal: float) -> bool:
+        """Takes a pair as the best where it is better and keeps all limits exactly; False where it breaks one."""
+        menu = held.priced(self.menu, row)
+        latency_ms = menu.total(LATENCY, assignment)
+        if not (math.isfinite(latency_ms) and _within(menu, self.limits, assignment)):
+            return False
+        if self._hopeful(goal):
+            value = menu.total(self.objective, assignment)
+            damage = menu.total("damage", assignment) if "damage" in menu.metrics else math.nan
+            self.best = goal
+            self.joint = Joint(design, assignment, damage, latency_ms, value, value, 0, 0, 0, 0, 0, 0.0)
+        return True
+
+    # --- exact
+
+    def _solve(self, held: Tabled, row: int, design: int, lower: float, multiplier: float) -> None:
+        """Solves one design among what is better than the best."""
+        flat = held.flat(row)
+        if not self._hopeful(lower) or any((flat >= cells).all() for cells in self.known):
+            self.bounded += 1
+            return
+        problem = self.form.at(tabled(held, np.array([row])), self.scale)
+        try:
+            found = pareto(problem, multiplier, self.best, self.deadline)
+            done = not found or self._offer(held, row, design, *found[0])
+        except TooMany:
+            done = False
+        if done or self._solve_by_program(held, row, design):
+            self.solved += 1
+            self.known.append(flat)
+        else:
+            self._leave(1, lower)
+
+    def _solve_by_program(self, held: Tabled, row: int, design: int) -> bool:
+        """The same by HiGHS, with all limits; False where the deadline came first."""
+        menu, limits = _finite(held.priced(self.menu, row)), list(self.limits)
+        if self.joint is not None:
+            limits.append(Limit(self.objective, self.joint.value))
+        try:
+            found = assigned(menu, limits, objective=self.objective, deadline=self.deadline)
+        except OutOfTime:
+            return False
+        if found is not None:
+            problem = self.form.at(tabled(held, np.array([row])), self.scale)
+            self._offer(held, row, design, found, float(problem.goals(np.array([found]))[0]))
+        return not self.deadline.passed()
+
+    def _told(self, cpu_s: float) -> Joint | None:
+        """The best pair with the account of all designs."""
+        if self.joint is None:
+            return None
+        # bounds are of the goal with its ties broken, which adds this much at most
+        bound = self.least_left - self.scale.tie * abs(self.form.most)
+        return replace(
+            self.joint,
+            bound=min(self.joint.value, bound) if self.left else self.joint.value,
+            seen=self.costs.count,
+            infeasible=self.infeasible,
+            bounded=self.bounded,
+            solved=self.solved,
+            left=self.left,
+            cpu_s=cpu_s,
+        )
+
+
+def _plain(options: Chosen) -> Assignment:
+    return tuple(int(o) for o in options)
+
+
+def _within(menu: Menu, limits: Sequence[Limit], assignment: Assignment) -> bool:
+    return menu.valid(assignment) and all(x.met(menu.total(x.metric, assignment)) for x in limits)
+
+
+def _all_over(count: int, most: int) -> Indices:
+    """At most so many designs, evenly over all of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def _chunks(count: int, size: int) -> Iterator[Indices]:
+    """All designs, so many at a time; a few from all over first."""
+    first = _all_over(count, min(_SAMPLE, size))
+    yield first
+    rest = np.setdiff1d(np.arange(count), first, assume_unique=True)
+    for start in range(0, len(rest), size):
+        yield rest[start : start + size]
+
+
+def _finite(menu: Menu) -> Menu:
+    """The menu without infinite latencies, which are beyond the sum of all finite ones in their place."""
+    latencies = [t for t in menu.terms if t.metric == LATENCY]
+    finite = [t.table[np.isfinite(t.table)] for t in latencies]
+    beyond = 2 * math.fsum(float(np.abs(values).max(initial=0.0)) for values in finite) + 1.0
+    return menu.priced(replace(t, table=np.where(np.isfinite(t.table), t.table, beyond)) for t in latencies)
+
+
+def _infeasible(menu: Menu, costs: DesignCosts, limits: Sequence[Limit], until: Deadline) -> ChipfitError:
+    """What to say when no pair is within the limits."""
+    on = f"any of {costs.count:,} designs" if costs.count > 1 else "the design"
+    fastest = _searched(menu, costs, (), LATENCY, until)
+    if fastest is None:
+        return ChipfitError(f"no choice of the menu runs on {on}, or its ties contradict each other")
+    nearest = {x.metric: fastest.value if x.metric == LATENCY else reachable(menu, x.metric)[0] for x in limits}
+    beyond = [x for x in limits if not x.met(nearest[x.metric])]
+    if beyond:
+        said = "; ".join(
+            f"{x} is impossible: the {'most' if x.at_least else 'least'} {x.metric} that any choice reaches"
+            f"{f' on {on}' if x.metric == LATENCY else ''} is {nearest[x.metric]:.6g}"
+            for x in beyond
+        )
+        return Infeasible(f"{said}; relax {' and '.join(x.metric for x in beyond)}", nearest)
+    others = [x for x in limits if x.metric != LATENCY]
+    within = _searched(menu, costs, others, LATENCY, until)
+    said = f"{' and '.join(map(str, limits))} can each be met alone, but not together on {on}"
+    if within is not None:
+        said += f": within the rest, the least latency_ms is {within.value:.6g}"
+        nearest |= {x.metric: within.value for x in limits if x.metric == LATENCY}
+    return Infeasible(f"{said}; relax one of them", nearest)

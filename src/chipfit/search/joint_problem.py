@@ -1,0 +1,220 @@
+"""A menu on many designs as tables to be added up: a goal to be made least, and a cost that must stay within a limit.
+
+Two forms share everything: the least damage within a latency, and the least latency within a damage. Latencies differ
+from design to design and the menu's own metrics do not, so that tables have a leading axis over designs, of 1 where all
+have the same.
+
+Assignments of equal goal are told apart by their cost: the goal that is made least is goal + tie cost, where a cost at
+the limit is worth 1e-8 of the goal's spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.types import Limit
+from chipfit.search.design_costs import LATENCY, Indices, Table, Tabled
+from chipfit.search.elimination import Chosen, Plan, Stacked, planned
+from chipfit.search.program import Scope, Tables, spread, tabulate
+from chipfit.space.menu import Menu
+
+_TIE = 1e-8
+"""Share of the goal's spread that a cost at the limit is worth."""
+
+_LEAST_LIMITED = 0.01
+"""A limit counts as this share of the whole cost at least, where costs are weighed against the goal."""
+
+_DUST = 4e-13
+"""Share of a metric's size below which a difference may be rounding."""
+
+Slots = tuple[Table | None, ...]
+"""One table for each scope that a plan is given, None where there is nothing to add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What one unit of cost adds to the goal to break ties, and differences of goal and cost that may be rounding."""
+
+    tie: float
+    goal_dust: float
+    cost_dust: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """On `count` designs: the least sum of `goal` tables with the sum of `cost` tables at most `most`.
+
+    `barred` tables are infinite in cells that cannot be taken and 0 elsewhere; goal and cost are finite.
+    """
+
+    plan: Plan
+    count: int
+    goal: Slots
+    cost: Slots
+    barred: Slots
+    most: float
+    scale: Scale
+
+    def weighed(self, goal: float, cost: float | NDArray[np.float64]) -> list[Table]:
+        """The tables of goal times one weight and cost times another, which may be one of each design."""
+        return [self._slot(n, goal, np.asarray(cost)) for n in range(self.plan.given)]
+
+    def _slot(self, n: int, goal: float, weight: NDArray[np.float64]) -> Table:
+        parts: list[Table] = []
+        if goal and (table := self.goal[n]) is not None:
+            parts.append(table)
+        if (table := self.cost[n]) is not None:
+            parts.append(weight.reshape(-1, *(1,) * (table.ndim - 1)) * table)
+        if (table := self.barred[n]) is not None:
+            parts.append(table)
+        if not parts:
+            return np.zeros((1, *(self.plan.sizes[d] for d in self.plan.scopes[n])))
+        return np.asarray(sum(parts[1:], parts[0]))
+
+    def goals(self, chosen: Chosen) -> Table:
+        """(designs,) goal of an assignment on each design, ties with the cost broken."""
+        return self._total(self.goal, chosen) + self.scale.tie * self._total(self.cost, chosen)
+
+    def costs(self, chosen: Chosen) -> Table:
+        """(designs,) cost of an assignment on each design, infinite where it cannot be taken."""
+        return self._total(self.cost, chosen) + self._total(self.barred, chosen)
+
+    def _total(self, slots: Slots, chosen: Chosen) -> Table:
+        rows = np.arange(self.count)
+        whole = np.zeros(self.count)
+        for scope, table in zip(self.plan.scopes, slots, strict=False):
+            if table is not None:
+                row = rows if len(table) == self.count else np.zeros_like(rows)
+                whole += table[(row, *(chosen[:, d] for d in scope))]
+        return whole
+
+    def take(self, rows: Indices) -> Problem:
+        """The problem on some of its designs."""
+
+        def taken(slots: Slots) -> Slots:
+            return tuple(t[rows] if t is not None and len(t) == self.count else t for t in slots)
+
+        return replace(
+            self, count=len(rows), goal=taken(self.goal), cost=taken(self.cost), barred=taken(self.barred)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is asked of a menu on any designs: `objective` least within `limit`, one of the two being the latency.
+
+    `own`: the tables of the menu's own metric among the two; `ties`: infinite where a tie is broken. Axes are in the
+    plan's order, designs first.
+    """
+
+    plan: Plan
+    latency_is_goal: bool
+    own: Stacked
+    ties: Stacked
+    most: float
+
+    def at(self, costs: Tabled, scale: Scale) -> Problem:
+        """The problem on the designs of these costs."""
+        latency, barred = self._latency(costs)
+        mine = self._slots(self.own)
+        goal, cost = (latency, mine) if self.latency_is_goal else (mine, latency)
+        return Problem(self.plan, costs.count, goal, cost, barred, self.most, scale)
+
+    def scale(self, some: Tabled) -> Scale:
+        """The scale of the problem, from some of the designs: one for all, so that their goals can be compared."""
+        problem = self.at(some, Scale(0.0, 0.0, 0.0))
+        goal_size, cost_size = _size(problem.goal), _size(problem.cost)
+        limited = max(abs(self.most), _LEAST_LIMITED * cost_size)  # costs below 0 must not outweigh a limit near it
+        worth = _TIE * (_reach(problem.goal) or goal_size or 1.0)
+        tie = worth / limited if limited else 0.0
+        return Scale(tie, _DUST * (goal_size + tie * limited), _DUST * (cost_size + abs(self.most)))
+
+    def _latency(self, costs: Tabled) -> tuple[Slots, Slots]:
+        """The tables of the designs, and what they bar beside the ties."""
+        summed: dict[Scope, Table] = {}
+        for on, table in zip(costs.scopes, costs.held, strict=True):
+            _add(summed, *_arranged(self.plan, on, table))
+        barred = dict(self.ties)
+        for scope, table in summed.items():
+            infinite = np.isinf(table)
+            if infinite.any():
+                summed[scope] = np.where(infinite, 0.0, table)
+                _add(barred, scope, np.where(infinite, np.inf, 0.0))
+        return self._slots(summed), self._slots(barred)
+
+    def _slots(self, tables: Stacked) -> Slots:
+        return tuple(tables.get(scope) for scope in self.plan.scopes[: self.plan.given])
+
+
+def formed(menu: Menu, on: Iterable[Scope], objective: str, limit: Limit | None) -> Form:
+    """The form of a menu on designs.
+
+    Args:
+        menu: has the metric among objective and limit that is not the latency.
+        on: decisions of each table of latencies.
+        objective: what is made least.
+        limit: an upper limit on the latency, or where that is the objective on a metric of the menu; None for none.
+    """
+    metric = limit.metric if objective == LATENCY and limit else objective
+    tables: Tables = {} if metric == LATENCY else tabulate(menu, metric)
+    barred = _ties(menu)
+    scopes = [*tables, *barred, *(tuple(sorted(scope)) for scope in on)]
+    plan = planned([int(n) for n in menu.sizes], scopes)
+    own: dict[Scope, Table] = {}
+    for scope, table in tables.items():
+        _add(own, *_arranged(plan, scope, table[None]))
+    ties: dict[Scope, Table] = {}
+    for scope, table in barred.items():
+        _add(ties, *_arranged(plan, scope, table[None]))
+    return Form(plan, objective == LATENCY, own, ties, limit.value if limit else 0.0)
+
+
+def _arranged(plan: Plan, on: Scope, table: Table) -> tuple[Scope, Table]:
+    """A table (designs, *options) with its axes in the plan's order."""
+    place = {d: i for i, d in enumerate(plan.order)}
+    axes = sorted(range(len(on)), key=lambda axis: place[on[axis]])
+    return tuple(on[axis] for axis in axes), np.transpose(table, (0, *(axis + 1 for axis in axes)))
+
+
+def _add(tables: dict[Scope, Table], scope: Scope, table: Table) -> None:
+    tables[scope] = tables[scope] + table if scope in tables else table
+
+
+def _ties(menu: Menu) -> dict[Scope, Table]:
+    """Infinite where just one of two choices that are tied is taken."""
+    found: dict[Scope, Table] = {}
+    for (a, i), (b, j) in menu.ties:
+        one = np.arange(menu.sizes[a]) == i
+        other = np.arange(menu.sizes[b]) == j
+        if a == b:
+            _add(found, (a,), _infinite(one != other))
+        elif a < b:
+            _add(found, (a, b), _infinite(one[:, None] != other[None, :]))
+        else:
+            _add(found, (b, a), _infinite(other[:, None] != one[None, :]))
+    return found
+
+
+def _infinite(broken: NDArray[np.bool_]) -> Table:
+    return np.where(broken, np.inf, 0.0)
+
+
+def _size(slots: Slots) -> float:
+    """The largest sum of magnitudes of any design."""
+    return math.fsum(float(np.abs(t).max(initial=0.0)) for t in slots if t is not None)
+
+
+def _reach(slots: Slots) -> float:
+    """The largest difference that the tables of any one design make."""
+    return spread({(n,): _span(t) for n, t in enumerate(slots) if t is not None})
+
+
+def _span(table: Table) -> Table:
+    """(2,) 0 and the widest spread of the table over its options, of any design."""
+    flat = table.reshape(len(table), -1)
+    return np.array([0.0, float((flat.max(axis=1) - flat.min(axis=1)).max(initial=0.0))])
