@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from chipfit.core.edits import Edit, Edited, Same, Source, Take
+from chipfit.core.edits import Edit, Edited, Padded, Rounded, Same, Source, Take
 from chipfit.core.graph import Graph, Network, Op, op
 from chipfit.core.types import Artifact, DeviceFacts, Measurement, OpTime
 from chipfit.space.edits import Precision, Width, from_plain, to_plain
@@ -235,6 +235,22 @@ def said(**wrong: Callable[[Edited], object]) -> Callable:
     return on_graph
 
 
+def test_only_edits_that_say_so_may_add_macs(breaches: Breaches) -> None:
+    def doubled(graph: Graph, edits: Sequence[Edit]) -> Edited:
+        """A precision of c makes b wider, of all things."""
+        made = edit_graph(graph, edits)
+        return edit_graph(graph, [*edits, Width("b", (0, 1, 2, 2, 1))]) if Precision("c", 8) in edits else made
+
+    class Growing(AnyEdits):
+        def grows(self) -> Callable[[Edit], bool]:
+            return lambda edit: isinstance(edit, Precision)
+
+    costs = "an_edit_changes_the_graph_and_costs_no_more"
+    only = {"on_graph": doubled, "on_network": lambda n, es: edit_network(n, es), "edits": (Precision("c", 8),)}
+    assert costs in breaches(AnyEdits(**only))  # type: ignore[arg-type]
+    assert costs not in breaches(Growing(**only))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("wrong", "law"),
     [
@@ -261,6 +277,14 @@ def said(**wrong: Callable[[Edited], object]) -> Callable:
         ),
         (
             {"on_graph": said(arrays=lambda e: {n: Same(n) for n in e.arrays})},
+            "weights_are_what_is_said_of_the_arrays",
+        ),
+        (
+            {"on_graph": said(arrays=lambda e: {**e.arrays, "a.weight": Rounded(e.arrays["a.weight"], 1, 2)})},
+            "weights_are_what_is_said_of_the_arrays",
+        ),
+        (
+            {"on_graph": said(arrays=lambda e: {**e.arrays, "b.bias": Padded(e.arrays["b.bias"], {0: (0, 1)})})},
             "weights_are_what_is_said_of_the_arrays",
         ),
         (

@@ -21,7 +21,7 @@ from chipfit.compress import edit
 from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit, Source, Take
+from chipfit.core.edits import Edit, Source, Take, innermost
 from chipfit.core.graph import Network, Weights
 from chipfit.space.edits import Width, edited, to_plain
 from chipfit.space.groups import channel_groups
@@ -162,7 +162,9 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
         columns = torch.from_numpy(columns_of(places[INPUTS], whole).ravel())
         h = torch.from_numpy(profile.hessians[owner(o)]).double()
         solved = compensated(flat(rows).double(), h, columns)
-        weights[name] = unflat(solved, torch.from_numpy(weights[name])).float().contiguous().numpy()
+        narrowed = torch.empty(len(rows), len(places[INPUTS]), *whole.shape[2:])
+        begun = unflat(solved, narrowed).float().contiguous().numpy()
+        weights[name] = edit.finished(made.arrays[name], begun, network.weights)
     return Network(made.graph, weights)
 
 
@@ -172,4 +174,5 @@ OUTPUTS, INPUTS = 0, 1
 
 def _taken(source: Source) -> dict[int, NDArray[np.intp]]:
     """The places along each axis of an array that are taken, of axes that lose some."""
-    return {axis: np.array(places) for axis, places in source.axes.items()} if isinstance(source, Take) else {}
+    begun = innermost(source)
+    return {axis: np.array(places) for axis, places in begun.axes.items()} if isinstance(begun, Take) else {}

@@ -40,10 +40,14 @@ class Skip(Edit):
 
 @dataclass(frozen=True, slots=True)
 class Precision(Edit):
-    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float."""
+    """Compute a site (a run of operators) with these bits: 8 is int8 QDQ, 32 float.
+
+    With `alone` the site is one layer, which is named by it, with what is computed together with it.
+    """
 
     site: str
     bits: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,54 @@ class Take:
     axes: Mapping[int, Indices]
 
 
-Source = Same | Take
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """An array with zeros around it: on each axis in `around` so many before and after."""
+
+    of: Source
+    around: Mapping[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Kernels (..., rows, columns) with zeros outside of patterns, which are the flat places that stay, ascending.
+
+    Each kernel takes the pattern that keeps the largest sum of squares, the first of equals.
+    """
+
+    of: Source
+    patterns: tuple[Indices, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """What an array's places on axis 0 are multiplied by when it is stored: scale / √(variance + eps).
+
+    A batch norm behind a layer has all three, an affine the scale alone.
+    """
+
+    scale: Source
+    variance: Source | None = None
+    eps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """An array in fixed point (`core.fixed_point`); with `factor` such that it is on the grid once multiplied by it."""
+
+    of: Source
+    integer: int
+    fraction: int
+    factor: Factor | None = None
+
+
+Source = Same | Take | Padded | Masked | Rounded
+"""How an array is made. The innermost of nested sources is a `Same` or a `Take`."""
+
+
+def innermost(source: Source) -> Same | Take:
+    """What an array is made of before it is padded, masked or rounded."""
+    return source if isinstance(source, Same | Take) else innermost(source.of)
 
 
 @dataclass(frozen=True, slots=True)

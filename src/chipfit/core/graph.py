@@ -74,9 +74,18 @@ pad         pads: (before, after) of each axis without batch, flattened
 leaky_relu  slope (float)
 clip        low, high (floats)
 
+conv and linear may also say how their weights are stored, which changes nothing of what is computed (`STORED`):
+taps        (int) places of each kernel that may be other than zero, the most of any of its patterns
+patterns    one number a pattern: the sum of 2^p over its flat places p; each 2-D kernel is within one of them
+integer_bits, fraction_bits
+            fixed point, the sign among the integer bits; on its grid are the weights with what is folded into them
+
 A kind with a capital is an ONNX operator of a file that was not made here: it has macs (int), counted; a `Constant` is
 an array that such operators read. A graph of these is counted and profiled, never edited or built.
 """
+
+STORED = frozenset({"taps", "patterns", "integer_bits", "fraction_bits"})
+"""Attributes about values of weights: accelerators are built for them, runtimes and modules know nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,10 @@ class Op:
             if name == key:
                 return value
         raise KeyError(f"{self.kind} {self.name!r} has no attribute {key!r}")
+
+    def get(self, key: str) -> Any:
+        """The value of an attribute that it need not have; None where it has none."""
+        return dict(self.attrs).get(key)
 
     def having(self, **attrs: Attr) -> Op:
         """The same operator with these attributes replaced or added."""

@@ -47,7 +47,8 @@ class Kind(Generic[E]):
     `to_plain` gives the name of what an edit changes and then its other fields; `from_plain` reads them back.
     `in_words` says what one edit does, `changed` is what a count of such edits counts ("residual blocks dropped"), and
     `caption` says below a picture what decisions of this kind are about. With `numbers_only` such edits change what
-    numbers operators compute in, and neither structure nor arrays: there is nothing to repair.
+    numbers operators compute in, and neither structure nor arrays: there is nothing to repair. One that `grows` may add
+    MACs and parameters.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Kind(Generic[E]):
     changed: str
     caption: str
     numbers_only: bool = False
+    grows: bool = False
