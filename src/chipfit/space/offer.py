@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from chipfit.core.graph import Graph
 from chipfit.space.edits import Precision, Skip, Width, drops
 from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
+from chipfit.space.knobs import Knobs
+from chipfit.space.knobs import decisions as knob_decisions
+from chipfit.space.knobs import untouched as locked
 from chipfit.space.menu import Choice, Decision, Menu, Option
 
 LEAST_STEP = 8
@@ -32,11 +35,13 @@ def offer(
     bits: Collection[int] = (32, 8),
     keep: Collection[str] = (),
     depth: bool = True,
+    knobs: Mapping[str, Knobs] = {},
 ) -> Offer:
     """The menu of a graph for a device whose kernels step every `block[bits]` channels.
 
     Widths are multiples of the smallest block among `bits`; a width that another dominates costs as much and harms
     more, so that the exact solver never takes it. `keep` names layers (or prefixes of their names) to leave alone.
+    `knobs` opens what may be done to the weights of layers, each by its name (`space.knobs`).
     """
     coupling, blocks = channel_groups(graph), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
@@ -64,7 +69,9 @@ def offer(
         for s in sites(graph):
             options = [Option("fp32", 32), Option("int8", 8, (Precision(s.name, 8),))]
             decisions.append(Decision(f"bits:{s.name}", "precision", tuple(options)))
-    untouched = [*coupling.frozen, *blocks.kept]
+    kept = [o.name for o in graph if _named(o.name, keep)]
+    decisions += knob_decisions(graph, knobs, kept)
+    untouched = [*coupling.frozen, *blocks.kept, *locked(graph, knobs)]
     untouched += [(p, reason) for g in coupling.groups if (reason := spared[g.name]) for p in g.producers]
     untouched += [
         (p, f"its {g.size} channels are no more than one kernel block of {step}")

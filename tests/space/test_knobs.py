@@ -1,0 +1,67 @@
+"""One decision a layer, whose options are combinations of what is offered for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from chipfit.core.edits import Precision
+from chipfit.core.graph import Graph
+from chipfit.nets.trace import trace
+from chipfit.space.edits import edited
+from chipfit.space.knobs import Knobs
+from chipfit.space.menu import Decision
+from chipfit.space.offer import Offer, offer
+from models.awkward import AWKWARD, INPUT_SHAPE
+from models.residual import residual
+
+BLOCK = {32: 8, 8: 8}
+
+
+def decision(offered: Offer, layer: str) -> Decision:
+    return offered.menu.decisions[offered.menu.find(f"{layer}/weights")]
+
+
+def test_without_knobs_the_menu_is_what_it_was() -> None:
+    graph = residual()
+    assert offer(graph, BLOCK, knobs={}) == offer(graph, BLOCK)
+    assert offer(graph, BLOCK, knobs={"a1": Knobs()}) == offer(graph, BLOCK), "nothing is offered for it"
+
+
+def test_int8_of_one_layer() -> None:
+    graph = residual()
+    offered = offer(graph, BLOCK, bits=(32,), knobs={"head": Knobs(int8=True), "a1": Knobs(int8=True)})
+    names = [d.name for d in offered.menu.decisions]
+    assert names[-2:] == ["a1/weights", "head/weights"], "in the graph's order"
+    found = decision(offered, "a1")
+    assert [(o.label, o.edits) for o in found.options] == [
+        ("as it is", ()), ("int8", (Precision("a1", 8, alone=True),)),
+    ]  # fmt: skip
+    assert found.kind == "precision"
+    a = [0] * len(names)
+    a[offered.menu.find("a1/weights")] = 1
+    made = edited(graph, offered.menu.edits(tuple(a))).graph
+    assert [o.name for o in made if o.bits == 8] == ["a1", "ra"]
+
+
+def test_layers_that_are_kept_or_share_weights_get_none() -> None:
+    offered = offer(residual(), BLOCK, keep=("a1",), knobs={"a1": Knobs(int8=True), "a2": Knobs(int8=True)})
+    assert [d.name for d in offered.menu.decisions if d.name.endswith("/weights")] == ["a2/weights"]
+
+
+def shared() -> Graph:
+    network = trace(AWKWARD["Shared"](), INPUT_SHAPE)
+    assert network.graph.sharing
+    return network.graph
+
+
+def test_a_layer_that_shares_its_weights_is_named() -> None:
+    graph = shared()
+    layer = next(o.name for o in graph if o.name in graph.sharing and o.kind == "conv")
+    offered = offer(graph, BLOCK, knobs={layer: Knobs(int8=True)})
+    assert (layer, "it shares its weights with another layer") in offered.untouched
+    assert not any(d.name.endswith("/weights") for d in offered.menu.decisions)
+
+
+def test_knobs_for_what_is_no_layer_are_refused() -> None:
+    with pytest.raises(KeyError, match="knobs for r0: no such layer; there are stem, a1"):
+        offer(residual(), BLOCK, knobs={"r0": Knobs(int8=True)})
