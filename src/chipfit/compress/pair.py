@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from chipfit.compress.forward import Tensors, Walk, placed
+from chipfit.compress.held import Grids
 from chipfit.compress.moments import Moments, moments
 from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edited, Same
@@ -70,6 +71,7 @@ class Pair:
         self.original = original
         self.graph = small.graph
         self.of = made.stands_for
+        self.grids = Grids(small.graph)
         self.weights: Tensors = {name: t.clone() for name, t in placed(small.weights).items()}
         self.small = Walk(small.graph, self.weights, {small.graph.ops[0].name: original.inputs})
         self._channels = {name: np.array(places) for name, places in made.channels.items()}
@@ -93,7 +95,8 @@ class Pair:
                 self.original.release(self.of[o.name])
 
     def network(self) -> Network:
-        """The compressed network with its weights as they are now."""
+        """The compressed network with its weights as they are now, those in fixed point on their grid."""
+        self.grids.settle(self.weights)
         return Network(self.graph, {name: w.numpy(force=True) for name, w in self.weights.items()})
 
 

@@ -15,13 +15,15 @@ Three things make it better than plain least squares, each measured on ResNet-20
   accordingly and the solution repeated, which costs little, its factorised matrix being the same;
 * the intercept is free; it lands in the batch norm or the bias.
 
+Pruned kernels are solved within their patterns, and fixed-point weights end on their grid (`held`).
+
 Channels that no layer is fitted for (depth-wise convolutions, shared layers) get their statistics back instead
 (`statistics`), and every batch norm ends with the true statistics of its inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +32,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
+from chipfit.compress.held import free_places
 from chipfit.compress.hessian import WIDEST, consumers, fan_in, flat, outputs, patches, pixels, unflat
 from chipfit.compress.moments import affine, moments, set_affine
 from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
+from chipfit.compress.within import solved_within
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.space.edits import edited
@@ -127,29 +131,50 @@ class Rows:
     c: Tensor
 
 
-def solve(rows: Rows, prior: Tensor, *, intercept: bool, rounds: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a solution may be: zero outside of `free` (O, d), if it is given, and at last as `settled` makes it."""
+
+    free: Tensor | None = None
+    settled: Callable[[Tensor], Tensor] = lambda w: w
+
+
+def solve(
+    rows: Rows, prior: Tensor, *, intercept: bool, rounds: int, within: Bounds | None = None
+) -> tuple[Tensor, Tensor]:
     """W (O, d) and intercept (O,) of the fit, float64; `prior` (O, d) is what the ridge holds on to.
 
     `rounds` more solutions take a relu behind z into account.
     """
+    bounds = within or Bounds()
     mean = rows.u.mean(0) * int(intercept)
     u = rows.u - mean
     gram = (u.T @ u).double() / len(u)
     ridge = max(RIDGE * float(gram.diagonal().mean()), 1e-12)
-    factor = torch.linalg.cholesky(gram + ridge * torch.eye(len(gram), dtype=torch.float64, device=gram.device))
+    gram = gram + ridge * torch.eye(len(gram), dtype=torch.float64, device=gram.device)
+    step = _stepping(gram, bounds.free)
     target = wanted = (rows.goal - rows.c) / rows.f
     w, answer = prior, u @ prior.float().T
     for left in range(rounds, -1, -1):
         # the step from the present solution, and not the solution itself, is what single precision gets right
         missing = target - answer
         moment = (u.T @ (missing - missing.mean(0) * int(intercept))).double() / len(u)
-        w = w + torch.cholesky_solve(moment + ridge * (prior - w).T, factor).T
+        w = w + step(moment.T + ridge * (prior - w))
         centre = target.mean(0) * int(intercept)
         if left:
             answer = u @ w.float().T
             zero = torch.where(rows.f * (answer + centre) + rows.c < 0, answer + centre, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
+    w = bounds.settled(w)
     return w, centre.double() - w @ mean.double()
+
+
+def _stepping(gram: Tensor, free: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """What solves for a step (O, d), given its right side, with H = `gram`."""
+    if free is not None:
+        return lambda right: solved_within(gram, right, free)
+    factor = torch.linalg.cholesky(gram)
+    return lambda right: torch.cholesky_solve(right.T, factor).T
 
 
 @torch.inference_mode()
@@ -212,7 +237,8 @@ def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> 
     now = flat(weight).double()
     rows = _rows(pair, chain, torch.where(alive, f, 1.0).float(), c.float(), effort, rng)
     intercept = norm is not None or bool(o["bias"])
-    w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0)
+    within = Bounds(free_places(o, weight), lambda w: flat(pair.grids.settled(o, unflat(w, weight), weights)))
+    w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0, within=within)
     weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
     if o["bias"]:
         bias = weights[o.array("bias")]

@@ -58,7 +58,10 @@ def adjust(pair: Pair, o: Op) -> None:
         r, shift = matching(Moments(f * seen.mean + c, f**2 * seen.var), wanted)
         set_affine(weights, o, f * r, c * r + shift, seen)
     else:
-        r, shift = matching(moments(pair.small.evaluate(o), array_axis(o)), wanted)
+        seen = moments(pair.small.evaluate(o), array_axis(o))
+        r, shift = matching(seen, wanted)
+        if o in pair.grids:  # another scale would take its weights off their grid
+            r, shift = torch.ones_like(r), shift + (r - 1) * seen.mean
         weight, bias = weights[o.array("weight")], weights[o.array("bias")]
         weight.mul_(r.float().view(-1, *(1,) * (weight.ndim - 1)))
         bias.copy_(bias * r + shift)

@@ -6,6 +6,9 @@ With gamma, beta the learnt scale and shift, mu and v the running statistics of 
 
 A scale and shift of its own (`affine`) has f and the offset as they are.
 
+Where the layer is in fixed point its grid is that of the folded weights, which are rounded to it: weights that were
+made for this (`space.edits.fixed`) are off it by what single precision cannot say.
+
 It is done here, in double precision, and not left to the runtime, because int8 needs the folded weights' scales.
 """
 
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.channels import foldable
+from chipfit.core.fixed_point import on_grid
 from chipfit.core.graph import LAYERS, Graph, Network, Op, Weights
 
 
@@ -97,5 +101,7 @@ def _arrays(layer: Op, folded: Op, norm: Op, weights: Weights) -> Weights:
     factor, offset = scale_and_shift(norm, weights)
     weight = weights[layer.array("weight")]
     scaled = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    if layer.get("fraction_bits") is not None:
+        scaled = on_grid(scaled, layer["integer_bits"], layer["fraction_bits"])
     bias = offset + factor * weights[layer.array("bias")] if layer["bias"] else offset
     return {folded.array("weight"): scaled.astype(np.float32), folded.array("bias"): bias.astype(np.float32)}

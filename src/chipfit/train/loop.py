@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from chipfit.core.data import Dataset, Split, in_file, release
 from chipfit.core.deadline import Deadline
 from chipfit.nets.accelerator import fast_bf16, here
+from chipfit.train.held import Held
 from chipfit.train.memory import Pieces, in_halves
 from chipfit.train.pace import Pace
 
@@ -156,6 +157,8 @@ def train(
 ) -> Trained:
     """Trains `net` in place on a complete cycle: of fewer steps than asked where the deadline would come before.
 
+    Pruned kernels keep their zeros, and fixed-point weights end on their grid (`held`).
+
     With labels the loss is cross-entropy, with a teacher half of it and half T²·KL to the teacher's softened
     logits; without labels the KL alone. `pieces` tells afterwards into how many pieces a GPU's memory cut the batches.
 
@@ -170,7 +173,7 @@ def train(
     optimiser = torch.optim.SGD(
         _decayed(net, schedule.weight_decay), lr=schedule.peak, momentum=schedule.momentum, nesterov=True
     )
-    averaged, pieces = _Average(net), pieces or Pieces()
+    averaged, held, pieces = _Average(net), Held(net), pieces or Pieces()
     order, at = rng.permutation(len(inputs)), 0
     pace, frozen = Pace(schedule.steps, deadline or Deadline.never()), False
     while not pace.ended:
@@ -193,7 +196,9 @@ def train(
         )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         backward = partial(_backward, net, normalise, batch)
-        loss = pieces.add_up(backward, torch.arange(len(rows)), partial(optimiser.zero_grad, set_to_none=True))
+        with held.rounded():
+            loss = pieces.add_up(backward, torch.arange(len(rows)), partial(optimiser.zero_grad, set_to_none=True))
+        held.mask_gradients()
         if schedule.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
         optimiser.step()
@@ -203,6 +208,7 @@ def train(
         if on_step is not None:
             on_step(pace.steps - 1, float(loss.detach()))
     averaged.write()
+    held.settle()
     net.eval()
     return Trained(pace.steps, pace.whole)
 
