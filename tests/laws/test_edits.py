@@ -10,18 +10,25 @@ from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, to_plain
+from chipfit.space.edits.pattern import Pattern, candidates
 from chipfit.testing import EditLaws
 from compress.networks import network_of
 
 
 class TestEdits(EditLaws):
-    """Of a residual network: a width along the stream, one inside a block that is dropped too, and a precision."""
+    """Of a residual network: each kind, on layers that others of them change or drop too."""
 
     def network(self) -> Network:
         return network_of("resnet8")
 
     def edits(self) -> Sequence[Edit]:
-        return (Skip("5.add"), Width("4.body.3", (0, 3, 5, 6, 31)), Width("5.body.0", (1, 2)), Precision("4.body.0", 8))
+        return (
+            Skip("5.add"),
+            Width("4.body.3", (0, 3, 5, 6, 31)),
+            Width("5.body.0", (1, 2)),
+            Pattern("5.body.3", candidates(3, 4)[10:14]),
+            Precision("4.body.0", 8),
+        )
 
     def trace(self) -> Callable:
         return trace

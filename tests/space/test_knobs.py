@@ -8,6 +8,7 @@ from chipfit.core.edits import Precision
 from chipfit.core.graph import Graph
 from chipfit.nets.trace import trace
 from chipfit.space.edits import edited
+from chipfit.space.edits.pattern import Pattern
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Decision
 from chipfit.space.offer import Offer, offer
@@ -65,3 +66,21 @@ def test_a_layer_that_shares_its_weights_is_named() -> None:
 def test_knobs_for_what_is_no_layer_are_refused() -> None:
     with pytest.raises(KeyError, match="knobs for r0: no such layer; there are stem, a1"):
         offer(residual(), BLOCK, knobs={"r0": Knobs(int8=True)})
+
+
+CROSS, CORNERS = ((1, 3, 4, 5, 7),), ((0, 2, 4, 6, 8), (0, 1, 2, 3, 4))
+
+
+def test_every_shape_comes_with_every_kind_of_numbers() -> None:
+    offered = offer(residual(), BLOCK, bits=(32,), knobs={"a1": Knobs(patterns=(CROSS, CORNERS), int8=True)})
+    found = decision(offered, "a1")
+    int8 = Precision("a1", 8, alone=True)
+    assert [(o.label, o.edits) for o in found.options] == [
+        ("as it is", ()),
+        ("int8", (int8,)),
+        ("5 of 9 taps", (Pattern("a1", CROSS),)),
+        ("5 of 9 taps, int8", (Pattern("a1", CROSS), int8)),
+        ("5 of 9 taps", (Pattern("a1", CORNERS),)),
+        ("5 of 9 taps, int8", (Pattern("a1", CORNERS), int8)),
+    ]
+    assert found.kind == "pattern"

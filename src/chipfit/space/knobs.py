@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
 from chipfit.core.edits import Edit, Precision
-from chipfit.core.graph import LAYERS, Graph
+from chipfit.core.graph import LAYERS, Graph, Op
+from chipfit.core.kernel_patterns import Pattern as Places
 from chipfit.space.edits.layer import alone
+from chipfit.space.edits.pattern import Pattern, taps
 from chipfit.space.edits.table import kind_of
 from chipfit.space.menu import Decision, Option
 
@@ -24,9 +27,11 @@ AS_IS = "as it is"
 class Knobs:
     """What is offered for the weights of one layer.
 
+    patterns: sets of patterns that its kernels may be pruned to, one of them at a time.
     int8: 8 bits for weights and values.
     """
 
+    patterns: tuple[tuple[Places, ...], ...] = ()
     int8: bool = False
 
 
@@ -52,7 +57,7 @@ def decisions(graph: Graph, knobs: Mapping[str, Knobs], keep: Collection[str] = 
         raise KeyError(f"knobs for {', '.join(unknown)}: no such layer; there are {', '.join(layers)}")
     for name, o in layers.items():
         if name in knobs and name not in keep and alone(graph, o):
-            options = _options(name, knobs[name])
+            options = _options(o, knobs[name])
             if len(options) > 1:
                 yield Decision(f"{name}/weights", _kind(options), options)
 
@@ -64,11 +69,11 @@ def untouched(graph: Graph, knobs: Mapping[str, Knobs]) -> Iterator[tuple[str, s
             yield name, "it shares its weights with another layer"
 
 
-def _options(layer: str, knobs: Knobs) -> tuple[Option, ...]:
+def _options(o: Op, knobs: Knobs) -> tuple[Option, ...]:
     """Every shape with every kind of numbers, shapes in the outer loop, first what is left as it is."""
     options: list[Option] = []
-    for shape in (None, *_shapes(layer, knobs)):
-        for numbers in (None, *_numbers(layer, knobs)):
+    for shape in (None, *_shapes(o, knobs)):
+        for numbers in (None, *_numbers(o.name, knobs)):
             changes = [change for change in (shape, numbers) if change is not None]
             label = ", ".join(change.label for change in changes) or AS_IS
             edits = tuple(e for change in changes for e in change.edits)
@@ -76,9 +81,10 @@ def _options(layer: str, knobs: Knobs) -> tuple[Option, ...]:
     return tuple(options)
 
 
-def _shapes(layer: str, knobs: Knobs) -> Iterator[Change]:
+def _shapes(o: Op, knobs: Knobs) -> Iterator[Change]:
     """Shapes of its kernels other than as they are."""
-    yield from ()
+    for patterns in knobs.patterns:
+        yield Change(f"{taps(patterns)} of {prod(o['kernel'])} taps", (Pattern(o.name, patterns),))
 
 
 def _numbers(layer: str, knobs: Knobs) -> Iterator[Change]:
