@@ -9,7 +9,8 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, to_plain
+from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, kind_of, to_plain
+from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.pattern import Pattern, candidates
 from chipfit.testing import EditLaws
 from compress.networks import network_of
@@ -26,6 +27,7 @@ class TestEdits(EditLaws):
             Skip("5.add"),
             Width("4.body.3", (0, 3, 5, 6, 31)),
             Width("5.body.0", (1, 2)),
+            Expand("5.shortcut.0"),
             Pattern("5.body.3", candidates(3, 4)[10:14]),
             Precision("4.body.0", 8),
         )
@@ -47,3 +49,6 @@ class TestEdits(EditLaws):
 
     def from_plain(self) -> Callable:
         return from_plain
+
+    def grows(self) -> Callable:
+        return lambda edit: kind_of(edit).grows

@@ -8,6 +8,7 @@ from chipfit.core.edits import Precision
 from chipfit.core.graph import Graph
 from chipfit.nets.trace import trace
 from chipfit.space.edits import edited
+from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.pattern import Pattern
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Decision
@@ -84,3 +85,13 @@ def test_every_shape_comes_with_every_kind_of_numbers() -> None:
         ("5 of 9 taps, int8", (Pattern("a1", CORNERS), int8)),
     ]
     assert found.kind == "pattern"
+
+
+def test_wider_kernels_are_not_pruned() -> None:
+    knobs = {"short": Knobs(expand=True, int8=True), "a1": Knobs(patterns=(CROSS,), expand=True)}
+    offered = offer(residual(), BLOCK, bits=(32,), knobs=knobs)
+    assert [o.label for o in decision(offered, "short").options] == [
+        "as it is", "int8", "3x3 kernels", "3x3 kernels, int8",
+    ]  # fmt: skip
+    assert [o.label for o in decision(offered, "a1").options] == ["as it is", "5 of 9 taps", "5x5 kernels"]
+    assert decision(offered, "a1").options[-1].edits == (Expand("a1"),)

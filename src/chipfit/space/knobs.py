@@ -14,6 +14,7 @@ from math import prod
 from chipfit.core.edits import Edit, Precision
 from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.core.kernel_patterns import Pattern as Places
+from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.pattern import Pattern, taps
 from chipfit.space.edits.table import kind_of
@@ -28,10 +29,12 @@ class Knobs:
     """What is offered for the weights of one layer.
 
     patterns: sets of patterns that its kernels may be pruned to, one of them at a time.
+    expand: kernels of one place more all around, for layers that have arithmetic to spare; they are not pruned then.
     int8: 8 bits for weights and values.
     """
 
     patterns: tuple[tuple[Places, ...], ...] = ()
+    expand: bool = False
     int8: bool = False
 
 
@@ -85,6 +88,9 @@ def _shapes(o: Op, knobs: Knobs) -> Iterator[Change]:
     """Shapes of its kernels other than as they are."""
     for patterns in knobs.patterns:
         yield Change(f"{taps(patterns)} of {prod(o['kernel'])} taps", (Pattern(o.name, patterns),))
+    if knobs.expand:
+        rows, columns = o["kernel"]
+        yield Change(f"{rows + 2}x{columns + 2} kernels", (Expand(o.name),))
 
 
 def _numbers(layer: str, knobs: Knobs) -> Iterator[Change]:

@@ -11,6 +11,7 @@ from chipfit.compress.edit import apply
 from chipfit.core.edits import Masked, Take, Width
 from chipfit.core.kernel_patterns import patterns_of
 from chipfit.space.edits import edited
+from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.pattern import DIAMOND, ZEROS, Pattern, candidates, drawn_by_hand
 from compress.networks import network_of
 from models.residual import residual
@@ -71,6 +72,17 @@ def test_kernels_are_within_their_patterns_and_keep_the_best_of_them() -> None:
         sums = np.stack([np.square(before[:, list(p)]).sum(1) for p in FIVE])
         np.testing.assert_allclose(np.square(after).sum(1), sums.max(0), rtol=1e-5)
         assert ((after == 0) | (after == before)).all()
+
+
+def test_places_are_those_of_a_widened_kernel() -> None:
+    """A 1x1 kernel with four new places around it."""
+    cross = ((1, 3, 4, 5, 7),)
+    graph = residual()
+    made = edited(graph, [Pattern("short", cross), Expand("short")])
+    assert made.graph["short"]["kernel"] == (3, 3)
+    assert made.graph["short"]["taps"] == 5
+    with pytest.raises(ValueError, match="'short' has 1x1 kernels"):
+        edited(graph, [Pattern("short", cross)])
 
 
 @pytest.mark.parametrize(
