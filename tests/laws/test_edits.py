@@ -11,6 +11,7 @@ from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, kind_of, to_plain
 from chipfit.space.edits.expand import Expand
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern, candidates
 from chipfit.testing import EditLaws
 from compress.networks import network_of
@@ -29,6 +30,7 @@ class TestEdits(EditLaws):
             Width("5.body.0", (1, 2)),
             Expand("5.shortcut.0"),
             Pattern("5.body.3", candidates(3, 4)[10:14]),
+            Fixed("5.body.3", 1, 5),
             Precision("4.body.0", 8),
         )
 

@@ -9,6 +9,7 @@ from chipfit.core.graph import Graph
 from chipfit.nets.trace import trace
 from chipfit.space.edits import edited
 from chipfit.space.edits.expand import Expand
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Decision
@@ -95,3 +96,14 @@ def test_wider_kernels_are_not_pruned() -> None:
     ]  # fmt: skip
     assert [o.label for o in decision(offered, "a1").options] == ["as it is", "5 of 9 taps", "5x5 kernels"]
     assert decision(offered, "a1").options[-1].edits == (Expand("a1"),)
+
+
+def test_an_option_is_a_shape_and_a_format() -> None:
+    offered = offer(residual(), BLOCK, bits=(32,), knobs={"a1": Knobs((CROSS,), formats=((1, 7), (1, 3)), int8=True)})
+    found = decision(offered, "a1")
+    assert [o.label for o in found.options] == [
+        "as it is", "8 bit", "4 bit", "int8",
+        "5 of 9 taps", "5 of 9 taps, 8 bit", "5 of 9 taps, 4 bit", "5 of 9 taps, int8",
+    ]  # fmt: skip
+    assert found.options[6].edits == (Pattern("a1", CROSS), Fixed("a1", 1, 3))
+    assert found.kind == "fixed", "there are as many patterns, which come later"

@@ -15,6 +15,7 @@ from chipfit.core.edits import Edit, Precision
 from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.core.kernel_patterns import Pattern as Places
 from chipfit.space.edits.expand import Expand
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.pattern import Pattern, taps
 from chipfit.space.edits.table import kind_of
@@ -30,11 +31,13 @@ class Knobs:
 
     patterns: sets of patterns that its kernels may be pruned to, one of them at a time.
     expand: kernels of one place more all around, for layers that have arithmetic to spare; they are not pruned then.
+    formats: (integer bits, fraction bits) of fixed-point weights; where there are none, an accelerator keeps 16 bits.
     int8: 8 bits for weights and values.
     """
 
     patterns: tuple[tuple[Places, ...], ...] = ()
     expand: bool = False
+    formats: tuple[tuple[int, int], ...] = ()
     int8: bool = False
 
 
@@ -95,6 +98,8 @@ def _shapes(o: Op, knobs: Knobs) -> Iterator[Change]:
 
 def _numbers(layer: str, knobs: Knobs) -> Iterator[Change]:
     """Numbers that it computes in or keeps, other than as they are."""
+    for integer, fraction in knobs.formats:
+        yield Change(f"{integer + fraction} bit", (Fixed(layer, integer, fraction),))
     if knobs.int8:
         yield Change("int8", (Precision(layer, 8, alone=True),))
 

@@ -21,6 +21,7 @@ from chipfit.space.edits import (
     to_plain,
 )
 from chipfit.space.edits.expand import Expand
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern
 from models.residual import residual
 
@@ -68,23 +69,27 @@ def test_edits_are_plain_data_and_back() -> None:
     plain = to_plain(made)
     assert plain == [["skip", "b"], ["width", "a", [1]], ["width", "g", [0, 2]], ["precision", "s", 8]]
     assert set(from_plain(plain)) == set(made)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="edit of unknown kind 'grow'; known: skip, width, expand, pattern, precision"):
+    with pytest.raises(
+        ValueError, match="edit of unknown kind 'grow'; known: skip, width, expand, pattern, fixed, precision"
+    ):
         from_plain([["grow", "g"]])
 
 
 def test_each_kind_is_known_by_its_record_and_has_words() -> None:
-    examples = (Skip("b"), Width("g", (0, 2)), Expand("k"), Pattern("l", ((0, 4),)), Precision("s", 8))
+    numbers = (Fixed("m", 1, 5), Precision("s", 8))
+    examples = (Skip("b"), Width("g", (0, 2)), Expand("k"), Pattern("l", ((0, 4),)), *numbers)
     assert [kind_of(e) for e in examples] == list(KINDS)
     words = [
         "leaving out 'b'",
         "'g' at 2 channels",
         "'k' with wider kernels",
         "'l' with 2 taps a kernel",
+        "'m' with weights of 6 bits",
         "'s' at 8 bits",
     ]
     assert [kind_of(e).in_words(e) for e in examples] == words
     assert [n for e in examples if (n := narrowed_to([e]))] == [2]
     assert [n for e in examples if (n := computed_in([e]))] == [8]
     assert [e for e in examples if drops([e])] == [Skip("b")]
-    assert structural(examples) == examples[:-1], "other numbers need no repair"
+    assert structural(examples) == examples[:-1], "other numbers to compute in need no repair"
     assert len({k.name for k in KINDS}) == len({k.changed for k in KINDS}) == len({k.caption for k in KINDS})

@@ -9,14 +9,18 @@ from chipfit.core.edits import Edit, Edited
 from chipfit.core.graph import Graph
 from chipfit.core.types import Plain
 from chipfit.space.edits.expand import EXPAND
+from chipfit.space.edits.fixed import FIXED
 from chipfit.space.edits.kind import Kind, Structure
 from chipfit.space.edits.pattern import PATTERN
 from chipfit.space.edits.precision import PRECISION
 from chipfit.space.edits.skip import SKIP
 from chipfit.space.edits.width import WIDTH
 
-KINDS: tuple[Kind[Any], ...] = (SKIP, WIDTH, EXPAND, PATTERN, PRECISION)
-"""In the order in which they are applied and written: what drops operators is before what changes those that stay."""
+KINDS: tuple[Kind[Any], ...] = (SKIP, WIDTH, EXPAND, PATTERN, FIXED, PRECISION)
+"""In the order in which they are applied and written: what drops operators is before what changes those that stay.
+
+Arrays are taken, then padded, masked and rounded, in this order.
+"""
 
 
 def kind_of(edit: Edit) -> Kind[Any]:
