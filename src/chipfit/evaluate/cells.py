@@ -1,0 +1,287 @@
+"""What operators cost by, under each option of a menu: records that are read off edited graphs, in small tables.
+
+A record says in plain numbers what one operator costs by. A reader gives one for each operator of a graph that costs
+something, so that an option changes what its edits change, whatever kind of edits there are. A decision concerns an
+operator where one of its options changes the operator's record or takes the operator away.
+
+The graph is edited once for each option alone, and records of combinations are put together: a field that one decision
+changes has the value that this one gives it, and whole numbers that several change (the channels behind a
+concatenation) change by the sum of what each does. One graph with every decision changed tells where that is wrong;
+there each combination is edited and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any, Generic, TypeVar, cast
+
+from chipfit.core.edits import Edit
+from chipfit.core.graph import Graph
+from chipfit.space.edits import apply
+from chipfit.space.menu import MOST, Choice, Menu
+
+R = TypeVar("R")
+
+Read = Callable[[Graph], Mapping[str, R]]
+"""The records of a graph by operator; what costs nothing is left out. Records are frozen dataclasses."""
+
+Cell = tuple[int, ...]
+"""An option for each of some decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells(Generic[R]):
+    """The records of one operator under the options of the decisions `on`, which are all that set it.
+
+    `alone` holds, for every decision that concerns it, the record under each option where nothing else is changed
+    (None: it is not there). `says` has a number for each of those options, equal for options that are tied: that a
+    block is dropped is said in several decisions, of which one in `on` is enough. `combined` is empty but where records
+    cannot be put together: there it holds the record of every cell.
+    """
+
+    op: str
+    on: tuple[int, ...]
+    as_is: R | None
+    alone: Mapping[int, tuple[R | None, ...]]
+    says: Mapping[int, tuple[int, ...]]
+    combined: Mapping[Cell, R | None]
+
+    @property
+    def records(self) -> dict[Cell, R | None]:
+        """The record of every cell over `on`; where several decisions are summed up (`shared`) there may be many."""
+        return dict(self.combined or self.over(self.on))
+
+    def over(self, on: Sequence[int]) -> Iterator[tuple[Cell, R | None]]:
+        """Each cell over some decisions, with its record where all others are left as they are."""
+        for cell in product(*(range(len(self.alone[d])) for d in on)):
+            yield cell, self.at(dict(zip(on, cell, strict=True)))
+
+    def at(self, chosen: Mapping[int, int]) -> R | None:
+        """The record where these decisions take these options and others none."""
+        if self.combined:
+            return self.combined[tuple(chosen.get(d, 0) for d in self.on)]
+        taken = [self.alone[d][o] for d, o in self.heard(chosen)]
+        if self.as_is is None or any(record is None for record in taken):
+            return None
+        return _together(self.as_is, cast(list[R], taken))
+
+    def heard(self, chosen: Mapping[int, int]) -> list[Choice]:
+        """The choices that count: where several decisions can say the same, the first of them is believed.
+
+        They contradict each other in cells that no assignment has. Such a cell costs what the first one says, and not
+        nothing, which keeps the bounds of a solver tight.
+        """
+        counted: list[Choice] = []
+        believed: set[int] = set()
+        for d in sorted(self.alone.keys() & chosen.keys(), key=lambda d: (-len(self.drops(d)), d)):
+            counted.append((d, 0 if self.says[d][chosen[d]] in believed else chosen[d]))
+            believed.update(self.says[d][1:])
+        return counted
+
+    def sets(self, d: int) -> frozenset[int]:
+        """What a decision can say that changes the record."""
+        told = zip(self.says[d], self.alone[d], strict=True)
+        return frozenset(said for said, record in told if record != self.alone[d][0])
+
+    def drops(self, d: int) -> frozenset[int]:
+        """What a decision can say that takes the operator away."""
+        told = zip(self.says[d], self.alone[d], strict=True)
+        return frozenset(said for said, record in told if record is None and self.alone[d][0] is not None)
+
+    def changes(self, d: int) -> frozenset[str]:
+        """The fields of the record that a decision changes."""
+        found: set[str] = set()
+        for record in self.alone[d]:
+            if record is not None and record != self.as_is:
+                found.update(_differing(self.as_is, record))
+        return frozenset(found)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Fields that several of the decisions change, each its share of a sum."""
+        if self.combined:
+            return ()
+        changed = [name for d in self.on for name in self.changes(d)]
+        return tuple(sorted({name for name in changed if changed.count(name) > 1}))
+
+
+def cells(graph: Graph, menu: Menu, read: Read[R]) -> tuple[Cells[R], ...]:
+    """What sets the record of each operator that the graph has as it is or under an option, in the graph's order.
+
+    Raises:
+        KeyError, ValueError: edits of an option do not fit the graph, or not all decisions can be changed at once.
+    """
+    return Variants(graph, menu).cells(read)
+
+
+class Variants:
+    """A graph under each option of a menu, edited once for all that is read off it."""
+
+    def __init__(self, graph: Graph, menu: Menu) -> None:
+        self.graph, self.menu = graph, menu
+        self.says = _sayings(menu)
+        self._graphs: dict[frozenset[Edit], Graph] = {frozenset(): graph}
+
+    def cells(self, read: Read[R]) -> tuple[Cells[R], ...]:
+        """As the function of this name, of one menu for several readers."""
+        return _Reading(self, read).cells()
+
+    def edited(self, choices: Iterable[Choice]) -> Graph:
+        """The graph where these options are chosen and no others."""
+        options = [self.menu.decisions[d].options[o] for d, o in choices]
+        edits = tuple(dict.fromkeys(e for option in options for e in option.edits))
+        key = frozenset(edits)
+        if key not in self._graphs:
+            self._graphs[key] = apply(self.graph, edits)
+        return self._graphs[key]
+
+    @cached_property
+    def corner(self) -> dict[int, int]:
+        """Every decision changed as far as nothing is dropped: its last option that leaves all operators there."""
+        return {d: self._last(d) for d in range(len(self.menu.decisions))}
+
+    def _last(self, d: int) -> int:
+        for o in reversed(range(len(self.menu.decisions[d].options))):
+            if self.edited([(d, o)]).by_name.keys() >= self.graph.by_name.keys():
+                return o
+        return 0
+
+
+class _Reading(Generic[R]):
+    """What one reader reads off the variants of a graph."""
+
+    def __init__(self, variants: Variants, read: Read[R]) -> None:
+        self.variants, self.read = variants, read
+        self._read: dict[int, Mapping[str, R]] = {}
+
+    def of(self, choices: Iterable[Choice]) -> Mapping[str, R]:
+        """The records where these options are chosen and no others."""
+        graph = self.variants.edited(choices)  # which lives as long as the variants do
+        if id(graph) not in self._read:
+            self._read[id(graph)] = self.read(graph)
+        return self._read[id(graph)]
+
+    def cells(self) -> tuple[Cells[R], ...]:
+        """The cells of all operators; of those that are not there as it is, those that few decisions set."""
+        as_is = self.of([])
+        alone = self._alone([])
+        found = [self._there(name, record, alone.get(name, {})) for name, record in as_is.items()]
+        for name in [name for name in alone if name not in as_is]:
+            found += self._elsewhere(name)
+        return tuple(found)
+
+    def _alone(self, given: Sequence[Choice]) -> dict[str, dict[int, tuple[R | None, ...]]]:
+        """Operator to the records under each option of the decisions that concern it, beside what is given."""
+        as_is, changed = self.of(given), {d for d, _ in given}
+        found: dict[str, dict[int, tuple[R | None, ...]]] = {}
+        for d, decision in enumerate(self.variants.menu.decisions):
+            if d not in changed:
+                under = [self.of([*given, (d, o)]) for o in range(len(decision.options))]
+                for name in _concerned(as_is, under):
+                    found.setdefault(name, {})[d] = tuple(records.get(name) for records in under)
+        return found
+
+    def _there(self, op: str, as_is: R, alone: Mapping[int, tuple[R | None, ...]]) -> Cells[R]:
+        found = self._found(op, as_is, alone)
+        few = 1 < len(found.on) <= MOST
+        return self._combined(found) if few and not self._adds_up(found) else found
+
+    def _elsewhere(self, op: str) -> list[Cells[R]]:
+        """The cells of what is there under some options only, where others may change it that do nothing alone."""
+        alone = self._alone([])[op]
+        first = next((d, o) for d, records in alone.items() for o, record in enumerate(records) if record is not None)
+        found = self._found(op, None, alone | self._alone([first]).get(op, {}))
+        return [self._combined(found)] if len(found.on) <= MOST else []
+
+    def _found(self, op: str, as_is: R | None, alone: Mapping[int, tuple[R | None, ...]]) -> Cells[R]:
+        found = Cells(op, (), as_is, alone, {d: self.variants.says[d] for d in alone}, {})
+        return replace(found, on=enough({d: found.sets(d) for d in alone}))
+
+    def _combined(self, found: Cells[R]) -> Cells[R]:
+        combinations = product(*(range(len(found.alone[d])) for d in found.on))
+        records = {cell: self.of(zip(found.on, cell, strict=True)).get(found.op) for cell in combinations}
+        return replace(found, combined=records)
+
+    def _adds_up(self, found: Cells[R]) -> bool:
+        """Whether records that are put together are those of a graph where all decisions are changed.
+
+        Where they are not, others may have had a hand in it: then it is asked again with those of the operator alone.
+        """
+        corner = self.variants.corner
+        own = {d: corner[d] for d in found.on}
+        told = found.at(own)
+        return told == self.of(corner.items()).get(found.op) or told == self.of(own.items()).get(found.op)
+
+
+def enough(sets: Mapping[int, Collection[int]], taken: Collection[int] = ()) -> tuple[int, ...]:
+    """The decisions, in order, of which one can say whatever any can say, those `taken` among them.
+
+    All that can say something that no other can, and for the rest those that can say most, the first of equals.
+    """
+    left = {said for words in sets.values() for said in words}
+    others = {d: {said for e, words in sets.items() if e != d for said in words} for d in sets}
+    found = {*taken, *(d for d in sets if not others[d] >= set(sets[d]))}
+    left -= {said for d in found for said in sets.get(d, ())}
+    while left:
+        best = max(sorted(sets), key=lambda d: len(left & set(sets[d])))
+        found.add(best)
+        left -= set(sets[best])
+    return tuple(sorted(found))
+
+
+def _concerned(as_is: Mapping[str, R], under: Sequence[Mapping[str, R]]) -> list[str]:
+    """Operators whose record is another one under an option, in the graph's order."""
+    found: dict[str, None] = {}
+    for records in under:
+        found |= dict.fromkeys(name for name in as_is if records.get(name) != as_is[name])
+        found |= dict.fromkeys(name for name in records if name not in as_is)
+    return list(found)
+
+
+def _together(as_is: R, taken: Sequence[R]) -> R:
+    """The record under several options at once, from those under each of them alone."""
+    others = [record for record in taken if record != as_is]
+    if len(others) < 2:
+        return others[0] if others else as_is
+    changed: dict[str, list[Any]] = {}
+    for record in others:
+        for name in _differing(as_is, record):
+            changed.setdefault(name, []).append(getattr(record, name))
+    values = {name: _sum(getattr(as_is, name), values) for name, values in changed.items()}
+    return cast(R, replace(cast(Any, as_is), **values))
+
+
+def _sum(as_is: Any, values: Sequence[Any]) -> Any:
+    """A number that changes by as much as by each of the values; of what cannot be added up the last counts."""
+    if all(isinstance(value, int) for value in (as_is, *values)):
+        return as_is + sum(value - as_is for value in values)
+    return values[-1]
+
+
+def _differing(a: object, b: object) -> list[str]:
+    """The fields in which two records differ; none where they are not of one kind, so that no field can be taken."""
+    if type(a) is not type(b) or not is_dataclass(a):
+        return []
+    return [f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)]
+
+
+def _sayings(menu: Menu) -> list[tuple[int, ...]]:
+    """For each decision a number for each of its options, equal for options that are tied."""
+    first: dict[Choice, Choice] = {}
+
+    def home(choice: Choice) -> Choice:
+        while choice in first:
+            choice = first[choice]
+        return choice
+
+    for a, b in menu.ties:
+        if home(a) != home(b):
+            first[home(b)] = home(a)
+    numbers: dict[Choice, int] = {}
+    return [
+        tuple(numbers.setdefault(home((d, o)), len(numbers)) for o in range(len(decision.options)))
+        for d, decision in enumerate(menu.decisions)
+    ]
