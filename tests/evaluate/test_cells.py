@@ -205,7 +205,9 @@ def test_an_option_is_applied_once_however_often_it_is_read() -> None:
 def test_attributes_that_a_processor_does_not_see_do_not_concern_it() -> None:
     graph, _ = opened("resnet8")
     name = "3.body.0"
-    ops = tuple(o.having(taps=4, integer_bits=2, fraction_bits=6) if o.name == name else o for o in graph)
+    ops = tuple(
+        o.having(taps=4, patterns=(23,), integer_bits=2, fraction_bits=6) if o.name == name else o for o in graph
+    )
     assert kernels(Graph(ops, graph.output)) == kernels(graph)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, SOFTMAXES, Attr, Graph, Op
+from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, SOFTMAXES, STORED, Attr, Graph, Op
 
 INSIDE = frozenset({"batch_norm", "affine"})
 """Kinds that are folded into the layer before them."""
@@ -23,7 +23,7 @@ _FREE = frozenset({"input", "flatten", "concat", "reshape", "slice", "pad", "tra
 _FUSED = ACTIVATIONS - {"leaky_relu", "clip"}
 """Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
 
-_NO_MATTER = frozenset({"bias", "taps", "integer_bits", "fraction_bits"})
+_NO_MATTER = STORED | {"bias"}
 """Attributes that make no difference to a processor's kernel."""
 
 
