@@ -60,6 +60,6 @@ def test_what_is_rounded_at_last_gets_the_intercept_for_it() -> None:
     u = torch.from_numpy(rng.uniform(1, 2, (500, 4))).float()
     true = torch.from_numpy(rng.normal(size=(3, 4))).float()
     rows = Rows(u, u @ true.T, torch.ones(3), torch.zeros(3))
-    w, b = solve(rows, true.double(), intercept=True, rounds=0, within=Bounds(None, lambda w: (2 * w).floor() / 2))
+    w, b = solve(rows, true.double(), intercept=True, rounds=0, within=Bounds(None, lambda w, _: (2 * w).floor() / 2))
     assert bool(((2 * w) == (2 * w).round()).all())
     assert float((u.double() @ w.T + b - rows.goal).mean(0).abs().max()) < 1e-5, "right on average"

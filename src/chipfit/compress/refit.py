@@ -133,10 +133,13 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a solution may be: zero outside of `free` (O, d), if it is given, and at last as `settled` makes it."""
+    """What a solution may be: zero outside of `free` (O, d), if it is given, and at last as `settled` makes it.
+
+    `settled` takes the solution (O, d) and the second moments (d, d) of what the layer reads.
+    """
 
     free: Tensor | None = None
-    settled: Callable[[Tensor], Tensor] = lambda w: w
+    settled: Callable[[Tensor, Tensor], Tensor] = lambda w, _: w
 
 
 def solve(
@@ -165,7 +168,7 @@ def solve(
             answer = u @ w.float().T
             zero = torch.where(rows.f * (answer + centre) + rows.c < 0, answer + centre, -rows.c / rows.f)
             target = torch.where(rows.goal < 0, zero, wanted)
-    w = bounds.settled(w)
+    w = bounds.settled(w, gram)
     return w, centre.double() - w @ mean.double()
 
 
@@ -237,7 +240,8 @@ def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> 
     now = flat(weight).double()
     rows = _rows(pair, chain, torch.where(alive, f, 1.0).float(), c.float(), effort, rng)
     intercept = norm is not None or bool(o["bias"])
-    within = Bounds(free_places(o, weight), lambda w: flat(pair.grids.settled(o, unflat(w, weight), weights)))
+    free = free_places(o, weight)
+    within = Bounds(free, lambda w, h: pair.grids.settled(o, w, h, free, weights))
     w, b = solve(rows, now, intercept=intercept, rounds=effort.rounds if chain.relu else 0, within=within)
     weight.copy_(unflat(torch.where(alive[:, None], w, now), weight))
     if o["bias"]:
