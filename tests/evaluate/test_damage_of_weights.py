@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from chipfit.compress.patterns import pattern_sets
-from chipfit.compress.profile import profile
+from chipfit.compress.profile import Profile, profile
 from chipfit.compress.stored import stored_weights
 from chipfit.core.edits import Edit, Precision
 from chipfit.core.graph import Network
 from chipfit.evaluate.damage import EFFORT, Scorer
+from chipfit.evaluate.damage import damage as priced_damage
 from chipfit.nets.zoo import load_zoo
 from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.fixed import Fixed, integer_bits
 from chipfit.space.edits.pattern import Pattern
+from chipfit.space.knobs import Knobs, decisions
+from chipfit.space.menu import Menu
+from chipfit.space.offer import Offer
 from compress.networks import noise
 
 LAYERS = ("4.body.0", "5.body.3")
@@ -44,12 +48,19 @@ def finest(layer: str) -> Fixed:
 
 
 @pytest.fixture(scope="module")
-def damage() -> Damage:
-    network = trained()
-    x = noise(network, 192)
+def pictures() -> np.ndarray:
+    return noise(trained(), 192)
+
+
+@pytest.fixture(scope="module")
+def found(pictures: np.ndarray) -> Profile:
+    return profile(trained(), pictures[:32], np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def damage(found: Profile, pictures: np.ndarray) -> Damage:
     wanted: list[Sequence[Edit]] = [[Expand(layer)] for layer in LAYERS]
-    found = profile(network, x[:32], np.random.default_rng(0))
-    scorer = Scorer(network, found, x[:96], x[96:], wanted, replace(EFFORT, layers=4))
+    scorer = Scorer(trained(), found, pictures[:96], pictures[96:], wanted, replace(EFFORT, layers=4))
     return lambda *edits: scorer.damage(edits)
 
 
@@ -77,3 +88,19 @@ def test_int8_rounds_what_is_in_fixed_point_already(damage: Damage) -> None:
     int8 = Precision(layer, 8, alone=True)
     coarse = fixed(layer, 2)
     assert damage(coarse, int8) > damage(int8) > 0
+
+
+def test_what_does_two_things_counts_as_their_sum(found: Profile, pictures: np.ndarray, damage: Damage) -> None:
+    layer = LAYERS[1]
+    coarse, five = fixed(layer, 3), pruned(layer)[-1]
+    knobs = Knobs(patterns=(five.patterns,), formats=((coarse.integer, coarse.fraction),))
+    (decision,) = decisions(trained().graph, {layer: knobs})
+    assert [o.label for o in decision.options] == ["as it is", "5 bit", "5 of 9 taps", "5 of 9 taps, 5 bit"]
+    menu = Menu(trained().graph.key, (decision,))
+    priced, known = priced_damage(trained(), Offer(menu, (), {}), found, pictures[:96], pictures[96:])
+    (term,) = priced.terms
+    assert len(known.damage) == 2, "the two alone were scored"
+    as_is, numbers, shape, both = term.table
+    assert as_is == 0
+    assert both == numbers + shape
+    assert 0.5 < both / damage(five, coarse) < 2

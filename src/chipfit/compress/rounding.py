@@ -47,7 +47,8 @@ def rounded_in_turn(weight: Tensor, h: Tensor, low: float, high: float, free: Te
 
 def _upper(h: Tensor) -> Tensor:
     """U of H⁻¹ = Uᵀ U."""
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    return upper
 
 
 def _block(left: Tensor, upper: Tensor, ends: tuple[float, float], free: Tensor | None) -> tuple[Tensor, Tensor]:

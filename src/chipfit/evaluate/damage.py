@@ -11,7 +11,8 @@ them is what differs.)
 
 The original runs once; each option starts from its values at the first operator that it changes. Runs of two and three
 neighbouring skipped blocks are measured too, as terms over their decisions. Of a wide group only some widths are
-measured, and the others lie on a line between them, in the logarithm of the damage.
+measured, and the others lie on a line between them, in the logarithm of the damage. What does several things to one
+layer counts as their sum (`composed`).
 
 A damage is a mean over inputs, and is kept with its standard error over them: on a dozen inputs it may be off by a
 third. One that is not finite says nothing, and a search would be blind with it: it is refused here, where it is made.
@@ -38,6 +39,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
+from chipfit.evaluate.composed import parts_of, summed
 from chipfit.evaluate.unscored import coarse_first, guessed
 from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
@@ -227,6 +229,7 @@ def damage(
         )
     found = {c: profile.damage[k] for c, e in singles.items() if (k := key(e)) in profile.damage}
     found |= guessed(menu, [c for c in singles if c not in found], found)
+    found |= summed(menu, found)
     terms = [Term("damage", (d,), _table(d, of, found), of.name) for d, of in enumerate(menu.decisions)]
     known = {**{key(e): found[c] for c, e in singles.items() if c in found}, **profile.damage}
     return menu.priced(terms + _run_terms(menu, skips, runs, known)), profile
@@ -250,11 +253,13 @@ def _scored(
 
 
 def _measured(menu: Menu) -> dict[Choice, tuple[Edit, ...]]:
-    """The options that are measured: all but some of many widths, and those that only go with another's."""
+    """The options that are measured: not all of many widths, nor what only goes with another's or is made of others."""
     follow = {choice for _, choice in menu.ties}
     found: dict[Choice, tuple[Edit, ...]] = {}
     for d, decision in enumerate(menu.decisions):
-        changes = [o for o, option in enumerate(decision.options) if option.edits and (d, o) not in follow]
+        made = parts_of(decision)
+        own = [o for o, option in enumerate(decision.options) if option.edits and o not in made]
+        changes = [o for o in own if (d, o) not in follow]
         widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
         if len(widths) > WIDTHS:
             picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
