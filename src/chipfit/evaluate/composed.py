@@ -1,8 +1,8 @@
 """Options that do what several others of their decision do: what each does to a layer's weights, together.
 
-A layer's shapes of kernels times its kinds of numbers are some thirty options, of ten parts. Damages of the parts nearly
-add up: [measured] on the layers of ResNet-8 (Fashion-MNIST) with 5 of 9 taps and 4 or 5 bits, their sum is .89 to 1.27
-of what scoring both together gives. So the parts are scored, and their sum stands for what is made of them.
+A layer's shapes of kernels times its kinds of numbers are some thirty options, of ten parts. Damages of the parts
+nearly add up: [measured] on the layers of ResNet-8 (Fashion-MNIST) with 5 of 9 taps and 4 or 5 bits, their sum is .89
+to 1.27 of what scoring both together gives. So the parts are scored, and their sum stands for what is made of them.
 """
 
 from __future__ import annotations

@@ -152,7 +152,10 @@ class EditLaws:
 
 def _as_traced(graph: Graph) -> Graph:
     """The graph without bits and without what is said of values of weights, of which a module need not know."""
-    ops = [replace(o, bits=32, attrs=tuple((name, v) for name, v in o.attrs if name not in STORED)) for o in graph]
+    ops = []
+    for o in graph:
+        known = tuple(attribute for attribute in o.attrs if attribute[0] not in STORED)
+        ops.append(replace(o, bits=32, attrs=known))
     return Graph(tuple(ops), graph.output)
 
 
@@ -184,20 +187,29 @@ def _cut(inner: NDArray[Any], source: Masked) -> NDArray[Any]:
     kernels = inner.reshape(-1, inner.shape[-2] * inner.shape[-1])
     cut = np.zeros_like(kernels)
     for kernel, left in zip(kernels, cut, strict=True):
-        sums = [sum(float(kernel[p]) ** 2 for p in pattern) for pattern in source.patterns]
-        best = list(source.patterns[sums.index(max(sums))])
+        sums = [float(np.square(kernel[list(pattern)].astype(float)).sum()) for pattern in source.patterns]
+        best = list(source.patterns[sums.index(max(sums))])  # the first of equals
         left[best] = kernel[best]
     return cut.reshape(inner.shape)
 
 
 def _in_fixed_point(inner: NDArray[Any], source: Rounded, weights: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    steps, half = 2**source.fraction, 2 ** (source.integer + source.fraction - 1)
     made = np.empty(inner.shape)
-    for row, (values, factor) in enumerate(zip(inner, _factors(source.factor, len(inner), weights), strict=True)):
-        whole = [min(max(math.floor(v * factor * steps + 0.5), -half), half - 1) for v in values.ravel().tolist()]
-        stored = np.array(whole).reshape(values.shape) / steps
-        made[row] = stored / factor if factor else values
+    factors = _factors(source.factor, len(inner), weights)
+    for row, (values, factor) in enumerate(zip(inner, factors, strict=True)):
+        if not factor:  # nothing of this row is left: it is stored as zeros, whatever it is here
+            made[row] = values
+            continue
+        numbers = [_number(value * factor, source) for value in values.ravel().tolist()]
+        made[row] = np.array(numbers).reshape(values.shape) / factor
     return made.astype(inner.dtype)
+
+
+def _number(value: float, source: Rounded) -> float:
+    """The fixed-point number nearest to a value, of halves the one above."""
+    steps, half = 2.0**source.fraction, 2.0 ** (source.integer + source.fraction - 1)
+    whole = math.floor(value * steps + 0.5)
+    return min(max(whole, -half), half - 1) / steps
 
 
 def _factors(factor: Factor | None, rows: int, weights: Mapping[str, NDArray[Any]]) -> list[float]:

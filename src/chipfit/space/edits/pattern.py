@@ -13,10 +13,9 @@ What differs from the released generator: it never put a zero on the last place,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import prod
 
 from chipfit.core.edits import Edit, Edited, Masked, Source
 from chipfit.core.graph import Graph, Op
@@ -90,18 +89,25 @@ def candidates(size: int, zeros: int) -> tuple[Places, ...]:
     if zeros not in ZEROS.get(size, ()):
         known = "; ".join(f"{s}x{s} with {', '.join(map(str, z))} zeros" for s, z in ZEROS.items())
         raise ValueError(f"no patterns of {size}x{size} kernels with {zeros} zeros; there are {known}")
+    places = range(size * size)
     always = (size * size // 2,) if size == 3 else DIAMOND
-    free = [place for place in range(size * size) if place not in always]
-    return tuple(
-        tuple(place for place in range(size * size) if place not in gone) for gone in combinations(free, zeros)
-    )  # fmt: skip
+    free = [place for place in places if place not in always]
+    return tuple(_without(places, gone) for gone in combinations(free, zeros))
+
+
+def _without(places: Iterable[int], gone: Collection[int]) -> Places:
+    return tuple(place for place in places if place not in gone)
 
 
 def drawn_by_hand() -> tuple[Places, ...]:
     """The four patterns of 7x7 kernels: a blob, a disc and the corners, the middle 5x5, a ring and its core."""
-    drawings = (_BLOB, _DISC_AND_CORNERS, _SQUARE, _RING_AND_CORE)
-    rows = ["".join(drawing.split()) for drawing in drawings]
-    return tuple(tuple(place for place, mark in enumerate(row) if mark == "#") for row in rows)
+    return tuple(map(_drawn, (_BLOB, _DISC_AND_CORNERS, _SQUARE, _RING_AND_CORE)))
+
+
+def _drawn(rows: str) -> Places:
+    """The places that are marked in a drawing."""
+    marks = "".join(rows.split())
+    return tuple(place for place, mark in enumerate(marks) if mark == "#")
 
 
 def taps(patterns: Sequence[Places]) -> int:
@@ -124,18 +130,28 @@ def _rewrite(original: Structure, made: Edited, edits: Sequence[Pattern]) -> Edi
 
 def _check(edit: Pattern, o: Op) -> None:
     rows, columns = o["kernel"]
-    places, centre = range(prod(o["kernel"])), rows // 2 * columns + columns // 2
-    wrong = [p for p in edit.patterns if not set(p) <= set(places) or list(p) != sorted(set(p)) or centre not in p]
+    places, centre = rows * columns, rows // 2 * columns + columns // 2
+    wrong = [p for p in edit.patterns if not _fits(p, places, centre)]
     if wrong or not edit.patterns:
         raise ValueError(
             f"layer {edit.layer!r} has {rows}x{columns} kernels and gets the patterns {wrong or 'none'}; "
-            f"give ascending places of 0..{len(places) - 1} with the centre {centre}"
+            f"give ascending places of 0..{places - 1} with the centre {centre}"
         )
+
+
+def _fits(pattern: Places, places: int, centre: int) -> bool:
+    """True for ascending places of a kernel, the centre among them, which tells kernels of other sizes apart."""
+    ascending = list(pattern) == sorted(set(pattern))
+    return ascending and centre in pattern and pattern[0] >= 0 and pattern[-1] < places
 
 
 def _from_plain(layer: str, rest: Sequence[Plain]) -> Pattern:
     (patterns,) = rest
-    return Pattern(layer, tuple(tuple(int(p) for p in row) for row in patterns))  # type: ignore[union-attr,arg-type]
+    return Pattern(layer, tuple(map(_places, patterns)))  # type: ignore[arg-type]
+
+
+def _places(row: Sequence[Plain]) -> Places:
+    return tuple(int(place) for place in row)  # type: ignore[arg-type]
 
 
 PATTERN = Kind(
