@@ -17,11 +17,12 @@ from chipfit.core.fixed_point import on_grid, stored_as
 from chipfit.core.graph import LAYERS, Network
 from chipfit.data.load import load_data
 from chipfit.nets.build import build
+from chipfit.nets.trace import trace
 from chipfit.space.edits.fixed import Fixed, integer_bits
 from chipfit.space.edits.pattern import Pattern
 from chipfit.train.held import Held, rounded
 from chipfit.train.jobs import Job, train_job
-from chipfit.train.loop import Schedule, accuracy
+from chipfit.train.loop import Schedule, accuracy, train
 from compress.test_held import holds
 from recipes import small
 
@@ -45,7 +46,10 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def whole(digits: Dataset) -> Network:
     """A residual network of float weights."""
-    return small.entries(digits)[1].network
+    torch.manual_seed(0)
+    net = small.residual()
+    train(net, digits, Schedule(120, 0.1, batch=64), np.random.default_rng(0))
+    return trace(net, digits.input_shape)
 
 
 def compressed(network: Network, fraction: int) -> Network:
@@ -65,7 +69,7 @@ def test_training_recovers_what_zeros_and_few_bits_cost_and_keeps_them(digits: D
     of = {name: accuracy(build(n), digits, digits.validation) for name, n in
           (("whole", whole), ("cut", cut), ("trained", trained))}  # fmt: skip
     assert of["cut"] < of["whole"] - 0.1
-    assert of["trained"] > of["whole"] - 0.04
+    assert of["trained"] > of["whole"] - 0.05
     changed = [n for n in cut.weights if not np.array_equal(cut.weights[n], trained.weights[n])]
     assert {n for n in cut.weights if n.endswith(".weight")} <= set(changed), "all of them learn"
 
