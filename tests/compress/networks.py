@@ -15,6 +15,10 @@ from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.space.edits import Precision, Skip, Width
+from chipfit.space.edits.expand import Expand
+from chipfit.space.edits.fixed import Fixed
+from chipfit.space.edits.layer import alone
+from chipfit.space.edits.pattern import Pattern, candidates
 from chipfit.space.groups import channel_groups, residual_blocks, sites
 from models.awkward import AWKWARD, INPUT_SHAPE
 
@@ -34,16 +38,33 @@ def network_of(name: str) -> Network:
     return trace(module, (1, 28, 28) if name in BUILDERS else INPUT_SHAPE)
 
 
-def random_edits(graph: Graph, rng: np.random.Generator, *, bits: bool = True) -> tuple[Edit, ...]:
-    """Some widths, skips and precisions, at least one edit."""
+def random_edits(
+    graph: Graph, rng: np.random.Generator, *, bits: bool = True, stored: bool = False
+) -> tuple[Edit, ...]:
+    """Some widths, skips and precisions, at least one edit; with `stored` also edits of layers' weights."""
     offers: list[Edit] = [Skip(b.name) for b in residual_blocks(graph)]
     if bits:
         offers += [Precision(s.name, 8) for s in sites(graph)]
     for g in channel_groups(graph).groups:
         keep = np.sort(rng.permutation(g.size)[: rng.integers(1, g.size + 1)])
         offers.append(Width(g.name, tuple(keep.tolist())))
+    if stored:
+        offers += _of_weights(graph, rng)
     chosen = rng.permutation(len(offers))[: rng.integers(1, 5)]
     return tuple(offers[i] for i in chosen)
+
+
+def _of_weights(graph: Graph, rng: np.random.Generator) -> list[Edit]:
+    """For each layer whose weights are its own a format, and wider kernels or patterns."""
+    found: list[Edit] = []
+    for o in graph:
+        if alone(graph, o):
+            found.append(Fixed(o.name, int(rng.integers(0, 4)), int(rng.integers(1, 12))))
+        if alone(graph, o) and o.kind == "conv":
+            every = candidates(3, 4) if o["kernel"] == (3, 3) else ()
+            some = tuple(every[i] for i in rng.permutation(len(every))[:3])
+            found.append(Pattern(o.name, some) if some else Expand(o.name))
+    return found
 
 
 def answers(network: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
