@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
 from chipfit.core.types import Artifact, Limit
-from chipfit.evaluate.price import random_assignment
+from chipfit.evaluate.drawn import random_assignment
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build

@@ -27,7 +27,7 @@ from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.price import random_assignment
+from chipfit.evaluate.drawn import random_assignment
 from chipfit.export.dummy import random_weights
 from chipfit.export.formats import timing_artifact, timing_bytes
 from chipfit.nets.build import build

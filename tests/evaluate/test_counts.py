@@ -11,7 +11,7 @@ from chipfit.compress.edit import apply
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.price import random_assignment
+from chipfit.evaluate.drawn import random_assignment
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.search.assign import assign, reachable

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chipfit.core.kernel import Kernel
 from chipfit.evaluate.families import FULL_TABLE, ROUGH_TABLE, Family, families_of
-from chipfit.evaluate.kernel import Unit
 
 WIDTHS = range(8, 72, 8)
 
 
-def unit(cin: int, cout: int, kind: str = "conv") -> Unit:
-    return Unit(kind, cin, cout, (8, 8), 32)
+def unit(cin: int, cout: int, kind: str = "conv") -> Kernel:
+    return Kernel(kind, cin, cout, (8, 8), 32)
 
 
 def square(widths: range) -> Family:
@@ -26,16 +26,16 @@ def along(widths: range) -> Family:
     return Family(frozenset(unit(w, w) for w in widths))
 
 
-def smooth(u: Unit) -> float:
+def smooth(u: Kernel) -> float:
     return 1.0 + u.cin * u.cout / 64
 
 
-def remainders(u: Unit) -> float:
+def remainders(u: Kernel) -> float:
     """What does not fill sixteen channels takes kernels that are slower, by another factor on each side."""
     return smooth(u) * (1.5 if u.cin % 16 else 1.0) * (2.5 if u.cout % 16 else 1.0)
 
 
-def told(family: Family, ms: Callable[[Unit], float]) -> tuple[dict[Unit, float], int]:
+def told(family: Family, ms: Callable[[Kernel], float]) -> tuple[dict[Kernel, float], int]:
     """What a family says when units take so long, and how many were timed for it."""
     known = {u: ms(u) for u in family.first}
     if not family.smooth(known):
@@ -43,7 +43,7 @@ def told(family: Family, ms: Callable[[Unit], float]) -> tuple[dict[Unit, float]
     return family.told(known), len(known)
 
 
-def worst(family: Family, ms: Callable[[Unit], float]) -> float:
+def worst(family: Family, ms: Callable[[Kernel], float]) -> float:
     return max(abs(v / ms(u) - 1) for u, v in told(family, ms)[0].items())
 
 

@@ -12,12 +12,12 @@ import pytest
 from chipfit.compress.profile import key
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
+from chipfit.core.kernel import Kernel
 from chipfit.core.types import Measurement
 from chipfit.device.null import Null
 from chipfit.evaluate import in_time
 from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms, inputs_in_time, work
-from chipfit.evaluate.kernel import Unit
-from chipfit.evaluate.price import price
+from chipfit.evaluate.price import pricer
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.unscored import UNKNOWN, coarse_first, guessed
 from chipfit.space.offer import offer
@@ -69,10 +69,10 @@ def test_timing_ends_at_the_deadline_give_or_take_the_next_graphs(seconds: float
     assert reached == 500 or timing.now[0] >= 0.9 * seconds
 
 
-def conv(cin: int, cout: int, size: int = 8, kernel: int = 3, bits: int = 32, groups: Any = 1) -> Unit:
+def conv(cin: int, cout: int, size: int = 8, kernel: int = 3, bits: int = 32, groups: Any = 1) -> Kernel:
     geometry = {"dilation": (1, 1), "groups": groups, "kernel": (kernel, kernel), "padding": (kernel // 2,) * 2,
                 "stride": (1, 1)}  # fmt: skip
-    return Unit("conv", cin, cout, (size, size), bits, "relu", tuple(geometry.items()))
+    return Kernel("conv", cin, cout, (size, size), bits, "relu", tuple(geometry.items()))
 
 
 def test_the_heaviest_kinds_come_first_and_each_kind_by_its_ends() -> None:
@@ -95,8 +95,8 @@ def test_a_menu_that_was_priced_in_part_is_whole_and_says_so() -> None:
     graph = small.plain_graph()
     offered = offer(graph, {32: 8, 8: 8})
     pace, timing = slow(30.0, 1.0)
-    part = price(graph, offered, timing, np.random.default_rng(0), deadline=pace.deadline)
-    whole = price(graph, offered, Slow([0.0], 1.0), np.random.default_rng(0))
+    part = pricer(timing).price(graph, offered, np.random.default_rng(0), deadline=pace.deadline)
+    whole = pricer(Slow([0.0], 1.0)).price(graph, offered, np.random.default_rng(0))
     assert whole.timed == 1.0
     assert 0.0 < part.timed < 1.0
     assert timing.now[0] <= 32.0

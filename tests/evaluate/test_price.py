@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from chipfit.core.graph import Graph, Op
+from chipfit.core.kernel import Kernel
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Limit, Measurement
 from chipfit.device.null import MS_PER_MMAC, MS_PER_OP, Null
 from chipfit.evaluate.chains import ABREAST, LONG, beside, chain, recipe
 from chipfit.evaluate.counts import peak_memory_mb, priced_counts
 from chipfit.evaluate.design import fitted
-from chipfit.evaluate.kernel import Unit
-from chipfit.evaluate.price import price, random_assignment, unit_ms
+from chipfit.evaluate.drawn import random_assignment
+from chipfit.evaluate.kernel_ms import kernel_ms
+from chipfit.evaluate.price import pricer
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import UnitMap
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.search.assign import assign
@@ -29,16 +30,16 @@ from made_up import Memory
 from models.awkward import AWKWARD, INPUT_SHAPE
 
 
-def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str = 1) -> Unit:
+def conv(cin: int, cout: int, stride: int = 1, bits: int = 32, groups: int | str = 1) -> Kernel:
     attrs = {"kernel": (3, 3), "stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
-    return Unit("conv", cin, cout, (8, 8), bits, "relu", tuple(sorted(attrs.items())))
+    return Kernel("conv", cin, cout, (8, 8), bits, "relu", tuple(sorted(attrs.items())))
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2", "vgg6", "lenet5"])
 def test_tables_foretell_whole_networks(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     offered = offer(graph, {32: 8, 8: 8})
-    pricing = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=40)
+    pricing = pricer(Timing(Null(), Memory())).price(graph, offered, np.random.default_rng(0), networks=40)
     errors = _errors(pricing.menu, graph, Null())
     assert np.median(errors) < 0.04
     assert max(errors) < 0.12
@@ -48,7 +49,7 @@ def test_tables_are_corrected_where_they_are_exploited() -> None:
     """A device that adds a cost no table knows of to narrow networks: timing optima tells it."""
     graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
     offered = offer(graph, {32: 8, 8: 8})
-    pricing = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=8)
+    pricing = pricer(Timing(Null(), Memory())).price(graph, offered, np.random.default_rng(0), networks=8)
     narrow = tuple(n - 1 for n in offered.menu.sizes)
     assert narrow not in pricing.assignments
 
@@ -95,7 +96,7 @@ def test_layouts_are_priced_where_maps_change_them(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     device = Blocked()
     offered = offer(graph, device.facts().channel_block)
-    pricing = price(graph, offered, Timing(device, Memory()), np.random.default_rng(0), calibrate=40)
+    pricing = pricer(Timing(device, Memory())).price(graph, offered, np.random.default_rng(0), networks=40)
     errors = _errors(pricing.menu, graph, device)
     assert np.median(errors) < 0.03
     assert max(errors) < 0.12
@@ -103,7 +104,7 @@ def test_layouts_are_priced_where_maps_change_them(name: str) -> None:
 
 def test_widths_that_fill_the_same_blocks_are_measured_once() -> None:
     memory = Memory()
-    ms = unit_ms({conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}, Timing(Blocked(), memory))
+    ms = kernel_ms({conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}, Timing(Blocked(), memory))
     assert ms[conv(24, 24)] == ms[conv(32, 32)]
     assert len(memory.kept) == 4
     assert set(ms) == {conv(24, 24), conv(32, 32), conv(8, 8, groups="dw")}
@@ -127,14 +128,14 @@ def _artifact(graph: Graph) -> object:
 def test_a_second_pricing_measures_nothing() -> None:
     graph = trace(BUILDERS["vgg6"](), (1, 28, 28)).graph
     memory, offered = Memory(), offer(graph, {32: 16, 8: 8})
-    first = price(graph, offered, Timing(Null(), memory), np.random.default_rng(0), calibrate=4)
+    first = pricer(Timing(Null(), memory)).price(graph, offered, np.random.default_rng(0), networks=4)
     kept = dict(memory.kept)
 
     class Silent(Null):
         def measure(self, artifacts: object, fidelity: object) -> list[Measurement]:
             raise AssertionError("measured again")
 
-    second = price(graph, offered, Timing(Silent(), memory), np.random.default_rng(0), calibrate=4)
+    second = pricer(Timing(Silent(), memory)).price(graph, offered, np.random.default_rng(0), networks=4)
     assert memory.kept == kept
     assert [t.table.tolist() for t in second.menu.terms] == [t.table.tolist() for t in first.menu.terms]
 
@@ -151,31 +152,16 @@ def test_counts_are_those_of_the_edited_graph() -> None:
         assert menu.total("params", a) == edited.total_params
 
 
-def test_units_know_what_sets_their_cost() -> None:
-    graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
-    offered = offer(graph, {8: 8})
-    units = UnitMap(graph, offered)
-    names = [d.name for d in offered.menu.decisions]
-    by_op = {s.op.name: {names[d] for d in units.depends(s)} for s in units.sites}
-    assert by_op["3.body.0"] == {"0", "3.body.0", "bits:0"}
-    assert by_op["4.shortcut.0"] == {"0", "4.body.3", "bits:4.body.0"}
-    assert by_op["8"] == {"5.body.3", "bits:6"}
-    add = next(s for s in units.sites if s.op.kind == "add")
-    assert add.act == "relu"
-    skip = offered.menu.decisions[offered.menu.find("3.body.0")]
-    assert units.unit(add, {offered.menu.find("3.body.0"): len(skip.options) - 1}) is None
-
-
 def test_recipes_measure_marginal_cost() -> None:
     square = recipe(conv(16, 16))
     assert [sum(o.kind == "conv" for o in g) for g in square.graphs] == [1, LONG]
     assert square.value([1.0, 6.0], []) == pytest.approx(1.0)
     widening = recipe(conv(16, 24))
     assert [sum(o.kind == "conv" for o in g) for g in widening.graphs] == [1, ABREAST]
-    assert widening.needs == (Unit("add", 24, 24, (8, 8), 32),)
+    assert widening.needs == (Kernel("add", 24, 24, (8, 8), 32),)
     strided = recipe(conv(16, 24, stride=2))
     assert [sum(o.kind == "add" for o in g) for g in strided.graphs] == [0, ABREAST - 1]
-    assert strided.needs == (Unit("add", 24, 24, (4, 4), 32),)
+    assert strided.needs == (Kernel("add", 24, 24, (4, 4), 32),)
     assert conv(8, 8, stride=2).out_size == (4, 4)
     assert chain([conv(8, 8, groups="dw")]).total_macs == 8 * 9 * 64
     assert beside([conv(8, 16, stride=2)], 3).total_macs == 3 * 8 * 16 * 9 * 16
@@ -186,7 +172,7 @@ def test_recipes_measure_marginal_cost() -> None:
 
 def test_additions_stand_behind_a_convolution() -> None:
     """What a runtime adds to the network's input it does not fuse."""
-    plain, with_blocks = recipe(Unit("add", 16, 16, (8, 8), 32)).graphs
+    plain, with_blocks = recipe(Kernel("add", 16, 16, (8, 8), 32)).graphs
     adds = [o for o in with_blocks if o.kind == "add"]
     assert len(adds) == LONG // 2
     assert not any("input" in o.inputs for o in adds)
@@ -196,14 +182,14 @@ def test_additions_stand_behind_a_convolution() -> None:
 def test_equal_pools_read_maps_of_their_own() -> None:
     """Runtimes compute equal operators on one map once."""
     window = (("count_include_pad", 0), ("ceil", 0), ("kernel", (2, 2)), ("padding", (0, 0)), ("stride", (2, 2)))
-    pools = recipe(Unit("avg_pool", 16, 16, (8, 8), 32, "", window))
+    pools = recipe(Kernel("avg_pool", 16, 16, (8, 8), 32, "", window))
     read = [o.inputs for o in pools.graphs[1] if o.kind == "avg_pool"]
     assert len(set(read)) == len(read) == ABREAST
     assert pools.value([1.0, 10.0], [1.5, 0.5]) == pytest.approx(1.0)
 
 
 def test_a_gate_stands_between_convolutions() -> None:
-    plain, gated = recipe(Unit("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))).graphs
+    plain, gated = recipe(Kernel("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))).graphs
     products = [o for o in gated if o.kind == "mul"]
     assert products
     assert all({gated.in_shape(o, i) for i in (0, 1)} == {(16, 8, 8), (16, 1, 1)} for o in products)
@@ -213,7 +199,7 @@ def test_a_gate_stands_between_convolutions() -> None:
 def test_activations_are_priced_with_what_they_follow() -> None:
     swish = replace(conv(16, 16), act="hard_swish")
     assert [sum(o.kind == "hard_swish" for o in g) for g in recipe(swish).graphs] == [1, LONG]
-    plain, added = recipe(Unit("add", 16, 16, (8, 8), 32, "hard_swish")).graphs
+    plain, added = recipe(Kernel("add", 16, 16, (8, 8), 32, "hard_swish")).graphs
     assert sum(o.kind == "hard_swish" for o in added) == LONG // 2
     assert not any(o.kind == "hard_swish" for o in plain)
 
@@ -222,7 +208,7 @@ def test_large_families_are_sampled_and_interpolated() -> None:
     """On a device that counts MACs, a grid tells everything between its points."""
     units = {conv(a, b) for a in range(8, 104, 8) for b in range(8, 136, 8)}
     memory = Memory()
-    ms = unit_ms(units, Timing(Null(), memory))
+    ms = kernel_ms(units, Timing(Null(), memory))
     assert len(memory.kept) < len(units) / 2
     for u in units:
         assert ms[u] == pytest.approx(u.cin * u.cout * 9 * 64 / 1e8 + 2 * MS_PER_OP, rel=1e-6)
@@ -231,7 +217,7 @@ def test_large_families_are_sampled_and_interpolated() -> None:
 def test_large_families_of_one_width_are_sampled_along_it() -> None:
     units = {conv(w, w, groups="dw") for w in range(8, 8 * 72, 8)}
     memory = Memory()
-    ms = unit_ms(units, Timing(Null(), memory))
+    ms = kernel_ms(units, Timing(Null(), memory))
     assert len(memory.kept) < len(units) / 3
     for u in units:
         assert ms[u] == pytest.approx(u.cin * 9 * 64 / 1e8 + 2 * MS_PER_OP, rel=1e-6)
@@ -241,14 +227,14 @@ def test_a_family_smaller_than_its_grid_is_measured_whole() -> None:
     """Eight units of 8 widths in and 4 out would be nine on a grid."""
     units = {conv(8 * (n + 1), 8 * (1 + n % 4)) for n in range(8)}
     memory = Memory()
-    unit_ms(units, Timing(Null(), memory))
+    kernel_ms(units, Timing(Null(), memory))
     assert len(memory.kept) == 2 * len(units) + 2 * 4  # two chains each, and two for the additions of each width out
 
 
 def test_odd_widths_are_measured_as_they_are() -> None:
     """A layer of 30 channels as it came takes longer than one of 32: it is not rounded up."""
     memory = Memory()
-    unit_ms({conv(30, 30), conv(32, 32)}, Timing(Blocked(), memory))
+    kernel_ms({conv(30, 30), conv(32, 32)}, Timing(Blocked(), memory))
     assert len(memory.kept) == 4
 
 
@@ -262,7 +248,7 @@ def test_units_that_cannot_be_timed_are_not_free() -> None:
             return [replace(m, value=float("nan")) if bad else m for m, bad in counted]
 
     units = {conv(w, w) for w in (16, 24, 32)}
-    ms, true = unit_ms(units, Timing(Failing(), Memory())), unit_ms(units, Timing(Null(), Memory()))
+    ms, true = kernel_ms(units, Timing(Failing(), Memory())), kernel_ms(units, Timing(Null(), Memory()))
     assert ms[conv(32, 32)] == true[conv(32, 32)]
     assert 0.5 < ms[conv(24, 24)] / true[conv(24, 24)] < 2
 
@@ -273,7 +259,7 @@ def test_a_design_holds_its_budget_when_measured() -> None:
     offered = offer(graph, {8: 8}, bits=(32,))
     timing = Timing(Null(), Memory())
     menu = priced_counts(graph, offered)
-    honest = price(graph, offered, timing, np.random.default_rng(0), calibrate=4).menu
+    honest = pricer(timing).price(graph, offered, np.random.default_rng(0), networks=4).menu
     terms = [replace(t, table=t.table * 0.8) for t in honest.terms if t.metric == "latency_ms"]
     damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in menu.terms if t.metric == "macs"]
     menu = menu.priced([*terms, *damage])
@@ -299,7 +285,7 @@ def test_a_bad_moment_does_not_cost_a_good_design() -> None:
 
     graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
     offered = offer(graph, {8: 8}, bits=(32,))
-    priced = price(graph, offered, Timing(Null(), Memory()), np.random.default_rng(0), calibrate=40).menu
+    priced = pricer(Timing(Null(), Memory())).price(graph, offered, np.random.default_rng(0), networks=40).menu
     counts = [t for t in priced_counts(graph, offered).terms if t.metric == "macs"]
     damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in counts]
     menu = priced.priced([*priced.terms, *damage])

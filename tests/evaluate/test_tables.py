@@ -1,4 +1,4 @@
-"""Tables of units on a device whose latency is counted: networks that no menu holds are foretold to the digit."""
+"""Tables of kernels on a device whose latency is counted: networks that no menu holds are foretold to the digit."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from chipfit.core.graph import Attr, Graph, Op, op
+from chipfit.core.kernel import Kernel, kernels
 from chipfit.device.null import Null
 from chipfit.evaluate.tables import CACHED_MB, MS_PER_MB, foretold, parts_ms
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import Unit, UnitMap
 from chipfit.nets.trace import trace
-from chipfit.space.menu import Menu
-from chipfit.space.offer import Offer
 from made_up import Memory
 from models.awkward import AWKWARD, INPUT_SHAPE
 
@@ -24,11 +22,6 @@ def conv(name: str, source: str, channels: int, size: int = 8) -> Op:
 
 def graph_of(*ops: Op) -> Graph:
     return Graph((op("x", "input", (), (16, 8, 8)), *ops), ops[-1].name)
-
-
-def units_of(graph: Graph) -> dict[str, Unit | None]:
-    units = UnitMap(graph, Offer(Menu(graph.key, ()), (), {}))
-    return {s.op.name: units.unit(s, {}) for s in units.sites}
 
 
 def random_graph(rng: np.random.Generator) -> Graph:
@@ -64,7 +57,7 @@ def test_networks_are_foretold_on_a_device_that_counts() -> None:
 
 
 def test_a_scale_is_learnt_from_few() -> None:
-    """A part that takes half as long again as its units say is found out, and networks share what was found."""
+    """A part that takes half as long again as its kernels say is found out, and networks share what was found."""
     rng = np.random.default_rng(0)
     parts = [{"call": 0.01, "a": float(rng.uniform(0.1, 1)), "b": float(rng.uniform(0.1, 1))} for _ in range(12)]
     true = [p["call"] + 1.5 * p["a"] + p["b"] for p in parts]
@@ -89,14 +82,14 @@ def test_additions_know_whether_they_fuse() -> None:
         op("mean", "global_pool", ("kernel",), (16, 1, 1), keep=1), op("gate", "mul", ("kernel", "mean"), shape),
         op("last", "add", ("gate", "relu"), shape), op("swish", "hard_swish", ("last",), shape),
     )  # fmt: skip
-    units = units_of(graph)
-    assert units["fused"] == Unit("add", 16, 16, (8, 8), 32)
-    assert units["kernel"] == Unit("sum", 16, 16, (8, 8), 32)
-    assert units["last"] == Unit("add", 16, 16, (8, 8), 32, "hard_swish", (("behind", "mul"),))
-    assert units["gate"] == Unit("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))
-    assert units["relu"] == Unit("relu", 16, 16, (8, 8), 32)
+    found = kernels(graph)
+    assert found["fused"] == Kernel("add", 16, 16, (8, 8), 32)
+    assert found["kernel"] == Kernel("sum", 16, 16, (8, 8), 32)
+    assert found["last"] == Kernel("add", 16, 16, (8, 8), 32, "hard_swish", (("behind", "mul"),))
+    assert found["gate"] == Kernel("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))
+    assert found["relu"] == Kernel("relu", 16, 16, (8, 8), 32)
 
 
 def test_squeeze_and_excitation_has_a_gate() -> None:
-    gates = [u for u in units_of(trace(AWKWARD["SqueezeExcite"](), INPUT_SHAPE).graph).values() if u and u.attr("gate")]
+    gates = [u for u in kernels(trace(AWKWARD["SqueezeExcite"](), INPUT_SHAPE).graph).values() if u.attr("gate")]
     assert [(u.kind, len(u.size)) for u in gates] == [("mul", 2)]

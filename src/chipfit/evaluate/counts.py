@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import CHANNELWISE, LAYERS, Graph
+from chipfit.core.graph import CHANNELWISE, LAYERS, Graph, Op
+from chipfit.core.kernel import Kernel, kernel, members
 from chipfit.core.types import Measurement
-from chipfit.evaluate.kernel import Unit
-from chipfit.evaluate.pieces import term
-from chipfit.evaluate.units import Site, UnitMap
+from chipfit.evaluate.cells import Cells, Variants
+from chipfit.evaluate.pieces import pieces, term
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
 
 METRICS: Final = ("macs", "params", "bops", "size_mb")
 
 
-def _weights(unit: Unit) -> int:
+def _weights(kernel: Kernel) -> int:
     """Values in the weight of a convolution or linear layer."""
-    if unit.kind == "linear":
-        return unit.cin * unit.cout
-    groups = unit.cin if unit.attr("groups") == "dw" else int(unit.attr("groups"))
-    taps: int = prod(unit.attr("kernel"))
-    return unit.cin // groups * unit.cout * taps
+    if kernel.kind == "linear":
+        return kernel.cin * kernel.cout
+    groups, taps = kernel.attr("groups"), prod(kernel.attr("kernel"))
+    return int(kernel.cout * taps if groups == "dw" else kernel.cin // groups * kernel.cout * taps)
 
 
-def _uses(unit: Unit) -> int:
+def _uses(kernel: Kernel) -> int:
     """How often each value of that weight is used for one input; no width changes it."""
-    return int(unit.attr("rows", 1)) if unit.kind == "linear" else prod(unit.out_size)
+    return int(kernel.attr("rows", 1)) if kernel.kind == "linear" else prod(kernel.out_size)
 
 
-def macs(unit: Unit) -> int:
+def macs(kernel: Kernel) -> int:
     """Multiply-accumulates of a convolution or linear layer for one input."""
-    return _weights(unit) * _uses(unit)
+    return _weights(kernel) * _uses(kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +60,14 @@ class Held:
         return replace(other, values=0, stored_bytes=0, int8_bytes=0) if again else other
 
 
-def _counts(unit: Unit, held: Held, uses: int) -> tuple[float, ...]:
-    """The numbers of `METRICS` of a unit whose weights are used this often, 0 for what has no weight."""
-    weights = _weights(unit) if uses else 0
+def _counts(kernel: Kernel, held: Held, uses: int) -> tuple[float, ...]:
+    """The numbers of `METRICS` of a kernel whose weights are used this often, 0 for what has no weight."""
+    weights = _weights(kernel) if uses else 0
     work = weights * uses
-    bytes_each = held.stored_bytes if unit.bits == 32 else held.int8_bytes
-    size = (weights if held.stored or unit.bits == 8 else 0) * unit.bits / 8 + unit.cout * bytes_each
-    params = weights * held.weight + held.values * unit.cout + held.more
-    return float(work), float(params), float(work * unit.bits**2), size / 1e6
+    bytes_each = held.stored_bytes if kernel.bits == 32 else held.int8_bytes
+    size = (weights if held.stored or kernel.bits == 8 else 0) * kernel.bits / 8 + kernel.cout * bytes_each
+    params = weights * held.weight + held.values * kernel.cout + held.more
+    return float(work), float(params), float(work * kernel.bits**2), size / 1e6
 
 
 def priced_counts(graph: Graph, offer: Offer) -> Menu:
@@ -76,64 +75,80 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
 
     They are those of the edited graph, to the digit.
     """
-    units = UnitMap(graph, offer)
-    layers = [s for s in units.sites if s.op.kind in LAYERS]
-    inside = {m for s in layers for m in s.members}
-    others = [units.standing(o) for o in graph if o.name not in inside and graph.weight_shapes(o)]
-    owners, copies = _owners(units), _copies(layers, graph)
-    found: list[Term] = []
-    for site in (*layers, *others):
-        held, layer = _held(graph, site, owners, site.op.name in copies), site.op.kind in LAYERS
-        for n, piece in enumerate(units.pieces(site, own=True)):
-            here = held if n == 0 else held.further(piece.again)
-            uses = _uses(next(iter(piece.units))) if layer else 0
-            told = {cell: _counts(mix[0][1], here, uses) for cell, mix in piece.cells.items() if mix}
-            for i, metric in enumerate(METRICS):
-                if layer or metric in ("params", "size_mb"):
-                    cells = {cell: numbers[i] for cell, numbers in told.items()}
-                    found.append(term(offer.menu, metric, piece.on, cells, site.op.name))
-    return offer.menu.priced(found)
+    variants, holders = Variants(graph, offer.menu), _Holders(graph)
+    owners = _owners(variants)
+    terms: list[Term] = []
+    for cells in variants.cells(holders.read):
+        terms += _terms(offer.menu, cells, holders.held(cells.op, owners), graph[cells.op].kind in LAYERS)
+    return offer.menu.priced(terms)
 
 
-def _owners(units: UnitMap) -> dict[str, str]:
+def _terms(menu: Menu, cells: Cells[Kernel], held: Held, layer: bool) -> list[Term]:
+    """The counts at one operator; what is no layer has nothing to multiply."""
+    terms = []
+    for n, piece in enumerate(pieces(cells, own=True)):
+        here = held if n == 0 else held.further(piece.again)
+        uses = _uses(next(iter(piece.records))) if layer else 0
+        told = {cell: _counts(mix[0][1], here, uses) for cell, mix in piece.cells.items() if mix}
+        for i, metric in enumerate(METRICS):
+            if layer or metric in ("params", "size_mb"):
+                numbers = {cell: counts[i] for cell, counts in told.items()}
+                terms.append(term(menu, metric, piece.on, numbers, cells.op))
+    return terms
+
+
+class _Holders:
+    """The operators that arrays are counted at: layers, with the norms that are folded into them, and others."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers = {o.name: members(graph, o) for o in graph if o.kind in LAYERS}
+        folded = {name for names in self.layers.values() for name in names}
+        self.others = [o.name for o in graph if o.name not in folded and graph.weight_shapes(o)]
+        self.first = {self._arrays(name): name for name in reversed(self.layers)}
+
+    def read(self, graph: Graph) -> dict[str, Kernel]:
+        """What is counted of an edited graph: the kernels of these operators, without activations."""
+        return {name: kernel(graph, graph[name]) for name in (*self.layers, *self.others) if name in graph.by_name}
+
+    def held(self, op: str, owners: Mapping[str, str]) -> Held:
+        """What is counted at one of them; `owners` tells of each array where it is."""
+        names = self.layers.get(op, (op,))
+        found = _held(self.graph, self.graph[op], names, owners)
+        once = op in self.layers and self.first[self._arrays(op)] != op
+        return replace(found, stored=False, stored_bytes=0) if once else found
+
+    def _arrays(self, layer: str) -> tuple[str, ...]:
+        """The arrays that a layer's are folded from; a float file holds those that are folded alike once."""
+        return tuple(name for m in self.layers[layer] for name in self.graph.weight_shapes(self.graph[m]))
+
+
+def _owners(variants: Variants) -> dict[str, str]:
     """Array to the operator that it is counted at: of those that use it, one that is there as long as any is."""
+    graph = variants.graph
     users: dict[str, list[str]] = defaultdict(list)
-    for o in units.graph:
-        for name in units.graph.weight_shapes(o):
+    for o in graph:
+        for name in graph.weight_shapes(o):
             users[name].append(o.name)
+    there = variants.cells(lambda of: {o.name: o.kind for o in of if of.weight_shapes(o)})
+    dropped = {c.op: frozenset(said for d in c.alone for said in c.drops(d)) for c in there}
     found = {}
     for name, ops in users.items():
-        last = units.block(ops)
-        found[name] = next((o for o in ops if units.block([o]) == last), ops[0])
+        last = frozenset.intersection(*(dropped[op] for op in ops))
+        found[name] = next((op for op in ops if dropped[op] == last), ops[0])
     return found
 
 
-def _copies(layers: list[Site], graph: Graph) -> set[str]:
-    """Layers that a float file holds arrays of: the first of those that share them and fold the same batch norms."""
-    first: dict[tuple[str, ...], str] = {}
-    for s in layers:
-        first.setdefault(tuple(n for m in s.members for n in graph.weight_shapes(graph[m])), s.op.name)
-    return set(first.values())
-
-
-def _held(graph: Graph, site: Site, owners: Mapping[str, str], stored: bool) -> Held:
-    o = site.op
-    learnt = [
-        (name, shape, op)
-        for op in map(graph.by_name.__getitem__, site.members)
-        for name, shape in graph.learnt(op).items()
-    ]
-    mine = [(name, shape) for name, shape, op in learnt if owners[name] == op.name]
-    layer = o.kind in LAYERS
-    width = o.shape[array_axis(o)]
-    beside = [shape for name, shape in mine if not (layer and len(shape) > 1)]
-    values = sum(prod(s) // width for s in beside if s[:1] == (width,))
-    more = sum(prod(s) for s in beside if s[:1] != (width,))
-    weight = any(len(shape) > 1 for _, shape in mine)
+def _held(graph: Graph, o: Op, names: Sequence[str], owners: Mapping[str, str]) -> Held:
+    """What is counted at an operator; `names` are the operators whose arrays it holds."""
+    mine = [shape for name in names for array, shape in graph.learnt(graph[name]).items() if owners[array] == name]
+    layer, width = o.kind in LAYERS, o.shape[array_axis(o)]
+    beside = [shape for shape in mine if not (layer and len(shape) > 1)]
+    values = sum(prod(shape) // width for shape in beside if shape[:1] == (width,))
+    more = sum(prod(shape) for shape in beside if shape[:1] != (width,))
     if layer:
-        return Held(weight, stored, values, more, 4 if stored else 0, 9)
-    arrays = graph.weight_shapes(o).values()
-    alone = sum(4 * prod(s) // width for s in arrays)
+        return Held(any(len(shape) > 1 for shape in mine), True, values, more, 4, 9)
+    alone = sum(4 * prod(shape) // width for shape in graph.weight_shapes(o).values())
     return Held(False, True, values, more, alone, 10 if o.kind == "batch_norm" else alone)
 
 

@@ -15,8 +15,8 @@ import torch
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph, Network
+from chipfit.core.kernel import Kernel
 from chipfit.core.types import Measurement
-from chipfit.evaluate.kernel import Unit
 from chipfit.evaluate.parts import FEWEST, WHOLE
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build
@@ -63,15 +63,15 @@ class InTime:
         return found + [None] * (len(graphs) - len(found))
 
 
-def by_weight(units: Sequence[Unit]) -> list[Unit]:
-    """The units in the order in which they are worth timing: the largest of each kind, the smallest, then the rest.
+def by_weight(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """The kernels in the order in which they are worth timing: the largest of each kind, the smallest, then the rest.
 
     Kinds with more work come first.
     """
-    families: dict[Unit, list[Unit]] = {}
-    for u in units:
+    families: dict[Kernel, list[Kernel]] = {}
+    for u in kernels:
         families.setdefault(replace(u, cin=0, cout=0), []).append(u)
-    ranked: list[tuple[int, float, Unit]] = []
+    ranked: list[tuple[int, float, Kernel]] = []
     for members in families.values():
         ordered = sorted(members, key=work)
         ends = [ordered.pop()] + ([ordered.pop(0)] if ordered else [])
@@ -81,29 +81,29 @@ def by_weight(units: Sequence[Unit]) -> list[Unit]:
     return [u for *_, u in ranked]
 
 
-def work(unit: Unit) -> float:
+def work(kernel: Kernel) -> float:
     """What a kernel does, in multiply-accumulates: its own, ten for each value read or written, and its launch."""
-    maps = unit.cin * np.prod(unit.size) + unit.cout * np.prod(unit.out_size)
-    kernel = np.prod(unit.attr("kernel", (1, 1)))
-    groups = unit.attr("groups", 1)
-    inputs = 1 if groups == "dw" else unit.cin / groups
-    layer = unit.kind in ("conv", "linear")
-    macs = unit.cout * np.prod(unit.out_size) * inputs * kernel if layer else 0.0
+    maps = kernel.cin * np.prod(kernel.size) + kernel.cout * np.prod(kernel.out_size)
+    taps = np.prod(kernel.attr("kernel", (1, 1)))
+    groups = kernel.attr("groups", 1)
+    inputs = 1 if groups == "dw" else kernel.cin / groups
+    layer = kernel.kind in ("conv", "linear")
+    macs = kernel.cout * np.prod(kernel.out_size) * inputs * taps if layer else 0.0
     return float(macs + 10 * maps + 20_000)
 
 
-def guessed_ms(unit: Unit, known: Mapping[Unit, float]) -> float:
+def guessed_ms(kernel: Kernel, known: Mapping[Kernel, float]) -> float:
     """Milliseconds of a kernel that was not timed, at the rate of those that are most like it; 0 without any."""
     alike = (
-        lambda u: replace(u, cin=0, cout=0) == replace(unit, cin=0, cout=0),
-        lambda u: (u.kind, u.bits) == (unit.kind, unit.bits),
-        lambda u: u.bits == unit.bits,
+        lambda u: replace(u, cin=0, cout=0) == replace(kernel, cin=0, cout=0),
+        lambda u: (u.kind, u.bits) == (kernel.kind, kernel.bits),
+        lambda u: u.bits == kernel.bits,
         lambda u: True,
     )
     for same in alike:
         rates = [ms / work(u) for u, ms in known.items() if same(u)]
         if rates:
-            return float(np.median(rates)) * work(unit)
+            return float(np.median(rates)) * work(kernel)
     return 0.0
 
 

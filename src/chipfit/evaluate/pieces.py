@@ -1,8 +1,8 @@
 """What a term may depend on: the cost of a kernel over any number of decisions, as tables over a few of them.
 
-A kernel costs f(channels in, channels out, its precision, its readers' precision) while its block is there, else 0.
-That is one table, exact, over at most three decisions, or over four of which two at most are widths: two widths, a
-precision and a block that can be dropped; a width, two precisions and a block.
+A kernel costs f(channels in, channels out, its precision, ...) while its block is there, else 0. That is one table,
+exact, over at most three decisions, or over four of which no two add up to one number: two widths, a precision and a
+block that can be dropped; a width, two precisions and a block.
 
 It is more where several groups make up the channels, behind a concatenation. There the sum is taken apart: a table for
 each group, beside the other decisions. Counts are straight lines in the sum, so each group's own channels are counted
@@ -18,123 +18,61 @@ impossible for it. Between, it errs by how far f bends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
-from chipfit.evaluate.kernel import Channels, Kernel, Unit
+from chipfit.evaluate.cells import Cell, Cells, enough
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import LEAST_STEP
 
-Cell = tuple[int, ...]
+R = TypeVar("R")
+T = TypeVar("T")
 
-
-Mix = tuple[tuple[float, Unit], ...]
-"""Units by how much each counts; nothing where a kernel is not there."""
+Mix = tuple[tuple[float, R], ...]
+"""Records by how much each counts; nothing where an operator is not there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a kernel's cost: a mix of units for each option of the decisions `on`.
+class Piece(Generic[R]):
+    """A part of an operator's cost: a mix of records for each option of the decisions `on`.
 
-    `again` is true where its units' channels out are counted in another part already.
+    `again` is true where its records' channels out are counted in another part already.
     """
 
     on: tuple[int, ...]
-    cells: Mapping[Cell, Mix]
+    cells: Mapping[Cell, Mix[R]]
     again: bool = False
 
-    def numbers(self, value: Callable[[Unit], float], bits: int = 0) -> dict[Cell, float]:
-        """The cost of each cell that has units (of these `bits`, unless 0), by the value of a unit."""
-        mixes = {c: [(a, u) for a, u in mix if bits in (0, u.bits)] for c, mix in self.cells.items()}
-        return {c: sum(a * value(u) for a, u in mix) for c, mix in mixes.items() if mix}
+    def numbers(self, value: Callable[[R], float], counts: Callable[[R], bool] = lambda _: True) -> dict[Cell, float]:
+        """The cost of each cell that has records that count, by the value of a record."""
+        mixes = {cell: [(a, r) for a, r in mix if counts(r)] for cell, mix in self.cells.items()}
+        return {cell: sum(a * value(r) for a, r in mix) for cell, mix in mixes.items() if mix}
+
+    def of(self, make: Callable[[R], T | None]) -> Piece[T]:
+        """The same of what is made of each record, None where that costs nothing."""
+        made = {r: make(r) for r in self.records}
+        cells = {cell: [(a, made[r]) for a, r in mix] for cell, mix in self.cells.items()}
+        return Piece(self.on, {cell: tuple((a, m) for a, m in mix if m is not None) for cell, mix in cells.items()})
 
     @property
-    def units(self) -> set[Unit]:
-        """All units of its cells."""
-        return {u for mix in self.cells.values() for _, u in mix}
+    def records(self) -> set[R]:
+        """All records of its cells."""
+        return {r for mix in self.cells.values() for _, r in mix}
 
 
-def pieces(kernel: Kernel, menu: Menu, *, own: bool = False) -> tuple[Piece, ...]:
-    """The cost of a kernel in parts: one if it can be, else one for each group of channels in.
+def pieces(cells: Cells[R], *, own: bool = False) -> tuple[Piece[R], ...]:
+    """The cost of an operator in parts: one if it can be, else one for each group of channels.
 
     With `own` each part holds its group's own channels, the first also those of no group: for what is counted.
     """
-    groups = tuple(kernel.ins.groups) or tuple(kernel.outs.groups)
-    if len(kernel.decisions) <= 3 or len(groups) < 2:
-        return (_piece(kernel, menu, kernel.decisions, _exact(kernel, kernel.ins, kernel.outs)),)
-    follow = len(kernel.outs.groups) > 1  # the channels out are those in
-    beside = () if follow else tuple(kernel.outs.groups)
-    found = []
-    for n, g in enumerate(groups):
-        if own:
-            outs = kernel.outs.only(g, n == 0) if follow else kernel.outs
-            rule = _exact(kernel, kernel.ins.only(g, n == 0), outs)
-        else:
-            rule = _alike(kernel, menu, g, groups, follow)
-        made = _piece(kernel, menu, kernel.over({g, *beside}), rule)
-        found.append(replace(made, again=n > 0 and not follow))
-    return tuple(found)
-
-
-Rule = Callable[[Mapping[int, int], int, int], Mix]
-"""(width of each group, bits, readers' bits) to units."""
-
-
-def _piece(kernel: Kernel, menu: Menu, on: tuple[int, ...], rule: Rule) -> Piece:
-    """The piece over these decisions; groups that are not among them are as wide as they are."""
-    droppers = kernel.droppers(on)
-    cells: dict[Cell, Mix] = {}
-    full = {d: menu.decisions[d].options[0].value for d in {*kernel.ins.groups, *kernel.outs.groups}}
-    for cell in product(*(range(len(menu.decisions[d].options)) for d in on)):
-        chosen = {d: menu.decisions[d].options[o].value for d, o in zip(on, cell, strict=True)}
-        if any(chosen.get(d) == 0 for d in droppers):
-            cells[cell] = ()
-            continue
-        bits, readers = (as_is if d is None else chosen[d] for d, as_is in (kernel.bits, kernel.readers))
-        cells[cell] = rule({d: chosen.get(d) or w for d, w in full.items()}, bits, readers)
-    return Piece(on, cells)
-
-
-def _mix(*parts: tuple[float, Unit | None]) -> Mix:
-    return tuple((a, u) for a, u in parts if u is not None and a)
-
-
-def _exact(kernel: Kernel, ins: Channels, outs: Channels) -> Rule:
-    return lambda widths, bits, readers: _mix(
-        (1.0, kernel.make(int(ins.total(widths)), int(outs.total(widths)), bits, readers))
-    )
-
-
-def _alike(kernel: Kernel, menu: Menu, group: int, groups: Sequence[int], follow: bool) -> Rule:
-    """A group's share of what the kernel costs where all groups have shrunk as far as this one."""
-    most = {g: menu.decisions[g].options[0].value for g in groups}
-    least = {g: min(o.value for o in menu.decisions[g].options if o.value) for g in groups}
-    room = {g: kernel.ins.groups[g] * (most[g] - least[g]) for g in groups}
-    whole = sum(room.values())
-    share = room[group] / whole if whole else 1 / len(groups)
-
-    def rule(widths: Mapping[int, int], bits: int, readers: int) -> Mix:
-        t = (most[group] - widths[group]) / (most[group] - least[group]) if room[group] else 0.0
-        shrunk = {g: most[g] - t * (most[g] - least[g]) for g in groups}
-        ends = kernel.ins.total(least), kernel.ins.total(most)
-        made = []
-        for part, cin in _between(kernel.ins.total(shrunk), *ends):
-            cout = cin if follow else int(kernel.outs.total(widths))
-            made.append((share * part, kernel.make(cin, cout, bits, readers)))
-        return _mix(*made)
-
-    return rule
-
-
-def _between(x: float, low: float, high: float) -> tuple[tuple[float, int], ...]:
-    """The two widths that kernels have next to x, within low..high, by how near each is."""
-    down = max(low, np.floor(x / LEAST_STEP) * LEAST_STEP)
-    up = min(high, down - down % LEAST_STEP + LEAST_STEP)
-    r = (x - down) / (up - down) if up > down else 0.0
-    return (1.0 - r, int(down)), (r, int(up))
+    if len(cells.on) <= 3 or not cells.shared:
+        whole = {cell: _mix((1.0, record)) for cell, record in cells.records.items()}
+        return (Piece(cells.on, whole),)
+    sum_ = _Sum(cells)
+    return tuple(sum_.piece(g, own=own) for g in sum_.groups)
 
 
 def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[Cell, float], label: str) -> Term:
@@ -143,3 +81,79 @@ def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[Cell, floa
     for cell, value in cells.items():
         table[cell] = value
     return Term(metric, on, table, label)
+
+
+def _mix(*parts: tuple[float, R | None]) -> Mix[R]:
+    return tuple((a, record) for a, record in parts if record is not None and a)
+
+
+class _Sum(Generic[R]):
+    """An operator whose channels several groups make up together.
+
+    `room` is by how much each group at most makes each of the shared fields smaller.
+    """
+
+    def __init__(self, cells: Cells[R]) -> None:
+        self.cells, self.fields = cells, cells.shared
+        self.groups = [d for d in cells.on if cells.changes(d) & set(self.fields)]
+        self.room = {g: {f: max(self.gone(g, o, f) for o in self.options(g)) for f in self.fields} for g in self.groups}
+        self.whole = {f: sum(room[f] for room in self.room.values()) for f in self.fields}
+
+    def options(self, g: int) -> list[int]:
+        """The options of a group under which the operator is there."""
+        return [o for o, record in enumerate(self.cells.alone[g]) if record is not None]
+
+    def gone(self, g: int, o: int, field: str) -> int:
+        """By how much an option of a group makes a field smaller."""
+        return self.full(field) - int(getattr(self.cells.alone[g][o], field))
+
+    def full(self, field: str) -> int:
+        """A field as it is."""
+        return int(getattr(self.cells.as_is, field))
+
+    def piece(self, g: int, *, own: bool) -> Piece[R]:
+        """A group's share of the cost."""
+        on, rule = self.on(g), self.own if own else self.alike
+        found: dict[Cell, Mix[R]] = {}
+        for cell, record in self.cells.over(on):
+            chosen = dict(self.cells.heard(dict(zip(on, cell, strict=True))))
+            found[cell] = () if record is None else rule(g, chosen[g], record)
+        return Piece(on, found, again=g != self.groups[0] and "cout" not in self.fields)
+
+    def on(self, g: int) -> tuple[int, ...]:
+        """The decisions of a group's part: itself, what is no group, and what drops the operator."""
+        rest = [d for d in self.cells.alone if d not in self.groups]
+        dropped = {said for d in self.cells.alone for said in self.cells.drops(d)}
+        wanted = dropped.union(self.cells.sets(g), *(self.cells.sets(d) for d in rest))
+        return enough({d: self.cells.sets(d) & wanted for d in self.cells.alone}, [g])
+
+    def own(self, g: int, o: int, record: R) -> Mix[R]:
+        """The record with a group's own channels; those that nothing changes are the first's."""
+        kept = {f: self.room[g][f] - self.gone(g, o, f) for f in self.fields}
+        if g == self.groups[0]:
+            kept = {f: n + self.full(f) - self.whole[f] for f, n in kept.items()}
+        return ((1.0, _with(record, kept)),)
+
+    def alike(self, g: int, o: int, record: R) -> Mix[R]:
+        """A group's share of what the operator costs where all groups have shrunk as far as this one."""
+        first = self.fields[0]
+        room, whole, full = self.room[g][first], self.whole[first], self.full(first)
+        t = self.gone(g, o, first) / room
+        mix = []
+        for part, width in _between(round(full - t * whole, 12), full - whole, full):
+            shrunk = (full - width) / whole
+            values = {f: round(self.full(f) - shrunk * self.whole[f]) for f in self.fields}
+            mix.append((room / whole * part, _with(record, values)))
+        return _mix(*mix)
+
+
+def _with(record: R, values: Mapping[str, int]) -> R:
+    return cast(R, replace(cast(Any, record), **values))
+
+
+def _between(x: float, low: float, high: float) -> tuple[tuple[float, int], ...]:
+    """The two widths that kernels have next to x, within low..high, by how near each is."""
+    down = max(low, np.floor(x / LEAST_STEP) * LEAST_STEP)
+    up = min(high, down - down % LEAST_STEP + LEAST_STEP)
+    r = (x - down) / (up - down) if up > down else 0.0
+    return (1.0 - r, int(down)), (r, int(up))

@@ -25,7 +25,8 @@ from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
 from chipfit.evaluate.design import thrifty
 from chipfit.evaluate.in_time import inputs_in_time
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
-from chipfit.evaluate.price import Pricing, price
+from chipfit.evaluate.price import pricer
+from chipfit.evaluate.pricing import Pricing
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
@@ -210,7 +211,7 @@ def open_start(
         harm = beside.submit(damaged)
         pricings = []
         for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
-            pricings.append(price(graph, offered, one, rng, deadline=scored_until.share(1 / left)))
+            pricings.append(pricer(one).price(graph, offered, rng, deadline=scored_until.share(1 / left)))
         menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
     for _ in range(FRONT_LOOKS):

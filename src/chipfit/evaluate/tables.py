@@ -1,4 +1,4 @@
-"""Whole networks foretold from tables of their units, corrected on a few networks that were measured.
+"""Whole networks foretold from tables of their kernels, corrected on a few networks that were measured.
 
 The same tables price menus (`evaluate.price`); here each network stands for itself, and networks of a space share the
 scales of their resolutions and precisions, and of what their weights cost where they do not stay in the cache.
@@ -13,28 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.graph import Graph
-from chipfit.evaluate.price import SPREAD, parts_of, scales
+from chipfit.evaluate.cells import Variants
+from chipfit.evaluate.pricing import scales
+from chipfit.evaluate.timed import SPREAD, parts_of
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.units import UnitMap
 from chipfit.space.menu import Menu
-from chipfit.space.offer import Offer
 
 PartsMs = Mapping[str, float]
-"""Milliseconds by part: the call, the units of each resolution and precision, weights from beyond the cache."""
+"""Milliseconds by part: the call, the kernels of each resolution and precision, weights from beyond the cache."""
 
 CACHED_MB, MS_PER_MB = 1.5, 0.03
 """Weights that stay near from one run to the next, and a first guess of what more of them cost.
 
 [measured] Sapphire Rapids, 2 MB of L2 a core, of which the canary takes its share: 24 mixed networks of up to 8 MB took
-longer than their units by .05 ms for each MB over the first (correlation of the rest with the weights: .84), while a
-unit's own chain mostly fits. With this part the mean error fell from 5.7 to 4.0 %; with 1 or 2 MB it is the same.
+longer than their kernels by .05 ms for each MB over the first (correlation of the rest with the weights: .84), while a
+kernel's own chain mostly fits. With this part the mean error fell from 5.7 to 4.0 %; with 1 or 2 MB it is the same.
 """
 
 
 def parts_ms(graph: Graph, timing: Timing) -> PartsMs:
-    """Each part of a network as its units were measured on the device, not corrected."""
-    units = UnitMap(graph, Offer(Menu(graph.key, ()), (), {}))
-    made = {p.name: sum(float(t.table) for t in p.terms) for p in parts_of(units, timing)}
+    """Each part of a network as its kernels were measured on the device, not corrected."""
+    as_it_is = Variants(graph, Menu(graph.key, ()))
+    made = {p.name: sum(float(t.table) for t in p.terms) for p in parts_of(as_it_is, timing)}
     weights_mb = sum(prod(s) * o.bits / 8e6 for o in graph for s in graph.weight_shapes(o).values())
     return {**made, _WEIGHTS: MS_PER_MB * max(0.0, weights_mb - CACHED_MB)}
 

@@ -18,7 +18,7 @@ from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work
 from chipfit.evaluate.faithful import hold_file
-from chipfit.evaluate.price import price
+from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
 from chipfit.evaluate.timing import Timing
@@ -106,7 +106,8 @@ def check(
     graph = entry.network.graph
     offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep)
     counted = priced_counts(graph, offered)
-    priced = price(graph, offered, timing, np.random.default_rng(seed)).menu
+    prices = pricer(timing)
+    priced = prices.price(graph, offered, np.random.default_rng(seed)).menu
     menu = counted.priced(t for t in priced.terms if t.metric == "latency_ms")
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
@@ -118,7 +119,7 @@ def check(
         {},
         offered.untouched,
         0.0,
-        timing.foretold,
+        prices.predicted,
         base,
         {x.metric: x.value for x in absolute},
         own.versions,

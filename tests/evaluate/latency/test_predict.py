@@ -13,12 +13,13 @@ from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device, Foretelling
 from chipfit.core.types import Artifact
 from chipfit.device.null import Null
+from chipfit.evaluate.drawn import random_assignment
 from chipfit.evaluate.latency.device import PredictedDevice
 from chipfit.evaluate.latency.genes import Genes
 from chipfit.evaluate.latency.predict import FittedPredictor, chosen, read_predictor
 from chipfit.evaluate.latency.tables import Table
 from chipfit.evaluate.latency.variants import variants
-from chipfit.evaluate.price import price, random_assignment
+from chipfit.evaluate.price import pricer
 from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import timing_artifact
 from chipfit.nets.trace import trace
@@ -174,7 +175,7 @@ def test_menus_are_priced_by_the_upper_ends(predictor: FittedPredictor) -> None:
     device = PredictedDevice(predictor, Null)
     offered = offer(graph, BLOCK)
     rng = np.random.default_rng(3)
-    menu = price(graph, offered, Timing(device, Memory()), rng).menu
+    menu = pricer(Timing(device, Memory())).price(graph, offered, rng).menu
     assignments = [random_assignment(menu, rng) for _ in range(40)]
     bounds = [m.bound for m in device.foretell([apply(graph, menu.edits(a)) for a in assignments])]
     told = np.array([menu.total("latency_ms", a) for a in assignments])

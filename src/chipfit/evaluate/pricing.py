@@ -1,0 +1,112 @@
+"""A menu with latencies, and how its tables are held against whole networks that were measured.
+
+Tables of a device are right but for a few factors: a part of a menu's terms shares one. Whole networks tell the factors
+(Bayesian least squares around "as the tables have it").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
+
+from chipfit.core.deadline import Deadline
+from chipfit.core.errors import ChipfitError
+from chipfit.core.graph import Graph
+from chipfit.evaluate.in_time import InTime
+from chipfit.evaluate.timing import Timing
+from chipfit.space import edits as on_graph
+from chipfit.space.menu import Assignment, Menu, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Terms that are right up to one common factor, which is known to about `spread`; equal names share it."""
+
+    name: str
+    terms: tuple[Term, ...]
+    spread: float
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """A priced menu, and the whole networks (`assignments`, `measured` in ms) that its tables were corrected on.
+
+    Where a device's tables are exact there are none, and no `parts` to correct.
+    """
+
+    menu: Menu
+    measured: tuple[float, ...]
+    assignments: tuple[Assignment, ...]
+    parts: tuple[Part, ...]
+    timed: float = 1.0
+    """Share of what was to be timed that there was time for."""
+
+    @cached_property
+    def predicted(self) -> tuple[float, ...]:
+        """What the tables, corrected on all the others, foretell of each measured network, in ms."""
+        sums, measured = _sums(self.parts, self.assignments), np.array(self.measured)
+        spread = np.array([p.spread for p in self.parts])
+        everyone = np.arange(len(sums))
+        return tuple(float(sums[i] @ scales(sums[everyone != i], measured[everyone != i], spread)) for i in everyone)
+
+    @cached_property
+    def error(self) -> float:
+        """Relative error of `predicted`: the median of its absolute values, times 1.48 (a normal's sd)."""
+        if not self.measured:
+            return 0.0
+        return 1.4826 * float(np.median(np.abs(np.array(self.predicted) / np.array(self.measured) - 1)))
+
+    def refined(
+        self, graph: Graph, assignments: Sequence[Assignment], timing: Timing, deadline: Deadline | None = None
+    ) -> Pricing:
+        """The same tables, corrected on these networks too: on optima, say, which are where errors of tables gather."""
+        new = [a for a in dict.fromkeys(assignments) if a not in self.assignments]
+        if not new or not self.parts:
+            return self
+        return corrected(self, graph, new, InTime(timing, deadline or Deadline.never()))
+
+
+def corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: InTime) -> Pricing:
+    """What is known, with these networks measured and every scale fitted to all of them."""
+    graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
+    found = [(a, m) for a, m in zip(assignments, timing.graphs(graphs), strict=True) if m is not None]
+    good = [(a, m.bound) for a, m in found if np.isfinite(m.value)]
+    if not good and not known.measured:
+        raise ChipfitError(f"no version of this network can be timed on the device: {found[0][1].protocol}")
+    everyone = (*known.assignments, *(a for a, _ in good))
+    measured = (*known.measured, *(ms for _, ms in good))
+    spread = np.array([p.spread for p in known.parts])
+    factors = scales(_sums(known.parts, everyone), np.array(measured), spread)
+    terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, factors, strict=True) for t in p.terms]
+    return replace(known, menu=known.menu.priced(terms), measured=measured, assignments=everyone)
+
+
+def _sum(terms: Sequence[Term], a: Assignment) -> float:
+    return float(sum(t.table[tuple(a[d] for d in t.on)] for t in terms))
+
+
+NOISE = 0.015
+"""Relative error of a quick measurement of a whole network together with what no table can tell."""
+
+
+def _sums(parts: Sequence[Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
+    """(assignments, parts) uncorrected ms of each part."""
+    return np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
+
+
+def scales(
+    sums: NDArray[np.float64], measured: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(parts,) the scale of each part of the (networks, parts) sums that fits the (networks,) measured ms.
+
+    Least squares of relative errors in units of `NOISE`, with each scale drawn to 1 in units of the part's spread.
+    """
+    a = np.vstack([sums / measured[:, None] / NOISE, np.diag(1 / spread)])
+    b = np.concatenate([np.full(len(measured), 1 / NOISE), 1 / spread])
+    theta: NDArray[np.float64] = lsq_linear(a, b, bounds=(0.0, np.inf)).x
+    return theta

@@ -1,0 +1,167 @@
+"""Latencies of a menu on a device that can be timed: kernels in chains, corrected on whole networks.
+
+Cost is weight-free: the same tables serve every budget, and every network that holds the same kernels on this device.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from chipfit.core.deadline import Deadline
+from chipfit.core.graph import Graph
+from chipfit.core.kernel import Kernel, kernels
+from chipfit.evaluate.borders import (
+    Crossing,
+    Edge,
+    Sites,
+    boundaries,
+    conversion,
+    crossings,
+    decided_sites,
+    readings,
+    unblocked,
+)
+from chipfit.evaluate.cells import Variants
+from chipfit.evaluate.drawn import spread_out
+from chipfit.evaluate.in_time import InTime
+from chipfit.evaluate.kernel_ms import kernel_ms
+from chipfit.evaluate.pieces import Piece, pieces, term
+from chipfit.evaluate.pricing import Part, Pricing, corrected
+from chipfit.evaluate.timing import Timing
+from chipfit.space.edits import computed_in
+from chipfit.space.menu import Menu, Term
+from chipfit.space.offer import Offer, sites_of
+
+KERNELS_SHARE = 0.7
+"""Of a deadline, for kernels; the rest is for whole networks."""
+
+NETWORKS = 64
+"""Whole networks that correct the tables."""
+
+SPREAD = 0.15
+"""How well the kernels of one resolution and precision are known, but for one factor.
+
+[measured] It matters where few networks correct the tables: with 5 on an AMD EPYC the mean error on mixed networks fell
+from 6.1 to 3.8 % (LiteRT 10.1 to 3.0) against .4, with 10 on a Sapphire Rapids it is the same; with 64, a menu's, too.
+"""
+
+CALL_MS = 0.012
+"""First guess of what a network costs beyond its kernels: the call, the input's and the output's layout."""
+
+CONVERSION_MS = 0.004
+"""First guess of what quantising the input, or answering from int8, adds."""
+
+Pieces = Sequence[Piece[Kernel]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Prices menus on a device by timing it."""
+
+    timing: Timing
+    predicted: ClassVar[bool] = False
+    tested: ClassVar[bool] = True
+
+    def price(
+        self,
+        graph: Graph,
+        offer: Offer,
+        rng: np.random.Generator,
+        *,
+        networks: int = NETWORKS,
+        deadline: Deadline | None = None,
+    ) -> Pricing:
+        """The offer's menu with `latency_ms` terms.
+
+        Random `networks` are timed whole; they correct a constant and one scale for each resolution and precision.
+        At the deadline what was not timed yet is guessed (`in_time`); `Pricing.timed` tells how much was.
+        """
+        until = deadline or Deadline.never()
+        alone, whole = InTime(self.timing, until.share(KERNELS_SHARE)), InTime(self.timing, until)
+        parts = parts_of(Variants(graph, offer.menu), self.timing, alone)
+        raw = Pricing(offer.menu, (), (), tuple(parts))
+        made = corrected(raw, graph, spread_out(offer.menu, networks, rng), whole)
+        return replace(made, timed=(alone.reached + whole.reached) / max(1, alone.asked + whole.asked))
+
+
+def parts_of(variants: Variants, timing: Timing, in_time: InTime | None = None) -> list[Part]:
+    """Latency terms in groups: the constant, conversions, and kernels by resolution and precision."""
+    graph, menu = variants.graph, variants.menu
+    own: list[tuple[str, Pieces]] = [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))]
+    at = decided_sites(graph, {site for decision in menu.decisions for site in sites_of(decision)})
+    block = timing.facts.channel_block.get(32, 1)
+    borders = _between(variants, boundaries(graph, at), at, conversion)
+    layouts = _between(variants, readings(graph, at), at, lambda value: unblocked(value, block))
+    everything = [*own, *borders, *layouts]
+    ms = kernel_ms({k for _, parts in everything for p in parts for k in p.records}, timing, in_time)
+    groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
+    for name, parts in own:
+        for bits in (32, 8):
+            groups[_out_size(parts), bits] += latency(menu, parts, ms.__getitem__, name, bits)
+    for name, parts in layouts:
+        groups[graph[name].shape[1:], 32] += latency(menu, parts, ms.__getitem__, f"{name} unblocked")
+    made = [Part(t.label, (t,), 1.0) for t in (call(), *_ends(menu))]
+    for name, parts in borders:
+        for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
+            found = latency(menu, parts, lambda k: _one_way(k, ms[k]), f"{name} {way}", bits)
+            made += [Part(found[0].label, tuple(found), 1.0)] if found else []
+    own_parts = [Part(f"{size} {bits}", tuple(group), SPREAD) for (size, bits), group in groups.items() if group]
+    return [*made, *own_parts]
+
+
+def fused_as_in(graph: Graph) -> Callable[[Graph], dict[str, Kernel]]:
+    """Reads kernels with the activations that are fused to them in this graph.
+
+    Where a block is dropped, the ReLU behind its addition is fused to the shortcut's convolution. No runtime takes
+    longer for it, and to time those convolutions again took an eighth more chains on ResNet-20 (626 for 554).
+    """
+    acts = {name: kernel.act for name, kernel in kernels(graph).items()}
+    return lambda edited: {
+        name: replace(kernel, act=acts.get(name, kernel.act)) for name, kernel in kernels(edited).items()
+    }
+
+
+def latency(
+    menu: Menu, parts: Iterable[Piece[Kernel]], value: Callable[[Kernel], float], label: str, bits: int = 0
+) -> list[Term]:
+    """The terms of a kernel's pieces by the value of a kernel, of those in these bits; none where there are none."""
+    cells = [(p.on, p.numbers(value, lambda k: bits in (0, k.bits))) for p in parts]
+    return [term(menu, "latency_ms", on, mine, label) for on, mine in cells if mine]
+
+
+def call() -> Term:
+    """What any network costs."""
+    return Term("latency_ms", (), np.array(CALL_MS), "call")
+
+
+def _between(
+    variants: Variants, edges: Sequence[Edge], at: Sites, make: Callable[[Crossing], Kernel | None]
+) -> list[tuple[str, Pieces]]:
+    """(operator, the kernels that stand between it and some readers) for each edge."""
+    found = {c.op: c for c in variants.cells(crossings(edges, at))}
+    return [(e.source, [p.of(make) for p in pieces(found[e.name])]) for e in edges]
+
+
+def _one_way(kernel: Kernel, ms: float) -> float:
+    """A kernel of conversion holds the way there and back, but before a pool; one more is never free."""
+    return (ms / 2 if kernel.kind == "boundary" else ms) + CONVERSION_MS / 2
+
+
+def _out_size(parts: Pieces) -> tuple[int, ...]:
+    """(height, width) that a kernel makes, which is the same in all its cells."""
+    return next((kernel.out_size for p in parts for kernel in p.records), ())
+
+
+def _ends(menu: Menu) -> list[Term]:
+    """What the precision of the first and of the last site adds at the network's ends."""
+    decisions = [d for d, decision in enumerate(menu.decisions) if sites_of(decision)]
+    found = []
+    for d in dict.fromkeys([*decisions[:1], *decisions[-1:]]):
+        low = [float(computed_in(o.edits) == 8) * CONVERSION_MS for o in menu.decisions[d].options]
+        found.append(Term("latency_ms", (d,), np.array(low), f"ends {menu.decisions[d].name}"))
+    return found
