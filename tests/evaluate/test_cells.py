@@ -206,7 +206,7 @@ def test_attributes_that_a_processor_does_not_see_do_not_concern_it() -> None:
     graph, _ = opened("resnet8")
     name = "3.body.0"
     ops = tuple(
-        o.having(taps=4, patterns=(23,), integer_bits=2, fraction_bits=6) if o.name == name else o for o in graph
+        o.having(taps=4, patterns=(15, 27), integer_bits=2, fraction_bits=6) if o.name == name else o for o in graph
     )
     assert kernels(Graph(ops, graph.output)) == kernels(graph)
 

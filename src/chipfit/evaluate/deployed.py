@@ -20,7 +20,7 @@ from chipfit.core.types import Artifact, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
 from chipfit.device.protocol import failed, reason
 from chipfit.evaluate.counts import counted
-from chipfit.evaluate.timing import MEMORY, Timing
+from chipfit.evaluate.timing import MEMORY, Latencies
 from chipfit.nets.build import build
 
 CHECKED = 32
@@ -60,7 +60,7 @@ class Deployed:
 class Deployer:
     """Exports, verifies, times and scores networks for one data set on one device."""
 
-    timing: Timing
+    timing: Latencies
     dataset: Dataset
     metadata: Mapping[str, str] = field(default_factory=dict)
 

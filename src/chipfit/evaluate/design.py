@@ -14,7 +14,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import Precision
 from chipfit.space.menu import Assignment, Menu, Term
@@ -61,7 +61,7 @@ def fitted(
     menu: Menu,
     graph: Graph,
     limits: Sequence[Limit],
-    timing: Timing,
+    timing: Latencies,
     solve: Solve,
     prefer: Callable[[Assignment], float],
     *,
@@ -118,7 +118,7 @@ def fitted(
 
 
 def _checked(
-    menu: Menu, graph: Graph, a: Assignment, timing: Timing, drift: float, limit_ms: float, doubt: float
+    menu: Menu, graph: Graph, a: Assignment, timing: Latencies, drift: float, limit_ms: float, doubt: float
 ) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
@@ -130,7 +130,7 @@ def _checked(
     return timed(menu, graph, a, timing, limit_ms) if doubtful else quick
 
 
-def timed(menu: Menu, graph: Graph, a: Assignment, timing: Timing, limit_ms: float | None = None) -> Design:
+def timed(menu: Menu, graph: Graph, a: Assignment, timing: Latencies, limit_ms: float | None = None) -> Design:
     """One assignment, predicted and measured: quickly, or until it is clear on which side of a limit it lies."""
     edited = on_graph.apply(graph, menu.edits(a))
     m = timing.graphs([edited], "quick")[0] if limit_ms is None else timing.decided(edited, limit_ms)

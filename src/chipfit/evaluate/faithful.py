@@ -16,7 +16,7 @@ from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Network, Op, live
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.export.formats import writer
 from chipfit.nets.answers import Answers, Floats
 from chipfit.nets.build import build
@@ -25,7 +25,7 @@ from chipfit.nets.zoo import Entry
 NOTES: Final[Mapping[str, str]] = {}
 
 
-def hold_file(entry: Entry, timing: Timing, artifact: Artifact | None = None) -> None:
+def hold_file(entry: Entry, timing: Latencies, artifact: Artifact | None = None) -> None:
     """Refuses an entry whose float file answers otherwise than the user's module, in two batch sizes.
 
     Nothing is said where the module is not known, nor of devices that compute in int8 alone: what holds there is that

@@ -9,7 +9,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network
 from chipfit.core.protocols import Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, Provenance
-from chipfit.evaluate.timing import MEMORY, Timing
+from chipfit.evaluate.timing import MEMORY, Timing, greatest_ratio
 from chipfit.export.formats import bundle, unbundled
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory
@@ -21,7 +21,7 @@ ON = "ms on "
 """What the details of a joint latency call that of each device."""
 
 
-class JointTiming(Timing):
+class JointTiming:
     """Devices that one network has to suit; its files are bundles with one for each format.
 
     A latency is the greatest over the devices, each times its factor. The factors are 1 until `relate` makes the
@@ -38,8 +38,8 @@ class JointTiming(Timing):
             )
         self.timings = [Timing(d, memory) for d in devices]
         self.factors = [1.0] * len(self.timings)
-        self.device = self.timings[0].device
-        self.facts = _facts([t.facts for t in self.timings])
+        self.device: Device = self.timings[0].device
+        self.facts: DeviceFacts = _facts([t.facts for t in self.timings])
 
     @property
     def each(self) -> tuple[tuple[Timing, float], ...]:
@@ -78,6 +78,9 @@ class JointTiming(Timing):
             artifact, _ = min(files, key=lambda f, t=t: f[1].details[ON + t.device.name])  # type: ignore[misc]
             found.append(unbundled(artifact)[t.device.format])
         return found
+
+    def ratio(self, a: Artifact, others: Sequence[Artifact]) -> Measurement | None:
+        return greatest_ratio(self.parts(a), others)
 
     def parts(self, artifact: Artifact) -> tuple[tuple[Device, Artifact], ...]:
         of = unbundled(artifact)

@@ -12,7 +12,7 @@ from chipfit.core.protocols import Foretelling
 from chipfit.evaluate.foretold import Foretold
 from chipfit.evaluate.pricing import Pricing
 from chipfit.evaluate.timed import Timed
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies, Timing
 from chipfit.space.offer import Offer
 
 
@@ -47,3 +47,13 @@ class Pricer(Protocol):
 def pricer(timing: Timing) -> Pricer:
     """What prices menus on a device."""
     return Foretold(timing) if isinstance(timing.device, Foretelling) else Timed(timing)
+
+
+def predicted(timing: Latencies) -> bool:
+    """Whether latencies are predictions of whole networks (`Pricer.predicted`)."""
+    return any(pricer(one).predicted for one, _ in timing.each)
+
+
+def tested(timing: Latencies) -> bool:
+    """Whether what tables say of whole networks is put to the test by measuring them (`Pricer.tested`)."""
+    return any(pricer(one).tested for one, _ in timing.each)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from chipfit.core.errors import Infeasible
 from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.search.assign import reachable
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import computed_in
@@ -39,7 +39,7 @@ class Sizes:
 
     menu: Menu
     graph: Graph
-    timing: Timing
+    timing: Latencies
     notes_mb: float = 0.0
     known: dict[Assignment, float] = field(default_factory=dict)
 

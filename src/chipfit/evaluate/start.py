@@ -27,7 +27,7 @@ from chipfit.evaluate.in_time import inputs_in_time
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.pricing import Pricing
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
 from chipfit.space.edits import structural
@@ -169,7 +169,7 @@ class Start:
 def open_start(
     entry: Entry,
     dataset: Dataset,
-    timing: Timing,
+    timing: Latencies,
     *,
     bits: tuple[int, ...] = (32, 8),
     keep: tuple[str, ...] = (),
@@ -225,7 +225,7 @@ def open_start(
     return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete)
 
 
-def _latency(pricings: Sequence[Pricing], timing: Timing) -> list[Term]:
+def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:
     """The latency terms of every device, an aspect each."""
     return [
         replace(t, table=factor * t.table, aspect=one.device.name)

@@ -1,9 +1,13 @@
-"""Graphs and files become milliseconds, each timed once: what the memory knows is not measured again."""
+"""Graphs and files become milliseconds, each timed once: what the memory knows is not measured again.
+
+`Latencies` is what everything behind asks; `Timing` answers it for one device, `joint.JointTiming` for several as one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +25,57 @@ MEMORY = "peak_memory_mb"
 
 TIMED = "weights 3"
 """Version of the weights and ranges that graphs are timed with: what was timed with others is not remembered."""
+
+
+class Latencies(Protocol):
+    """How long networks take, on one device or on several that one network has to suit.
+
+    `facts` are what holds on all of them, `device` is the first; an artifact holds the files for all.
+    """
+
+    @property
+    def device(self) -> Device: ...
+    @property
+    def facts(self) -> DeviceFacts: ...
+    @property
+    def each(self) -> tuple[tuple[Timing, float], ...]:
+        """The single devices, with the factor that a latency on each counts with."""
+        ...
+
+    def graphs(self, graphs: Sequence[Graph], fidelity: Fidelity) -> list[Measurement]:
+        """Latency of each graph; equal ones are timed once. Failures have the value nan."""
+        ...
+
+    def decided(self, graph: Graph, limit_ms: float) -> Measurement:
+        """Final latency of a graph, measured until it is clear on which side of a limit it lies."""
+        ...
+
+    def artifacts(self, artifacts: Sequence[Artifact], fidelity: Fidelity, *, sitting: int = 1) -> list[Measurement]:
+        """Latency of each file itself; measured in one sitting unless these very files are remembered from it."""
+        ...
+
+    def parts(self, artifact: Artifact) -> tuple[tuple[Device, Artifact], ...]:
+        """The single devices, with the part of an artifact that is for each."""
+        ...
+
+    def fastest(self, files: Sequence[tuple[Artifact, Measurement]]) -> list[Artifact]:
+        """For each device the fastest of some files that were timed."""
+        ...
+
+    def ratio(self, a: Artifact, others: Sequence[Artifact]) -> Measurement | None:
+        """Time of a file over that of another, run by run, on the device where it is greatest; None if none can.
+
+        `others` holds one file for each device, as `fastest` gives them.
+        """
+        ...
+
+    def write(self, network: Network, ranges: Mapping[str, Range] | None, metadata: Mapping[str, str]) -> Artifact:
+        """The network as a file for the device, or one for each."""
+        ...
+
+    def size_mb(self, graph: Graph) -> float:
+        """Megabytes of a file of the graph, of the largest where there are several."""
+        ...
 
 
 class Timing:
@@ -68,11 +123,6 @@ class Timing:
         return self._measure(artifacts, names, fidelity)
 
     @property
-    def foretold(self) -> bool:
-        """True where latencies are predictions, of whole networks only."""
-        return isinstance(self.device, Foretelling)
-
-    @property
     def each(self) -> tuple[tuple[Timing, float], ...]:
         """The single devices, with the factor that a latency on each counts with."""
         return ((self, 1.0),)
@@ -86,16 +136,8 @@ class Timing:
         return [min(files, key=lambda f: f[1].value)[0]]
 
     def ratio(self, a: Artifact, others: Sequence[Artifact]) -> Measurement | None:
-        """Time of a file over that of another, run by run, on the device where it is greatest; None if none can.
-
-        `others` holds one file for each device, as `fastest` gives them.
-        """
-        found = []
-        for (on, x), y in zip(self.parts(a), others, strict=True):
-            if isinstance(on, Comparing) and x.digest != y.digest:
-                with suppress(DeviceFailed):  # both were timed before: a run does not end for want of their ratio
-                    found.append(on.compare(x, y))
-        return max(found, key=lambda m: m.value, default=None)
+        """Time of a file over that of another, run by run; None where the device cannot tell."""
+        return greatest_ratio(self.parts(a), others)
 
     def write(self, network: Network, ranges: Mapping[str, Range] | None, metadata: Mapping[str, str]) -> Artifact:
         """The network as a file for the device."""
@@ -116,3 +158,13 @@ class Timing:
             if np.isfinite(m.value):
                 self._memory.put(self._key(name, fidelity), m)
         return list(measured)
+
+
+def greatest_ratio(parts: Sequence[tuple[Device, Artifact]], others: Sequence[Artifact]) -> Measurement | None:
+    """Time of a file over that of another on the device where it is greatest; None if none can tell."""
+    found = []
+    for (on, a), b in zip(parts, others, strict=True):
+        if isinstance(on, Comparing) and a.digest != b.digest:
+            with suppress(DeviceFailed):  # both were timed before: a run does not end for want of their ratio
+                found.append(on.compare(a, b))
+    return max(found, key=lambda m: m.value, default=None)

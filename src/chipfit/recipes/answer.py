@@ -16,7 +16,7 @@ from chipfit.core.graph import Network
 from chipfit.core.types import Artifact, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.screen import Screened
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.recipes import master
 from chipfit.recipes.designs import Plan
 from chipfit.report.budget import Budget
@@ -34,7 +34,7 @@ class Option:
     network: Network | None = None
 
 
-def options(store: Store, timing: Timing, rows: Sequence[Screened], filed: Iterable[Option]) -> list[Option]:
+def options(store: Store, timing: Latencies, rows: Sequence[Screened], filed: Iterable[Option]) -> list[Option]:
     """Every file that may answer a budget, each once: those of this pass, untouched models, those of earlier passes."""
     untouched = [Option(r.trial, r.artifact, r.network) for r in rows if r.trial.error is None]
     places = {t.facts.fingerprint for t, _ in timing.each} | {o.trial.measured("latency_ms").where for o in untouched}
@@ -67,7 +67,7 @@ def answer(plan: Plan, given: Sequence[Option]) -> Option:
     raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
 
 
-def held(plan: Plan, store: Store, timing: Timing, rows: Sequence[Screened]) -> bool:
+def held(plan: Plan, store: Store, timing: Latencies, rows: Sequence[Screened]) -> bool:
     """True where a file that was measured so far holds a budget."""
     known = [Row.of(o.trial) for o in options(store, timing, rows, ())]
     return best_under(Budget(plan.text, plan.limits, rounding=0.0), known) is not None

@@ -9,6 +9,7 @@ from typing import cast
 from chipfit.core.errors import Infeasible
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployed
+from chipfit.evaluate.price import tested
 from chipfit.evaluate.screen import Screened, sites_in_int8
 from chipfit.recipes import report_facts, time_plan
 from chipfit.recipes.answer import Option, answer, final, kept, options
@@ -80,7 +81,7 @@ def _row(run: Run, t: Tuned, file: Deployed, limits: Sequence[Limit], tuned: Seq
         file = run.deployer.timed(file.artifact, steady(run, file.artifact, file.latency, limits))
     file = file.scored(run.deployer, run.dataset.validation, "validation")
     measurements = list(file.measurements)
-    if t.predicted_ms is not None and not run.timing.foretold:
+    if t.predicted_ms is not None and tested(run.timing):
         measurements.append(Measurement("latency_ms", t.predicted_ms, "predicted", "cost tables"))
     if run.dataset.validation.targets is None:
         measurements.append(Measurement("damage", t.damage, "measured", "validation"))

@@ -19,7 +19,7 @@ from chipfit.evaluate.design import MARGIN, Design, fitted, lost_work, thrifty, 
 from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.sizes import Sizes, on_weights, sized
 from chipfit.evaluate.start import Start
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
@@ -84,7 +84,7 @@ def plan_budget(
     limits: tuple[Limit, ...],
     starts: Sequence[Start],
     rows: Sequence[Screened],
-    timing: Timing,
+    timing: Latencies,
     settings: Settings,
     store: Store,
     deadline: Deadline,
@@ -126,7 +126,7 @@ def _solved(
     limits: Sequence[Limit],
     starts: Sequence[Start],
     rows: Sequence[Screened],
-    timing: Timing,
+    timing: Latencies,
     settings: Settings,
     deadline: Deadline,
 ) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _roomy(
     plain: Sequence[tuple[Start, Design]],
     most: int,
     limits: Sequence[Limit],
-    timing: Timing,
+    timing: Latencies,
     sizes: Mapping[str, Sizes],
     deadline: Deadline,
     known: Sequence[list[int]],
@@ -200,7 +200,7 @@ def _best_uniform(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [d for d in found if d["role"] != "baseline"] + uniform[:1]
 
 
-def _sizes(start: Start, limits: Sequence[Limit], rows: Sequence[Screened], timing: Timing) -> Sizes:
+def _sizes(start: Start, limits: Sequence[Limit], rows: Sequence[Screened], timing: Latencies) -> Sizes:
     """The sizes of a start's files; what notes add to one is read off the model's own file."""
     graph = start.entry.network.graph
     own = next((r for r in rows if r.entry is start.entry and r.trial.error is None), None)
@@ -212,7 +212,7 @@ def _sizes(start: Start, limits: Sequence[Limit], rows: Sequence[Screened], timi
 def optimum(
     start: Start,
     limits: Sequence[Limit],
-    timing: Timing,
+    timing: Latencies,
     drift: float = 1.0,
     sizes: Sizes | None = None,
     deadline: Deadline | None = None,
@@ -232,7 +232,7 @@ def corrected(
     start: Start,
     plain: Design,
     limits: Sequence[Limit],
-    timing: Timing,
+    timing: Latencies,
     seed: int,
     deadline: Deadline,
     sizes: Sizes | None = None,
@@ -268,7 +268,7 @@ def _damage(start: Start, design: Design) -> float:
 def _held(
     start: Start,
     limits: Sequence[Limit],
-    timing: Timing,
+    timing: Latencies,
     scale: NDArray[np.float64],
     drift: float,
     sizes: Sizes,
@@ -315,7 +315,7 @@ def _tighter(limits: Sequence[Limit], share: float) -> list[Limit]:
 
 
 def _uniform(
-    start: Start, limits: Sequence[Limit], timing: Timing, bits: int, sizes: Sizes, deadline: Deadline
+    start: Start, limits: Sequence[Limit], timing: Latencies, bits: int, sizes: Sizes, deadline: Deadline
 ) -> Design | None:
     if deadline.passed():
         return None

@@ -66,7 +66,8 @@ def fit(
     _check_shapes(entries, dataset)
     check_enough(len(dataset.train))
     began = time.monotonic()
-    timing = Timing(devices[0], memory) if len(devices) == 1 else JointTiming(devices, memory)
+    several = JointTiming(devices, memory) if len(devices) > 1 else None
+    timing = several or Timing(devices[0], memory)
     probed_s = time.monotonic() - began
     settings, entries = as_computed(settings, entries, timing.facts)
     dataset = time_plan.scored_in_time(dataset, entries, settings, store, deadline)
@@ -82,9 +83,9 @@ def fit(
         time_plan.note_files(run, rows, time.monotonic() - began)
         _check_entries(rows, dataset)
         base = reference(rows)
-        if isinstance(timing, JointTiming):
-            rows, base = in_shares(timing, rows, base, settings.budgets)
-            _check_units(store, timing)
+        if several is not None:
+            rows, base = in_shares(several, rows, base, settings.budgets)
+            _check_units(store, several)
         told = told_reference(rows, base)
         budgets = [_fixed(store, limits, told) for limits in settings.budgets]
         report_facts.write_screen(store, rows, told, budgets)

@@ -16,9 +16,10 @@ from chipfit.core.reference import Reference
 from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.design import slower_in_int8
+from chipfit.evaluate.price import predicted, tested
 from chipfit.evaluate.screen import Screened, with_accuracy
 from chipfit.evaluate.start import Start
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.recipes.settings import Progress, budget_text
 from chipfit.report.row import Row
 from chipfit.space.menu import Assignment, Menu
@@ -107,7 +108,7 @@ def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
             )
 
 
-def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
+def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> None:
     """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
     store.set_fact("decisions", {
         s.entry.name: [[d.name, d.kind, [[o.label, o.value] for o in d.options]] for d in s.menu.decisions]
@@ -117,8 +118,8 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Timing) -> None:
     known = [line for line in facts["notes"] if not line.startswith("damage of ")]
     store.set_fact("dataset", {**facts, "notes": [*known, *(s.sureness for s in starts)]})
     store.set_fact("untouched", [[s.entry.name, layer, why] for s in starts for layer, why in s.offer.untouched])
-    if timing.foretold:
-        return  # what the tables foretell are predictions themselves: nothing that was measured tells how good they are
+    if not tested(timing):
+        return  # what the tables say is what the device says: nothing that was measured tells how good they are
     predicted = [p for s in starts for q in s.pricings for p in q.predicted]
     measured = [m for s in starts for q in s.pricings for m in q.measured]
     if len(measured) > 2:
@@ -210,13 +211,13 @@ def _chosen(menu: Menu, choices: Mapping[str, Plain]) -> Assignment | None:
 
 
 def write_profiles(
-    store: Store, timing: Timing, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
+    store: Store, timing: Latencies, rows: Sequence[Screened], chosen: Sequence[tuple[Trial, Artifact]]
 ) -> None:
     """Time by operator of the first choice and of the model it came from, on the first device.
 
     A predicted device knows whole networks only, and is not asked.
     """
-    if timing.foretold:
+    if predicted(timing):
         return
     trial, after = chosen[0]
     before = next(r for r in rows if r.entry.name == trial.labels["model"] and r.trial.error is None)

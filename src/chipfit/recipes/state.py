@@ -12,7 +12,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.types import Plain
 from chipfit.evaluate.deployed import Deployer
-from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.store.arrays import ArrayFolder, Arrays
@@ -31,7 +31,7 @@ class Run:
     dataset: Dataset
     settings: Settings
     store: Store
-    timing: Timing
+    timing: Latencies
     deployer: Deployer
     deadline: Deadline
     progress: Progress
