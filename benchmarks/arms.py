@@ -23,6 +23,7 @@ from chipfit.nets.trace import trace
 from chipfit.search.assign import assign
 from chipfit.search.uniform import narrowings
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import computed_in, drops
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import LEAST_STEP
 from chipfit.train.loop import as_tensor, normaliser
@@ -146,8 +147,8 @@ def _restricted(menu: Menu, bits: int) -> Menu:
 
 def _allowed(decision: Any, bits: int) -> list[int]:
     if decision.kind == "precision":
-        return [i for i, o in enumerate(decision.options) if o.value == bits]
-    return [0] + [i for i, o in enumerate(decision.options) if o.value == 0]
+        return [i for i, o in enumerate(decision.options) if (computed_in(o.edits) or 32) == bits]
+    return [0] + [i for i, o in enumerate(decision.options) if drops(o.edits)]
 
 
 def _as_full(full: Menu, part: Menu, a: Assignment) -> Assignment:

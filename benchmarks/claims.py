@@ -22,7 +22,8 @@ from chipfit.nets.build import build
 from chipfit.recipes.designs import corrected, optimum
 from chipfit.search.assign import assign
 from chipfit.space import edits as on_graph
-from chipfit.space.menu import Menu
+from chipfit.space.edits import narrowed_to
+from chipfit.space.menu import Decision, Menu
 
 
 def claims(fashion: Bench, cifar: Bench | None) -> None:
@@ -109,10 +110,7 @@ def _stitched_row(bench: Bench) -> dict[str, Any]:
     start = bench.start("resnet20")
     menu = start.menu
     inner = {n for names in start.offer.inner.values() for n in names}
-    a = tuple(
-        next(i for i, o in enumerate(d.options) if o.value == d.options[0].value // 2) if d.name in inner else 0
-        for d in menu.decisions
-    )
+    a = tuple(_halved(d) if d.name in inner else 0 for d in menu.decisions)
     test = bench.dataset.open_test()
     x = torch.from_numpy(bench.dataset.normalise(test.inputs))
     with torch.inference_mode():
@@ -121,6 +119,12 @@ def _stitched_row(bench: Bench) -> dict[str, Any]:
             for n, w in (("stitched", start.stitched(a)), ("repaired", start.repaired(a)))
         }
     return {n: float((got == test.targets).mean()) for n, got in halves.items()}
+
+
+def _halved(decision: Decision) -> int:
+    """The option of half the channels."""
+    half = int(decision.options[0].label) // 2
+    return next(i for i, o in enumerate(decision.options) if narrowed_to(o.edits) == half)
 
 
 def over_budget(bench: Bench, finals: Sequence[dict[str, Any]], reference_ms: float, reference: Artifact) -> list[str]:

@@ -14,7 +14,7 @@ Case = tuple[Menu, Tabled]
 
 
 def decision(name: str, n: int) -> Decision:
-    return Decision(name, "width", tuple(Option(str(i), n - i) for i in range(n)))
+    return Decision(name, "width", tuple(Option(str(i)) for i in range(n)))
 
 
 def every(menu: Menu) -> list[Assignment]:

@@ -20,7 +20,7 @@ from chipfit.data.load import load_data
 from chipfit.evaluate.damage import additivity, damage, divergence
 from chipfit.nets.build import build
 from chipfit.space import edits as on_graph
-from chipfit.space.edits import Width
+from chipfit.space.edits import Width, drops
 from chipfit.space.offer import offer
 from recipes import small
 
@@ -87,7 +87,7 @@ def test_damage_grows_with_the_change_and_is_remembered() -> None:
     for d, decision in enumerate(menu.decisions):
         assert singles[d][0] == 0
         if decision.kind == "width":
-            widths = [i for i, o in enumerate(decision.options) if o.value]
+            widths = [i for i, o in enumerate(decision.options) if not drops(o.edits)]
             assert singles[d][widths[-1]] > singles[d][widths[0]]
     again = Profile.from_arrays(known.to_arrays())
     assert again.damage == known.damage

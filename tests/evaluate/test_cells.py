@@ -215,7 +215,7 @@ def test_a_width_and_a_precision_said_by_one_decision_are_read_together() -> Non
     graph, menu = opened("lenet5")
     group = next(e for d in menu.decisions for o in d.options for e in o.edits if isinstance(e, Width))
     site = next(e for d in menu.decisions for o in d.options for e in o.edits if isinstance(e, Precision))
-    decision = Decision("both", "width", (Option("as is", 0), Option("small", 0, (group, site))))
+    decision = Decision("both", "width", (Option("as is"), Option("small", (group, site))))
     found: dict[str, Cells[Kernel]] = {c.op: c for c in cells(graph, Menu(graph.key, (decision,)), kernels)}
     after = kernels(apply(graph, (group, site)))
     assert any(c.on for c in found.values())

@@ -79,7 +79,7 @@ def test_narrower_is_worse(priced: tuple[Menu, Profile]) -> None:
     menu, _ = priced
     d = menu.find("7.body.3")
     table = next(t.table for t in menu.terms if t.on == (d,))
-    assert [o.value for o in menu.decisions[d].options] == [32, 24, 16, 8]
+    assert [o.label for o in menu.decisions[d].options] == ["32", "24", "16", "8"]
     assert table[2:].min() > table[1] > 0
 
 
@@ -157,9 +157,9 @@ def test_many_widths_are_read_between_few(case: Case, monkeypatch: pytest.Monkey
     network, _, found, repair, inputs = case
     monkeypatch.setattr(module, "WIDTHS", 3)
     widths = Decision("8.body.0", "width", tuple(
-        Option(str(w), w, (Width("8.body.0", tuple(range(w))),) if w < 32 else ()) for w in range(32, 0, -2)
+        Option(str(w), (Width("8.body.0", tuple(range(w))),) if w < 32 else ()) for w in range(32, 0, -2)
     ))  # fmt: skip
-    widths = replace(widths, options=(*widths.options, Option("skip", 0, (Skip("8.add"),))))
+    widths = replace(widths, options=(*widths.options, Option("skip", (Skip("8.add"),))))
     offered = Offer(Menu(network.graph.key, (widths,)), (), {"8.add": ("8.body.0",)})
     menu, known = damage(network, offered, found, repair, inputs)
     d = 0

@@ -20,6 +20,7 @@ from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms, inputs_in_ti
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.unscored import UNKNOWN, coarse_first, guessed
+from chipfit.space.edits import drops, narrowed_to
 from chipfit.space.offer import offer
 from recipes import small
 
@@ -120,7 +121,7 @@ def test_the_ends_of_every_decision_are_scored_before_what_lies_between() -> Non
     order = coarse_first(menu, singles)
     assert sorted(order) == sorted(key(e) for e in singles.values())
     ends = {
-        key(of.options[min((o for o, x in enumerate(of.options) if x.edits), key=lambda o: of.options[o].value)].edits)
+        key(min((o.edits for o in of.options if o.edits), key=lambda edits: -drops(edits) or narrowed_to(edits) or 0))
         for of in menu.decisions
     }  # fmt: skip
     assert ends <= set(order[: len(ends)])

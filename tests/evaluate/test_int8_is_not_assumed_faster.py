@@ -13,6 +13,7 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.design import slower_in_int8, thrifty
 from chipfit.nets.load import load_models
 from chipfit.search.assign import assign
+from chipfit.space.edits import computed_in, drops, narrowed_to
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import offer, sites_of
 
@@ -35,15 +36,16 @@ def harm(menu: Menu) -> list[Term]:
     found = []
     for d, decision in enumerate(menu.decisions):
         if decision.kind == "width":
-            whole = decision.options[0].value
-            table = np.array([1 - o.value / whole for o in decision.options])
+            whole = int(decision.options[0].label)
+            left = [0 if drops(o.edits) else narrowed_to(o.edits) or whole for o in decision.options]
+            table = 1 - np.array(left) / whole
             found.append(Term("damage", (d,), table, decision.name))
     return found
 
 
 def everywhere(menu: Menu, bits: int) -> Assignment:
     """The untouched widths in one precision."""
-    pick: Callable[[int], int] = lambda d: [o.value for o in menu.decisions[d].options].index(bits)  # noqa: E731
+    pick: Callable[[int], int] = lambda d: [computed_in(o.edits) or 32 for o in menu.decisions[d].options].index(bits)  # noqa: E731
     return tuple(pick(d) if x.kind == "precision" else 0 for d, x in enumerate(menu.decisions))
 
 
@@ -52,7 +54,7 @@ def in_int8(menu: Menu, a: Assignment) -> set[int]:
     return {
         d
         for d, (decision, o) in enumerate(zip(menu.decisions, a, strict=True))
-        if decision.kind == "precision" and decision.options[o].value == 8
+        if decision.kind == "precision" and computed_in(decision.options[o].edits) == 8
     }
 
 

@@ -14,9 +14,7 @@ GENES = {"depth": (2, 3, 4), "activation": ("relu", "silu"), "kernel": ((3, 3), 
 def menu(ties: tuple = ()) -> Menu:
     """Three widths, of which the last option skips a block, and a precision that a skipped block has not."""
     sizes = (4, 3, 2, 2)
-    decisions = tuple(
-        Decision(f"d{i}", "width", tuple(Option(str(o), o) for o in range(n))) for i, n in enumerate(sizes)
-    )
+    decisions = tuple(Decision(f"d{i}", "width", tuple(Option(str(o)) for o in range(n))) for i, n in enumerate(sizes))
     rng = np.random.default_rng(0)
     cost = rng.random((4, 2))
     cost[3] = 0.0

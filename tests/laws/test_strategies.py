@@ -40,7 +40,7 @@ class TestNsga2OnAMenu(StrategyLaws):
     """A tied menu: fewer candidates than gene vectors."""
 
     def strategy(self, seed: int) -> Strategy:
-        decisions = tuple(Decision(n, "width", tuple(Option(str(i), i) for i in range(3))) for n in ("a", "b", "c"))
+        decisions = tuple(Decision(n, "width", tuple(Option(str(i)) for i in range(3))) for n in ("a", "b", "c"))
         space = MenuSpace(Menu("g", decisions, ties=(((0, 1), (1, 2)), ((1, 0), (2, 2)))))
         return Nsga2(space, [("damage", False)], np.random.default_rng(seed), population=4)
 

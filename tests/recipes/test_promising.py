@@ -76,7 +76,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, run: FakeRun, least: Mapping[str, fl
 
     def start(run: FakeRun, entry: Entry, until: Deadline) -> SimpleNamespace:
         run.now[0] += 10
-        decision = Decision("w", "width", (Option("8", 8), Option("4", 4)))
+        decision = Decision("w", "width", (Option("8"), Option("4")))
         menu = Menu("g", (decision,), (Term("latency_ms", (0,), np.array([4.0, least[entry.name]])),))
         return SimpleNamespace(entry=entry, menu=menu, curtailed="", unsure=False)
 

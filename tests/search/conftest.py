@@ -29,7 +29,7 @@ def residual_menu(
     terms: list[Term] = []
 
     def decide(name: str, kind: str, values: Sequence[int]) -> int:
-        decisions.append(Decision(name, kind, tuple(Option(str(v), v) for v in values)))  # type: ignore[arg-type]
+        decisions.append(Decision(name, kind, tuple(Option(str(v)) for v in values)))  # type: ignore[arg-type]
         return len(decisions) - 1
 
     full = [16 * 2**s for s in range(stages)]
@@ -44,7 +44,7 @@ def residual_menu(
     bits = [decide(f"bits{s}", "precision", (32, 8)) for s in range(stages + 1)] if precision else []
 
     def conv(label: str, area: int, on: tuple[int, ...]) -> None:
-        values = [np.array([o.value for o in decisions[d].options], float) for d in on]
+        values = [np.array([int(o.label) for o in decisions[d].options], float) for d in on]
         macs = 9e-6 * area * values[0][:, None] * values[1][None, :]
         noise = 1.0 if identical else rng.uniform(0.9, 1.2, macs.shape)
         ms = (0.05 * macs + 0.004 * (macs > 0)) * noise
@@ -62,7 +62,7 @@ def residual_menu(
         on = (streams[s], d) + ((bits[s + 1],) if precision else ())
         conv(f"conv1.{s}.{b}", area, on)
         conv(f"conv2.{s}.{b}", area, on)
-        width = np.array([o.value for o in decisions[d].options], float)
+        width = np.array([int(o.label) for o in decisions[d].options], float)
         lost = 1 - width / width[0]
         terms.append(
             Term(
@@ -76,7 +76,7 @@ def residual_menu(
         for d in bits:
             terms.append(Term("damage", (d,), np.array([0.0, rng.uniform(0.001, 0.02)]), decisions[d].name))
         for p, q, w in zip(bits, bits[1:], [streams[0], *streams], strict=False):
-            width = np.array([o.value for o in decisions[w].options], float)
+            width = np.array([int(o.label) for o in decisions[w].options], float)
             cost = np.zeros((2, 2, 2))
             cost[0, 1] = cost[1, 0] = 0.001 * width
             terms.extend(Term("latency_ms", (p, q, w), cost, "boundary") for _ in range(3))

@@ -16,7 +16,7 @@ from chipfit.space.menu import Decision, Menu, Option, Term
 def two_devices(seed: int) -> Menu:
     """Four decisions of three options, latency on two devices that disagree, and damage."""
     rng = np.random.default_rng(seed)
-    decisions = tuple(Decision(f"d{n}", "width", tuple(Option(str(o), o + 1) for o in range(3))) for n in range(4))
+    decisions = tuple(Decision(f"d{n}", "width", tuple(Option(str(o)) for o in range(3))) for n in range(4))
     terms = [Term("damage", (d,), np.array([0.0, *np.sort(rng.random(2))])) for d in range(4)]
     for aspect in ("a", "b"):
         terms += [Term("latency_ms", (d,), rng.random(3), aspect=aspect) for d in range(4)]

@@ -15,7 +15,7 @@ from chipfit.space.menu import Assignment, Decision, Menu, Option, Term
 
 
 def decision(name: str, n: int) -> Decision:
-    return Decision(name, "width", tuple(Option(str(i), n - i) for i in range(n)))
+    return Decision(name, "width", tuple(Option(str(i)) for i in range(n)))
 
 
 def table(*rows: object) -> np.ndarray:

@@ -16,7 +16,7 @@ LIMITS = [Limit("latency_ms", N + 3)]
 
 def menu() -> Menu:
     """Six decisions that cost 2 or 1 ms; three must be changed. Their stated damages mislead."""
-    options = (Option("full", 2), Option("half", 1))
+    options = (Option("full"), Option("half"))
     decisions = tuple(Decision(f"d{i}", "width", options) for i in range(N))
     damage = [Term("damage", (i,), np.array([0.0, 1.0 + 0.1 * i])) for i in range(N)]
     cost = [Term("latency_ms", (i,), np.array([2.0, 1.0])) for i in range(N)]

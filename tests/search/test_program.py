@@ -8,7 +8,7 @@ from chipfit.space.menu import Decision, Menu, Option, Term
 
 
 def decision(name: str, n: int) -> Decision:
-    return Decision(name, "width", tuple(Option(str(i), n - i) for i in range(n)))
+    return Decision(name, "width", tuple(Option(str(i)) for i in range(n)))
 
 
 def menu(*terms: Term, sizes: tuple[int, ...] = (2, 3, 2), ties: tuple = ()) -> Menu:

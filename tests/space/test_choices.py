@@ -12,7 +12,7 @@ from chipfit.space.menu import Decision, Menu, Option, Term
 
 
 def decision(name: str, n: int) -> Decision:
-    return Decision(name, "width", tuple(Option(str(i), i) for i in range(n)))
+    return Decision(name, "width", tuple(Option(str(i)) for i in range(n)))
 
 
 def tied(*ties: tuple[tuple[int, int], tuple[int, int]], sizes: tuple[int, ...] = (3, 3, 2)) -> Menu:

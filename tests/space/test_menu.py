@@ -13,12 +13,12 @@ def menu() -> Menu:
         "inner",
         "width",
         (
-            Option("4", 4),
-            Option("2", 2, (Width("inner", (0, 1)),)),
-            Option("skip", 0, (Skip("block"), Width("inner", (0,)))),
+            Option("4"),
+            Option("2", (Width("inner", (0, 1)),)),
+            Option("skip", (Skip("block"), Width("inner", (0,)))),
         ),
     )
-    bits = Decision("bits", "precision", (Option("fp32", 32), Option("int8", 8, (Precision("site", 8),))))
+    bits = Decision("bits", "precision", (Option("fp32"), Option("int8", (Precision("site", 8),))))
     macs = np.array([16.0, 4.0, 0.0])
     return Menu(
         "key",
@@ -38,8 +38,8 @@ def test_the_first_assignment_changes_nothing() -> None:
 
 
 def test_what_two_options_say_counts_once() -> None:
-    gone = Option("skip", 0, (Skip("block"),))
-    both = Menu("key", tuple(Decision(name, "width", (Option("4", 4), gone)) for name in ("inner", "other")))
+    gone = Option("skip", (Skip("block"),))
+    both = Menu("key", tuple(Decision(name, "width", (Option("4"), gone)) for name in ("inner", "other")))
     assert both.edits((1, 1)) == (Skip("block"),)
 
 

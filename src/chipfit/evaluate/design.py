@@ -16,7 +16,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
 from chipfit.evaluate.timing import Latencies
 from chipfit.space import edits as on_graph
-from chipfit.space.edits import Precision
+from chipfit.space.edits import sites_in
 from chipfit.space.menu import Assignment, Menu, Term
 
 ROUNDS = 9
@@ -164,7 +164,7 @@ def slower_in_int8(menu: Menu, a: Assignment) -> dict[str, float]:
     found: dict[str, float] = {}
     for d, decision in enumerate(menu.decisions):
         for o, option in enumerate(decision.options):
-            low = [e.site for e in option.edits if isinstance(e, Precision) and e.bits == 8]
+            low = sites_in(option.edits, 8)
             if low and o != a[d]:
                 more = menu.total("latency_ms", (*a[:d], o, *a[d + 1 :])) - menu.total("latency_ms", a)
                 found |= dict.fromkeys(low, more) if more > 0 else {}

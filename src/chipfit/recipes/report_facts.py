@@ -22,7 +22,8 @@ from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
 from chipfit.recipes.settings import Progress, budget_text
 from chipfit.report.row import Row
-from chipfit.space.menu import Assignment, Menu
+from chipfit.space.edits import computed_in, drops, narrowed_to
+from chipfit.space.menu import Assignment, Decision, Menu, Option
 from chipfit.store.arrays import Arrays
 from chipfit.store.store import Store
 
@@ -111,7 +112,7 @@ def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
 def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> None:
     """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
     store.set_fact("decisions", {
-        s.entry.name: [[d.name, d.kind, [[o.label, o.value] for o in d.options]] for d in s.menu.decisions]
+        s.entry.name: [[d.name, d.kind, _options(d)] for d in s.menu.decisions]
         for s in starts
     })  # fmt: skip
     facts = cast(dict[str, Any], store.fact("dataset"))
@@ -128,6 +129,20 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> Non
             "predicted": predicted, "measured": measured, "mape": float(np.mean(np.abs(p - m) / m)),
             "spearman": float(spearmanr(p, m).statistic),
         })  # fmt: skip
+
+
+def _options(decision: Decision) -> list[Plain]:
+    """The label of each option, and the share that it leaves of a decision's channels, bits or block: 1 as it is."""
+    return [[option.label, _left(decision, option)] for option in decision.options]
+
+
+def _left(decision: Decision, option: Option) -> float:
+    channels, bits = narrowed_to(option.edits), computed_in(option.edits)
+    if drops(option.edits):
+        return 0.0
+    if channels is not None:
+        return channels / int(decision.options[0].label)
+    return 1.0 if bits is None else bits / 32
 
 
 def write_additivity(store: Store, found: Arrays) -> None:

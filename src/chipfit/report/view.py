@@ -101,7 +101,10 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFact:
-    """One decision of a menu and its (label, value) options, the first of which changes nothing."""
+    """One decision of a menu and its options, of which the first changes nothing: label, and a value in its share.
+
+    What an option's value is less than the first one's is how much it takes away.
+    """
 
     name: str
     kind: str

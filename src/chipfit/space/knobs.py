@@ -83,7 +83,7 @@ def _options(o: Op, knobs: Knobs) -> tuple[Option, ...]:
             changes = [change for change in (shape, numbers) if change is not None]
             label = ", ".join(change.label for change in changes) or AS_IS
             edits = tuple(e for change in changes for e in change.edits)
-            options.append(Option(label, 0, edits))
+            options.append(Option(label, edits))
     return tuple(options)
 
 

@@ -22,10 +22,9 @@ Assignment = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One answer to a decision. `value` is its width, bits, or 0 for a skipped block; `edits` carry it out."""
+    """One answer to a decision, which `edits` carry out; of a width the label is how many channels are left."""
 
     label: str
-    value: int
     edits: tuple[Edit, ...] = ()
 
 

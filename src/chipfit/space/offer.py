@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
-from chipfit.space.edits import Precision, Skip, Width, drops
+from chipfit.space.edits import Precision, Skip, Width, drops, sites_in
 from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
 from chipfit.space.knobs import Knobs
 from chipfit.space.knobs import decisions as knob_decisions
@@ -54,9 +54,7 @@ def offer(
         of = next((name for name, groups in inside.items() if g.name in groups), None)
         if of is None and g not in open_groups:
             continue
-        options = [
-            Option(str(w), w, () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)
-        ]
+        options = [Option(str(w), () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)]
         if of is not None:
             options += blocks.ways_out(of)
             homes[of].append(len(decisions))
@@ -64,10 +62,10 @@ def offer(
     for name, choices in homes.items():
         if not choices:
             choices.append(len(decisions))
-            decisions.append(Decision(name, "skip", (Option("keep", 1), *blocks.ways_out(name))))
+            decisions.append(Decision(name, "skip", (Option("keep"), *blocks.ways_out(name))))
     if len(set(bits)) > 1:
         for s in sites(graph):
-            options = [Option("fp32", 32), Option("int8", 8, (Precision(s.name, 8),))]
+            options = [Option("fp32"), Option("int8", (Precision(s.name, 8),))]
             decisions.append(Decision(f"bits:{s.name}", "precision", tuple(options)))
     kept = [o.name for o in graph if _named(o.name, keep)]
     decisions += knob_decisions(graph, knobs, kept)
@@ -83,7 +81,7 @@ def offer(
 
 def sites_of(decision: Decision) -> frozenset[str]:
     """The precision sites whose numbers a decision sets, by the edits of its options."""
-    return frozenset(e.site for option in decision.options for e in option.edits if isinstance(e, Precision))
+    return frozenset(site for option in decision.options for site in sites_in(option.edits))
 
 
 class _Blocks:
@@ -109,8 +107,8 @@ class _Blocks:
 
     def ways_out(self, block: str) -> list[Option]:
         """The options of a decision that say that its block is dropped, alone or with one around it."""
-        gone = [Option(f"skip with {a}", 0, (Skip(a),)) for a in self.around[block]]
-        return [Option("skip", 0, (Skip(block),)), *gone]
+        gone = [Option(f"skip with {a}", (Skip(a),)) for a in self.around[block]]
+        return [Option("skip", (Skip(block),)), *gone]
 
     def ties(
         self, decisions: Sequence[Decision], homes: Mapping[str, Sequence[int]]

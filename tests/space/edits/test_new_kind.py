@@ -77,7 +77,7 @@ def test_it_is_scored_and_repaired() -> None:
     network = network_of("resnet8")
     edits, x = edits_of(network.graph), noise(network, 64)
     found = profile(network, x, np.random.default_rng(0))
-    options = (Option("relu", 1), Option("relu6", 1, edits[:1]))
+    options = (Option("relu"), Option("relu6", edits[:1]))
     menu = Menu(network.graph.key, (Decision("clamped", "clamp", options),))
     priced, _ = damage(network, Offer(menu, (), {}), found, x[:32], x[32:])
     as_is, clamped = priced.terms[0].table

@@ -4,7 +4,7 @@ One file a kind. A new kind is a file with its record, its rule and its words, a
 """
 
 from chipfit.core.edits import Precision, Skip, Width
-from chipfit.space.edits.precision import computed_in
+from chipfit.space.edits.precision import computed_in, sites_in
 from chipfit.space.edits.skip import drops
 from chipfit.space.edits.table import KINDS, apply, edited, from_plain, kind_of, named, structural, to_plain
 from chipfit.space.edits.width import narrowed_to
@@ -22,6 +22,7 @@ __all__ = [
     "kind_of",
     "named",
     "narrowed_to",
+    "sites_in",
     "structural",
     "to_plain",
 ]

@@ -17,6 +17,12 @@ def computed_in(edits: Sequence[Edit]) -> int | None:
     return next((e.bits for e in edits if isinstance(e, Precision)), None)
 
 
+def sites_in(edits: Sequence[Edit], bits: int | None = None) -> tuple[str, ...]:
+    """The sites that these edits compute in other numbers, of these bits unless None; single layers are not named."""
+    found = [e for e in edits if isinstance(e, Precision) and not e.alone]
+    return tuple(e.site for e in found if bits in (None, e.bits))
+
+
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Precision]) -> Edited:
     bits: dict[str, int] = {}
     for e in sorted(edits, key=lambda e: e.alone):  # one layer has the last word on what its site says
