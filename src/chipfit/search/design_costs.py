@@ -64,6 +64,28 @@ class Tabled:
         return menu.priced(Term(LATENCY, on, table[design]) for on, table in zip(self.scopes, self.held, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Some:
+    """The costs of some designs of others: `designs[i]` is what is called i here."""
+
+    costs: DesignCosts
+    designs: Indices
+
+    @property
+    def count(self) -> int:
+        """Designs."""
+        return len(self.designs)
+
+    @property
+    def scopes(self) -> Sequence[tuple[int, ...]]:
+        """Those of all designs."""
+        return self.costs.scopes
+
+    def tables(self, designs: Indices) -> Sequence[Table]:
+        """Of these of the designs."""
+        return self.costs.tables(self.designs[designs])
+
+
 def tabled(costs: DesignCosts, designs: Indices) -> Tabled:
     """The costs of some designs as arrays; designs are then called by their places."""
     scopes = tuple(tuple(on) for on in costs.scopes)
