@@ -220,3 +220,13 @@ def test_a_width_and_a_precision_said_by_one_decision_are_read_together() -> Non
     after = kernels(apply(graph, (group, site)))
     assert any(c.on for c in found.values())
     assert {name: c.at({0: 1}) for name, c in found.items()} == after
+
+
+def test_a_record_may_be_a_plain_value() -> None:
+    graph, menu = opened("resnet8")
+    shapes = {c.op: c for c in cells(graph, menu, lambda of: {o.name: o.shape for o in of})}
+    last = menu.find("5.body.3")
+    for o in range(len(menu.decisions[last].options)):
+        edited = apply(graph, edits_of(menu, {last: o}))
+        assert shapes["5.add"].at({last: o}) == edited["5.add"].shape
+    assert shapes["5.add"].on == (last, menu.find("5.body.0"))[:: 1 if last < menu.find("5.body.0") else -1]

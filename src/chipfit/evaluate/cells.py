@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph
 from chipfit.space.edits import apply
+from chipfit.space.edits.kind import Structure
 from chipfit.space.menu import MOST, Choice, Menu
 
 R = TypeVar("R")
@@ -54,32 +55,33 @@ class Cells(Generic[R]):
         """The record of every cell over `on`; where several decisions are summed up (`shared`) there may be many."""
         return dict(self.combined or self.over(self.on))
 
-    def over(self, on: Sequence[int]) -> Iterator[tuple[Cell, R | None]]:
-        """Each cell over some decisions, with its record where all others are left as they are."""
-        for cell in product(*(range(len(self.alone[d])) for d in on)):
-            yield cell, self.at(dict(zip(on, cell, strict=True)))
-
     def at(self, chosen: Mapping[int, int]) -> R | None:
         """The record where these decisions take these options and others none."""
         if self.combined:
             return self.combined[tuple(chosen.get(d, 0) for d in self.on)]
-        taken = [self.alone[d][o] for d, o in self.heard(chosen)]
-        if self.as_is is None or any(record is None for record in taken):
-            return None
-        return _together(self.as_is, cast(list[R], taken))
+        on = [d for d in chosen if d in self.alone]
+        return self._together([self._changes(d, said[chosen[d]]) for d, said in self.heard(on).items()])
 
-    def heard(self, chosen: Mapping[int, int]) -> list[Choice]:
-        """The choices that count: where several decisions can say the same, the first of them is believed.
+    def over(self, on: Sequence[int]) -> Iterator[tuple[Cell, R | None]]:
+        """Each cell over some decisions, with its record where all others are left as they are."""
+        heard = self.heard(on)
+        changes = [[self._changes(d, o) for o in heard[d]] for d in on]
+        for cell in product(*(range(len(options)) for options in changes)):
+            yield cell, self._together([options[o] for options, o in zip(changes, cell, strict=True)])
 
-        They contradict each other in cells that no assignment has. Such a cell costs what the first one says, and not
-        nothing, which keeps the bounds of a solver tight.
+    def heard(self, on: Collection[int]) -> dict[int, tuple[int, ...]]:
+        """For each of these decisions the options that its own count as, beside those of the others.
+
+        Where several decisions can say the same, the first of them is believed: what another one says of it counts as
+        nothing said. They contradict each other in cells that no assignment has. Such a cell costs what the first one
+        says, and not nothing, which keeps the bounds of a solver tight.
         """
-        counted: list[Choice] = []
+        found: dict[int, tuple[int, ...]] = {}
         believed: set[int] = set()
-        for d in sorted(self.alone.keys() & chosen.keys(), key=lambda d: (-len(self.drops(d)), d)):
-            counted.append((d, 0 if self.says[d][chosen[d]] in believed else chosen[d]))
+        for d in sorted(on, key=lambda d: (-len(self.drops(d)), d)):
+            found[d] = tuple(0 if said in believed else o for o, said in enumerate(self.says[d]))
             believed.update(self.says[d][1:])
-        return counted
+        return found
 
     def sets(self, d: int) -> frozenset[int]:
         """What a decision can say that changes the record."""
@@ -93,11 +95,24 @@ class Cells(Generic[R]):
 
     def changes(self, d: int) -> frozenset[str]:
         """The fields of the record that a decision changes."""
-        found: set[str] = set()
-        for record in self.alone[d]:
-            if record is not None and record != self.as_is:
-                found.update(_differing(self.as_is, record))
-        return frozenset(found)
+        return frozenset(name for o in range(len(self.alone[d])) for name in self._changes(d, o) or () if name)
+
+    def _changes(self, d: int, o: int) -> dict[str, Any] | None:
+        """The fields that an option changes, with their values; None where the operator is not there."""
+        record = self.alone[d][o]
+        return None if record is None or self.as_is is None else _differing(self.as_is, record)
+
+    def _together(self, options: Sequence[Mapping[str, Any] | None]) -> R | None:
+        """The record under several options at once, by what each changes alone."""
+        values: dict[str, Any] = {}
+        for changed in options:
+            if changed is None:
+                return None
+            for name, value in changed.items():
+                values[name] = _sum(getattr(self.as_is, name, None), values[name], value) if name in values else value
+        if not values:
+            return self.as_is
+        return cast(R, values[_WHOLE] if _WHOLE in values else replace(cast(Any, self.as_is), **values))
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -123,6 +138,7 @@ class Variants:
     def __init__(self, graph: Graph, menu: Menu) -> None:
         self.graph, self.menu = graph, menu
         self.says = _sayings(menu)
+        self._structure = Structure(graph)
         self._graphs: dict[frozenset[Edit], Graph] = {frozenset(): graph}
 
     def cells(self, read: Read[R]) -> tuple[Cells[R], ...]:
@@ -135,7 +151,7 @@ class Variants:
         edits = tuple(dict.fromkeys(e for option in options for e in option.edits))
         key = frozenset(edits)
         if key not in self._graphs:
-            self._graphs[key] = apply(self.graph, edits)
+            self._graphs[key] = apply(self.graph, edits, self._structure)
         return self._graphs[key]
 
     @cached_property
@@ -241,31 +257,25 @@ def _concerned(as_is: Mapping[str, R], under: Sequence[Mapping[str, R]]) -> list
     return list(found)
 
 
-def _together(as_is: R, taken: Sequence[R]) -> R:
-    """The record under several options at once, from those under each of them alone."""
-    others = [record for record in taken if record != as_is]
-    if len(others) < 2:
-        return others[0] if others else as_is
-    changed: dict[str, list[Any]] = {}
-    for record in others:
-        for name in _differing(as_is, record):
-            changed.setdefault(name, []).append(getattr(record, name))
-    values = {name: _sum(getattr(as_is, name), values) for name, values in changed.items()}
-    return cast(R, replace(cast(Any, as_is), **values))
+def _sum(as_is: Any, one: Any, other: Any) -> Any:
+    """A number that changes by as much as by each of two values; of what cannot be added up the last counts."""
+    if all(isinstance(value, int) for value in (as_is, one, other)):
+        return one + other - as_is
+    return other
 
 
-def _sum(as_is: Any, values: Sequence[Any]) -> Any:
-    """A number that changes by as much as by each of the values; of what cannot be added up the last counts."""
-    if all(isinstance(value, int) for value in (as_is, *values)):
-        return as_is + sum(value - as_is for value in values)
-    return values[-1]
+_WHOLE = ""
+"""In the place of a field's name: the record as a whole is another one."""
 
 
-def _differing(a: object, b: object) -> list[str]:
-    """The fields in which two records differ; none where they are not of one kind, so that no field can be taken."""
+def _differing(a: object, b: object) -> dict[str, Any]:
+    """The fields of `b` that differ from those of `a`; the whole of it where they have no fields in common."""
+    if a == b:
+        return {}
     if type(a) is not type(b) or not is_dataclass(a):
-        return []
-    return [f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)]
+        return {_WHOLE: b}
+    names = [f.name for f in fields(a)]
+    return {name: getattr(b, name) for name in names if getattr(a, name) != getattr(b, name)}
 
 
 def _sayings(menu: Menu) -> list[tuple[int, ...]]:

@@ -115,9 +115,9 @@ class _Sum(Generic[R]):
         """A group's share of the cost."""
         on, rule = self.on(g), self.own if own else self.alike
         found: dict[Cell, Mix[R]] = {}
+        heard, place = self.cells.heard(on)[g], on.index(g)
         for cell, record in self.cells.over(on):
-            chosen = dict(self.cells.heard(dict(zip(on, cell, strict=True))))
-            found[cell] = () if record is None else rule(g, chosen[g], record)
+            found[cell] = () if record is None else rule(g, heard[cell[place]], record)
         return Piece(on, found, again=g != self.groups[0] and "cout" not in self.fields)
 
     def on(self, g: int) -> tuple[int, ...]:

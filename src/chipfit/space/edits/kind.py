@@ -20,6 +20,11 @@ class Structure:
     graph: Graph
 
     @cached_property
+    def unedited(self) -> Edited:
+        """Itself, before any edit."""
+        return Edited.nothing(self.graph)
+
+    @cached_property
     def coupling(self) -> Coupling:
         """Its channel groups."""
         return channel_groups(self.graph)

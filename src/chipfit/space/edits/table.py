@@ -33,16 +33,18 @@ def named(name: str) -> Kind[Any] | None:
     return next((kind for kind in KINDS if kind.name == name), None)
 
 
-def edited(graph: Graph, edits: Sequence[Edit]) -> Edited:
+def edited(graph: Graph, edits: Sequence[Edit], structure: Structure | None = None) -> Edited:
     """The graph after the edits, and how it came to be.
 
-    All edits refer to the graph as given, so that their order does not matter.
+    All edits refer to the graph as given, so that their order does not matter. `structure` is the graph's, for callers
+    that edit it many times.
 
     Raises:
         KeyError: an edit names a group, block or site that the graph does not have.
         ValueError: a width keeps no channel, or one that does not exist, or two edits of a kind are on one thing.
     """
-    original, made = Structure(graph), Edited.nothing(graph)
+    original = structure or Structure(graph)
+    made = original.unedited
     for kind, own in _by_kind(edits):
         _refuse_twins(kind, own)
         made = kind.rewrite(original, made, own)
@@ -63,9 +65,9 @@ def _refuse_twins(kind: Kind[Any], edits: Sequence[Edit]) -> None:
         raise ValueError(f"two {kind.name} edits on {twice[0]!r}; give one")
 
 
-def apply(graph: Graph, edits: Sequence[Edit]) -> Graph:
+def apply(graph: Graph, edits: Sequence[Edit], structure: Structure | None = None) -> Graph:
     """The graph alone after the edits; see `edited`."""
-    return edited(graph, edits).graph if edits else graph
+    return edited(graph, edits, structure).graph if edits else graph
 
 
 def structural(edits: Sequence[Edit]) -> tuple[Edit, ...]:
