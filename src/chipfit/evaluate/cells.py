@@ -12,6 +12,7 @@ there each combination is edited and read.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -65,9 +66,9 @@ class Cells(Generic[R]):
     def over(self, on: Sequence[int]) -> Iterator[tuple[Cell, R | None]]:
         """Each cell over some decisions, with its record where all others are left as they are."""
         heard = self.heard(on)
-        changes = [[self._changes(d, o) for o in heard[d]] for d in on]
-        for cell in product(*(range(len(options)) for options in changes)):
-            yield cell, self._together([options[o] for options, o in zip(changes, cell, strict=True)])
+        by_option = [self._changes_by_option(d, heard[d]) for d in on]
+        for cell in product(*map(range, map(len, by_option))):
+            yield cell, self._together([changes[o] for changes, o in zip(by_option, cell, strict=True)])
 
     def heard(self, on: Collection[int]) -> dict[int, tuple[int, ...]]:
         """For each of these decisions the options that its own count as, beside those of the others.
@@ -96,6 +97,9 @@ class Cells(Generic[R]):
     def changes(self, d: int) -> frozenset[str]:
         """The fields of the record that a decision changes."""
         return frozenset(name for o in range(len(self.alone[d])) for name in self._changes(d, o) or () if name)
+
+    def _changes_by_option(self, d: int, options: Sequence[int]) -> list[dict[str, Any] | None]:
+        return [self._changes(d, o) for o in options]
 
     def _changes(self, d: int, o: int) -> dict[str, Any] | None:
         """The fields that an option changes, with their values; None where the operator is not there."""
@@ -237,14 +241,13 @@ def enough(sets: Mapping[int, Collection[int]], taken: Collection[int] = ()) -> 
 
     All that can say something that no other can, and for the rest those that can say most, the first of equals.
     """
-    left = {said for words in sets.values() for said in words}
-    others = {d: {said for e, words in sets.items() if e != d for said in words} for d in sets}
-    found = {*taken, *(d for d in sets if not others[d] >= set(sets[d]))}
-    left -= {said for d in found for said in sets.get(d, ())}
+    times = Counter(said for words in sets.values() for said in words)
+    found = {*taken, *(d for d, words in sets.items() if any(times[said] == 1 for said in words))}
+    left = times.keys() - set().union(*(sets[d] for d in found if d in sets))
     while left:
-        best = max(sorted(sets), key=lambda d: len(left & set(sets[d])))
+        best = max(sorted(sets), key=lambda d: len(left.intersection(sets[d])))
         found.add(best)
-        left -= set(sets[best])
+        left = left.difference(sets[best])
     return tuple(sorted(found))
 
 
@@ -291,7 +294,8 @@ def _sayings(menu: Menu) -> list[tuple[int, ...]]:
         if home(a) != home(b):
             first[home(b)] = home(a)
     numbers: dict[Choice, int] = {}
-    return [
-        tuple(numbers.setdefault(home((d, o)), len(numbers)) for o in range(len(decision.options)))
-        for d, decision in enumerate(menu.decisions)
-    ]
+    found = []
+    for d, decision in enumerate(menu.decisions):
+        homes = [home((d, o)) for o in range(len(decision.options))]
+        found.append(tuple(numbers.setdefault(choice, len(numbers)) for choice in homes))
+    return found

@@ -48,19 +48,28 @@ class Piece(Generic[R]):
 
     def numbers(self, value: Callable[[R], float], counts: Callable[[R], bool] = lambda _: True) -> dict[Cell, float]:
         """The cost of each cell that has records that count, by the value of a record."""
-        mixes = {cell: [(a, r) for a, r in mix if counts(r)] for cell, mix in self.cells.items()}
-        return {cell: sum(a * value(r) for a, r in mix) for cell, mix in mixes.items() if mix}
+        found = {}
+        for cell, mix in self.cells.items():
+            counted = [(share, record) for share, record in mix if counts(record)]
+            if counted:
+                found[cell] = sum(share * value(record) for share, record in counted)
+        return found
 
     def of(self, make: Callable[[R], T | None]) -> Piece[T]:
         """The same of what is made of each record, None where that costs nothing."""
-        made = {r: make(r) for r in self.records}
-        cells = {cell: [(a, made[r]) for a, r in mix] for cell, mix in self.cells.items()}
-        return Piece(self.on, {cell: tuple((a, m) for a, m in mix if m is not None) for cell, mix in cells.items()})
+        made = {record: make(record) for record in self.records}
+        cells = {}
+        for cell, mix in self.cells.items():
+            cells[cell] = _mix(*((share, made[record]) for share, record in mix))
+        return Piece(self.on, cells)
 
     @property
     def records(self) -> set[R]:
         """All records of its cells."""
-        return {r for mix in self.cells.values() for _, r in mix}
+        found: set[R] = set()
+        for mix in self.cells.values():
+            found.update(record for _, record in mix)
+        return found
 
 
 def pieces(cells: Cells[R], *, own: bool = False) -> tuple[Piece[R], ...]:
@@ -84,7 +93,7 @@ def term(menu: Menu, metric: str, on: tuple[int, ...], cells: Mapping[Cell, floa
 
 
 def _mix(*parts: tuple[float, R | None]) -> Mix[R]:
-    return tuple((a, record) for a, record in parts if record is not None and a)
+    return tuple((share, record) for share, record in parts if record is not None and share)
 
 
 class _Sum(Generic[R]):
@@ -96,12 +105,13 @@ class _Sum(Generic[R]):
     def __init__(self, cells: Cells[R]) -> None:
         self.cells, self.fields = cells, cells.shared
         self.groups = [d for d in cells.on if cells.changes(d) & set(self.fields)]
-        self.room = {g: {f: max(self.gone(g, o, f) for o in self.options(g)) for f in self.fields} for g in self.groups}
-        self.whole = {f: sum(room[f] for room in self.room.values()) for f in self.fields}
+        self.room = {g: self._room(g) for g in self.groups}
+        self.whole = {field: sum(room[field] for room in self.room.values()) for field in self.fields}
 
-    def options(self, g: int) -> list[int]:
-        """The options of a group under which the operator is there."""
-        return [o for o, record in enumerate(self.cells.alone[g]) if record is not None]
+    def _room(self, g: int) -> dict[str, int]:
+        """By how much a group at most makes each field smaller."""
+        there = [o for o, record in enumerate(self.cells.alone[g]) if record is not None]
+        return {field: max(self.gone(g, o, field) for o in there) for field in self.fields}
 
     def gone(self, g: int, o: int, field: str) -> int:
         """By how much an option of a group makes a field smaller."""
@@ -122,16 +132,19 @@ class _Sum(Generic[R]):
 
     def on(self, g: int) -> tuple[int, ...]:
         """The decisions of a group's part: itself, what is no group, and what drops the operator."""
-        rest = [d for d in self.cells.alone if d not in self.groups]
-        dropped = {said for d in self.cells.alone for said in self.cells.drops(d)}
-        wanted = dropped.union(self.cells.sets(g), *(self.cells.sets(d) for d in rest))
+        wanted: set[int] = set()
+        for d in self.cells.alone:
+            in_part = d == g or d not in self.groups
+            wanted |= self.cells.sets(d) if in_part else self.cells.drops(d)
         return enough({d: self.cells.sets(d) & wanted for d in self.cells.alone}, [g])
 
     def own(self, g: int, o: int, record: R) -> Mix[R]:
         """The record with a group's own channels; those that nothing changes are the first's."""
-        kept = {f: self.room[g][f] - self.gone(g, o, f) for f in self.fields}
-        if g == self.groups[0]:
-            kept = {f: n + self.full(f) - self.whole[f] for f, n in kept.items()}
+        kept = {}
+        for field in self.fields:
+            kept[field] = self.room[g][field] - self.gone(g, o, field)
+            if g == self.groups[0]:
+                kept[field] += self.full(field) - self.whole[field]
         return ((1.0, _with(record, kept)),)
 
     def alike(self, g: int, o: int, record: R) -> Mix[R]:
@@ -140,9 +153,10 @@ class _Sum(Generic[R]):
         room, whole, full = self.room[g][first], self.whole[first], self.full(first)
         t = self.gone(g, o, first) / room
         mix = []
+        # rounded, as a width that is whole but for the last digit would ask for a kernel that counts next to nothing
         for part, width in _between(round(full - t * whole, 12), full - whole, full):
             shrunk = (full - width) / whole
-            values = {f: round(self.full(f) - shrunk * self.whole[f]) for f in self.fields}
+            values = {field: round(self.full(field) - shrunk * self.whole[field]) for field in self.fields}
             mix.append((room / whole * part, _with(record, values)))
         return _mix(*mix)
 

@@ -6,7 +6,7 @@ Cost is weight-free: the same tables serve every budget, and every network that 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -58,6 +58,12 @@ CONVERSION_MS = 0.004
 
 Pieces = Sequence[Piece[Kernel]]
 
+Named = Sequence[tuple[str, Pieces]]
+"""The kernels at some operators, in pieces."""
+
+Size = tuple[int, ...]
+"""(height, width) of a map; () for flat values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timed:
@@ -92,26 +98,41 @@ class Timed:
 def parts_of(variants: Variants, timing: Timing, in_time: InTime | None = None) -> list[Part]:
     """Latency terms in groups: the constant, conversions, and kernels by resolution and precision."""
     graph, menu = variants.graph, variants.menu
-    own: list[tuple[str, Pieces]] = [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))]
-    at = decided_sites(graph, {site for decision in menu.decisions for site in sites_of(decision)})
+    own: Named = [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))]
+    at = decided_sites(graph, frozenset[str]().union(*map(sites_of, menu.decisions)))
     block = timing.facts.channel_block.get(32, 1)
     borders = _between(variants, boundaries(graph, at), at, conversion)
     layouts = _between(variants, readings(graph, at), at, lambda value: unblocked(value, block))
-    everything = [*own, *borders, *layouts]
-    ms = kernel_ms({k for _, parts in everything for p in parts for k in p.records}, timing, in_time)
-    groups: dict[tuple[tuple[int, ...], int], list[Term]] = defaultdict(list)
+    wanted: set[Kernel] = set()
+    for _, parts in (*own, *borders, *layouts):
+        wanted.update(*(p.records for p in parts))
+    ms = kernel_ms(wanted, timing, in_time)
+    constants = [Part(t.label, (t,), 1.0) for t in (call(), *_ends(menu))]
+    by_size = _by_size_and_bits(menu, own, ms)
+    for name, parts in layouts:
+        by_size[graph[name].shape[1:], 32] += latency(menu, parts, ms.__getitem__, f"{name} unblocked")
+    groups = [Part(f"{size} {bits}", tuple(terms), SPREAD) for (size, bits), terms in by_size.items() if terms]
+    return [*constants, *_conversions(menu, borders, ms), *groups]
+
+
+def _by_size_and_bits(menu: Menu, own: Named, ms: Mapping[Kernel, float]) -> dict[tuple[Size, int], list[Term]]:
+    """Terms by the size of the map that a kernel makes and its precision."""
+    found: dict[tuple[Size, int], list[Term]] = defaultdict(list)
     for name, parts in own:
         for bits in (32, 8):
-            groups[_out_size(parts), bits] += latency(menu, parts, ms.__getitem__, name, bits)
-    for name, parts in layouts:
-        groups[graph[name].shape[1:], 32] += latency(menu, parts, ms.__getitem__, f"{name} unblocked")
-    made = [Part(t.label, (t,), 1.0) for t in (call(), *_ends(menu))]
+            found[_out_size(parts), bits] += latency(menu, parts, ms.__getitem__, name, bits)
+    return found
+
+
+def _conversions(menu: Menu, borders: Named, ms: Mapping[Kernel, float]) -> list[Part]:
+    """A part for each border and way: the two ways differ in changes of layout."""
+    found = []
     for name, parts in borders:
-        for bits, way in ((8, "to float"), (32, "to int8")):  # from these bits; the two ways differ in layout changes
-            found = latency(menu, parts, lambda k: _one_way(k, ms[k]), f"{name} {way}", bits)
-            made += [Part(found[0].label, tuple(found), 1.0)] if found else []
-    own_parts = [Part(f"{size} {bits}", tuple(group), SPREAD) for (size, bits), group in groups.items() if group]
-    return [*made, *own_parts]
+        for from_bits, way in ((8, "to float"), (32, "to int8")):
+            terms = latency(menu, parts, lambda k: _one_way(k, ms[k]), f"{name} {way}", from_bits)
+            if terms:
+                found.append(Part(terms[0].label, tuple(terms), 1.0))
+    return found
 
 
 def fused_as_in(graph: Graph) -> Callable[[Graph], dict[str, Kernel]]:
@@ -143,12 +164,14 @@ def call() -> Term:
     return Term("latency_ms", (), np.array(CALL_MS), "call")
 
 
-def _between(
-    variants: Variants, edges: Sequence[Edge], at: Sites, make: Callable[[Crossing], Kernel | None]
-) -> list[tuple[str, Pieces]]:
+def _between(variants: Variants, edges: Sequence[Edge], at: Sites, make: Callable[[Crossing], Kernel | None]) -> Named:
     """(operator, the kernels that stand between it and some readers) for each edge."""
-    found = {c.op: c for c in variants.cells(crossings(edges, at))}
-    return [(e.source, [p.of(make) for p in pieces(found[e.name])]) for e in edges]
+    crossing = {c.op: c for c in variants.cells(crossings(edges, at))}
+    found: list[tuple[str, Pieces]] = []
+    for e in edges:
+        parts = pieces(crossing[e.name])
+        found.append((e.source, [p.of(make) for p in parts]))
+    return found
 
 
 def _one_way(kernel: Kernel, ms: float) -> float:
@@ -156,8 +179,8 @@ def _one_way(kernel: Kernel, ms: float) -> float:
     return (ms / 2 if kernel.kind == "boundary" else ms) + CONVERSION_MS / 2
 
 
-def _out_size(parts: Pieces) -> tuple[int, ...]:
-    """(height, width) that a kernel makes, which is the same in all its cells."""
+def _out_size(parts: Pieces) -> Size:
+    """The size that a kernel makes, which is the same in all its cells."""
     return next((kernel.out_size for p in parts for kernel in p.records), ())
 
 
