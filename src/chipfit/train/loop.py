@@ -165,16 +165,15 @@ def train(
     Raises:
         ValueError: neither labels nor a teacher.
     """
-    targets = None if dataset.train.targets is None else torch.from_numpy(dataset.train.targets)
-    if targets is None and teacher is None:
+    if not dataset.labelled and teacher is None:
         raise ValueError("training needs labels or a teacher")
-    device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train)
-    placed(net, device).train()
+    normalise, feed = normaliser(dataset), _Feed(dataset, teacher, schedule.batch, rng)
+    placed(net, here()).train()
     optimiser = torch.optim.SGD(
         _decayed(net, schedule.weight_decay), lr=schedule.peak, momentum=schedule.momentum, nesterov=True
     )
+    forget = partial(optimiser.zero_grad, set_to_none=True)
     averaged, held, pieces = _Average(net), Held(net), pieces or Pieces()
-    order, at = rng.permutation(len(inputs)), 0
     pace, frozen = Pace(schedule.steps, deadline or Deadline.never()), False
     while not pace.ended:
         for group in optimiser.param_groups:
@@ -182,22 +181,10 @@ def train(
         if not frozen and schedule.freezes(pace.progress):
             freeze_statistics(net)
             frozen = True
-        if at + schedule.batch > len(inputs):
-            order, at = rng.permutation(len(inputs)), 0
-        rows = torch.from_numpy(order[at : at + schedule.batch])
-        at += schedule.batch
-        view = None if teacher is None else int(rng.integers(len(teacher.shifts)))
-        x = inputs[rows].to(device)
-        release(dataset.train.inputs)
-        x = random_views(x, dataset, rng) if teacher is None or view is None else shifted(x, *teacher.shifts[view])
-        batch = _Batch(
-            x, None if targets is None else targets[rows].to(device),
-            None if teacher is None or view is None else teacher.logits[view, rows].to(device).float(),
-        )  # fmt: skip
-        optimiser.zero_grad(set_to_none=True)
-        backward = partial(_backward, net, normalise, batch)
+        batch = feed.next()
+        forget()
         with held.rounded():
-            loss = pieces.add_up(backward, torch.arange(len(rows)), partial(optimiser.zero_grad, set_to_none=True))
+            loss = pieces.add_up(partial(_backward, net, normalise, batch), torch.arange(len(batch.inputs)), forget)
         held.mask_gradients()
         if schedule.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
@@ -220,6 +207,37 @@ class _Batch:
     inputs: Tensor
     targets: Tensor | None
     teacher: Tensor | None
+
+
+class _Feed:
+    """The batches of a training: rows in random order, a batch in one of the teacher's views, or each row in its own.
+
+    What is left of an order is dropped where it does not fill a batch.
+    """
+
+    def __init__(self, dataset: Dataset, teacher: Views | None, batch: int, rng: np.random.Generator) -> None:
+        self.dataset, self.teacher, self.batch, self.rng = dataset, teacher, batch, rng
+        self.inputs = as_tensor(dataset.train)
+        self.targets = None if dataset.train.targets is None else torch.from_numpy(dataset.train.targets)
+        self._order, self._at = rng.permutation(len(self.inputs)), 0
+
+    def next(self) -> _Batch:
+        """The batch of the next step."""
+        if self._at + self.batch > len(self.inputs):
+            self._order, self._at = self.rng.permutation(len(self.inputs)), 0
+        rows = torch.from_numpy(self._order[self._at : self._at + self.batch])
+        self._at += self.batch
+        targets = None if self.targets is None else self.targets[rows].to(here())
+        if self.teacher is None:
+            return _Batch(random_views(self._rows(rows), self.dataset, self.rng), targets, None)
+        view = int(self.rng.integers(len(self.teacher.shifts)))
+        x = shifted(self._rows(rows), *self.teacher.shifts[view])
+        return _Batch(x, targets, self.teacher.logits[view, rows].to(here()).float())
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        x = self.inputs[rows].to(here())
+        release(self.dataset.train.inputs)
+        return x
 
 
 def _backward(
