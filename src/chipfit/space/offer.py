@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
 from chipfit.space.edits import Precision, Skip, Width, drops, sites_in
-from chipfit.space.groups import Block, ChannelGroup, Coupling, channel_groups, residual_blocks, sites
+from chipfit.space.groups import Block, ChannelGroup, Coupling, Site, channel_groups, residual_blocks, sites
 from chipfit.space.knobs import Knobs
 from chipfit.space.knobs import decisions as knob_decisions
 from chipfit.space.knobs import untouched as locked
@@ -45,38 +45,62 @@ def offer(
     """
     coupling, blocks = channel_groups(graph), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
-    spared = {g.name: _spared(g, keep) for g in coupling.groups}
-    open_groups = [g for g in coupling.groups if not spared[g.name] and len(_widths(g, step)) > 1]
-    inside = {b.name: _inner(b, coupling) for b in blocks.free}
+    decisions, homes = _structure(coupling, blocks, keep, step)
+    if len(set(bits)) > 1:
+        decisions += map(_precision, sites(graph))
+    decisions += knob_decisions(graph, knobs, [o.name for o in graph if _named(o.name, keep)])
+    untouched = [*coupling.frozen, *blocks.kept, *locked(graph, knobs), *_unchanged(coupling, keep, step)]
+    menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))
+    names = [d.name for d in decisions]
+    inner = {block: tuple(map(names.__getitem__, at)) for block, at in homes.items()}
+    return Offer(menu, tuple(untouched), inner)
+
+
+def _structure(
+    coupling: Coupling, blocks: _Blocks, keep: Collection[str], step: int
+) -> tuple[list[Decision], dict[str, list[int]]]:
+    """The decisions on widths and on blocks, and for each block those among them that can drop it.
+
+    A block is dropped by the widths inside it, or where none of these is free by a decision of its own.
+    """
+    homes: dict[str, list[int]] = {b.name: [] for b in blocks.free}
+    block_of: dict[str, str] = {}
+    for b in blocks.free:
+        for group in _inner(b, coupling):
+            block_of.setdefault(group, b.name)
     decisions: list[Decision] = []
-    homes: dict[str, list[int]] = {name: [] for name in inside}
-    for g in [g for g in coupling.groups if not spared[g.name]]:
-        of = next((name for name, groups in inside.items() if g.name in groups), None)
-        if of is None and g not in open_groups:
+    for g in coupling.groups:
+        of = block_of.get(g.name)
+        if _spared(g, keep) or (of is None and not _narrows(g, step)):
             continue
-        options = [Option(str(w), () if w == g.size else (Width(g.name, tuple(range(w))),)) for w in _widths(g, step)]
+        options = [_width(g, w) for w in _widths(g, step)]
         if of is not None:
             options += blocks.ways_out(of)
             homes[of].append(len(decisions))
         decisions.append(Decision(g.name, "width", tuple(options)))
-    for name, choices in homes.items():
-        if not choices:
-            choices.append(len(decisions))
+    for name, at in homes.items():
+        if not at:
+            at.append(len(decisions))
             decisions.append(Decision(name, "skip", (Option("keep"), *blocks.ways_out(name))))
-    if len(set(bits)) > 1:
-        for s in sites(graph):
-            options = [Option("fp32"), Option("int8", (Precision(s.name, 8),))]
-            decisions.append(Decision(f"bits:{s.name}", "precision", tuple(options)))
-    kept = [o.name for o in graph if _named(o.name, keep)]
-    decisions += knob_decisions(graph, knobs, kept)
-    untouched = [*coupling.frozen, *blocks.kept, *locked(graph, knobs)]
-    untouched += [(p, reason) for g in coupling.groups if (reason := spared[g.name]) for p in g.producers]
-    untouched += [
-        (p, f"its {g.size} channels are no more than one kernel block of {step}")
-        for g in coupling.groups if not spared[g.name] and g not in open_groups for p in g.producers
-    ]  # fmt: skip
-    menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))
-    return Offer(menu, tuple(untouched), {name: tuple(decisions[d].name for d in ds) for name, ds in homes.items()})
+    return decisions, homes
+
+
+def _width(g: ChannelGroup, width: int) -> Option:
+    """The first channels of a group; which are best, a profile knows."""
+    return Option(str(width), () if width == g.size else (Width(g.name, tuple(range(width))),))
+
+
+def _precision(site: Site) -> Decision:
+    return Decision(f"bits:{site.name}", "precision", (Option("fp32"), Option("int8", (Precision(site.name, 8),))))
+
+
+def _unchanged(coupling: Coupling, keep: Collection[str], step: int) -> list[tuple[str, str]]:
+    """The layers of groups that are not narrowed, each with the reason: first those that were named to be kept."""
+    reasons = {g.name: _spared(g, keep) for g in coupling.groups}
+    kept = [(p, reasons[g.name]) for g in coupling.groups if reasons[g.name] for p in g.producers]
+    narrow = [g for g in coupling.groups if not reasons[g.name] and not _narrows(g, step)]
+    one_block = f"channels are no more than one kernel block of {step}"
+    return kept + [(p, f"its {g.size} {one_block}") for g in narrow for p in g.producers]
 
 
 def sites_of(decision: Decision) -> frozenset[str]:
@@ -141,6 +165,10 @@ def _users(graph: Graph) -> dict[str, list[str]]:
 def _widths(g: ChannelGroup, step: int) -> list[int]:
     """Full width first, then every smaller multiple of the step."""
     return [g.size, *range((g.size - 1) // step * step, 0, -step)]
+
+
+def _narrows(g: ChannelGroup, step: int) -> bool:
+    return len(_widths(g, step)) > 1
 
 
 def _named(name: str, keep: Collection[str]) -> bool:
