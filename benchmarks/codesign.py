@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import tile_walk
-from codesign_assignment import assignment
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
 from chipfit.device.accelerator.explore import explore
@@ -94,8 +93,7 @@ def exploration(rows: Rows, options: Options) -> list[Target]:
 def main() -> None:
     options = arguments(__doc__ or "")
     rows = options.rows("codesign")
-    targets = [*exploration(rows, options), *assignment(rows, options)]
-    finish("codesign", rows, targets, options)
+    finish("codesign", rows, exploration(rows, options), options)
 
 
 if __name__ == "__main__":

@@ -107,9 +107,9 @@ def test_the_card_has_float_and_int8_before_and_counts_sites_of_all():
 
 
 def test_the_card_counts_edits_of_every_kind():
-    edits = (["skip", "a"], ["width", "b", [0]], ["width", "c", [0]], ["pattern", "d", 4])
+    edits = (["skip", "a"], ["width", "b", [0]], ["width", "c", [0]], ["folded", "d", 4])
     card = model_card(RunView(Path("run"), (Row("c", "final", "net", "ours", "", edits=edits),)))
-    for line in ("- residual blocks dropped: 1", "- channel groups narrowed: 2", "- pattern: 1"):
+    for line in ("- residual blocks dropped: 1", "- channel groups narrowed: 2", "- folded: 1"):
         assert line in card.splitlines(), line
 
 

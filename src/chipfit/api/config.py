@@ -20,6 +20,8 @@ from chipfit.core.deadline import UNLIMITED, parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.types import ACCELERATORS, METRICS, Limit, Plain, metric
 from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.device.accelerator.named import PREFIX as ACCELERATOR
+from chipfit.device.accelerator.named import RESOURCES, limited_name, target
 from chipfit.device.registry import ALIASES
 from chipfit.store.plain import dumps
 
@@ -28,6 +30,8 @@ COSTS = ("latency_ms", "size_mb", "macs", "params")
 LADDER = ("70%", "50%", "35%", "25%")
 """Budgets that `minimize` tries where none are given: shares of the reference."""
 
+PUBLISHED = "published:"
+"""How the names of networks without weights begin."""
 Budget = tuple[Limit, ...]
 
 
@@ -81,7 +85,9 @@ class Config(BaseModel):
     )
     one_model: bool = _said(False, "with several devices: one model that holds the budget on all of them")
     max: Annotated[Texts, BeforeValidator(read.limits_of("--max", "latency_ms=60%"))] = _said(
-        (), f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}"
+        (),
+        f"METRIC=VALUE or METRIC=SHARE% of the reference, an upper limit; {', '.join(COSTS)}; of an accelerator also"
+        f" what it may use of its part: {', '.join(RESOURCES)}",
     )
     min: Annotated[Texts, BeforeValidator(read.limits_of("--min", "accuracy=0.9"))] = _said(
         (), "accuracy=0.9 or accuracy=99% of the reference, a lower limit"
@@ -182,11 +188,33 @@ class Config(BaseModel):
         Raises:
             BadInput: nothing limits anything.
         """
-        always = tuple(Limit.parse(text) for text in self.max)
+        always = self.limits
         ladder = tuple(Limit.parse(text) for text in self._ladder)
         if not always and not ladder:
             raise BadInput("no budget was given; give --max latency_ms=5, --max latency_ms=60%, or --budgets 40%,20%")
         return tuple((limit, *always) for limit in ladder) or (always,)
+
+    @property
+    def weightless(self) -> bool:
+        """True where the models are published networks, which are known without their weights.
+
+        Raises:
+            BadInput: some are, and others have weights.
+        """
+        without = [m for m in self.models if m.startswith(PUBLISHED)]
+        if without and len(without) < len(self.models):
+            raise BadInput(f"{without[0]} has no weights and other models do; give one or the other kind")
+        return bool(without)
+
+    @property
+    def limits(self) -> Budget:
+        """The upper limits of `max` on what a network costs."""
+        return tuple(Limit.parse(text) for text in self.max if not _on_hardware(text))
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The limits of `max` on what an accelerator may use of its part."""
+        return tuple(text for text in self.max if _on_hardware(text))
 
     @property
     def _ladder(self) -> tuple[str, ...]:
@@ -199,9 +227,10 @@ class Config(BaseModel):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices by name, each once."""
-        names = (name.strip() for name in self.device.split(","))
-        return tuple(dict.fromkeys(ALIASES.get(name, name) for name in names if name))
+        """The devices by name, each once; accelerators within the limits on their resources."""
+        names = (ALIASES.get(name.strip(), name.strip()) for name in self.device.split(","))
+        within = (limited_name(n, self.resources) if n.startswith(ACCELERATOR) else n for n in names if n)
+        return tuple(dict.fromkeys(within))
 
     @property
     def floor(self) -> Limit | None:
@@ -241,8 +270,14 @@ class Config(BaseModel):
         return self.changed(max=always, budgets=ladder)
 
 
+def _on_hardware(limit: str) -> bool:
+    """True for a limit on a resource of an accelerator, such as dsp=1200."""
+    return limit.partition("=")[0].strip() in RESOURCES
+
+
 def _name(limit: str) -> str:
-    return Limit.parse(limit).metric
+    """What is limited: a metric, or a resource of an accelerator."""
+    return limit.partition("=")[0].strip() if _on_hardware(limit) else Limit.parse(limit).metric
 
 
 def _joined(values: Iterable[object]) -> str:
@@ -250,8 +285,11 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _check_limits(c: Config) -> None:
+    _check_resources(c)
     for text in (*c.max, *c._ladder):
         name = _name(text)
+        if name in RESOURCES:
+            continue
         if METRICS[name][1]:
             raise BadInput(f"--max {text}: of {name} more is better; write --min {text}")
         if name not in COSTS:
@@ -271,6 +309,20 @@ def _check_limits(c: Config) -> None:
     both = {_name(t) for t in c.max} & {_name(t) for t in c._ladder}
     if both:
         raise BadInput(f"{both.pop()} is limited by --max and by --budgets; give one of the two")
+
+
+def _check_resources(c: Config) -> None:
+    """Limits on hardware are those of an accelerator, one value each."""
+    accelerators = [name for name in c.devices if name.startswith(ACCELERATOR)]
+    if c.resources and c.models and not accelerators:
+        raise BadInput(
+            f"--max {c.resources[0]} limits the hardware of an accelerator, and --device {c.device} is none; give"
+            f" --device {ACCELERATOR}zcu102, or leave it out"
+        )
+    if many := next((text for text in c.budgets if _on_hardware(text)), None):
+        raise BadInput(f"--budgets {many} limits hardware, which is the same for all budgets; write --max {many}")
+    for name in accelerators:
+        target(name)
 
 
 def _check_objective(c: Config) -> None:

@@ -18,7 +18,7 @@ from chipfit.api.result import Model, Result, ending_like, open_run, written
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.types import Artifact, Plain
 from chipfit.device.registry import DEVICES
-from chipfit.export.formats import FORMATS, known_format
+from chipfit.export.formats import FORMATS, known_format, run_as
 from chipfit.recipes import master
 from chipfit.report.view import RunView
 from chipfit.store.store import Store
@@ -98,7 +98,7 @@ def export(
     with Store(result.path, read_only=True) as store:
         made = _made(store, model, kept, to, out)
         true = made.artifact
-        if verify and made.artifact.format != "onnx":
+        if verify and run_as(made.artifact.format) != "onnx":
             measured = kept.get("onnx") if not made.float32 else None
             true = measured or master.write(store, model.blob or "", "onnx", float32=made.float32)
         samples = (store.arrays("samples") or {}).get("inputs")
@@ -183,7 +183,8 @@ def _runs(format: str) -> str:
     Raises:
         BadInput: none does.
     """
-    found = next((name for name, kind in DEVICES.items() if format in (kind.format, name)), None)
+    wanted = run_as(format)
+    found = next((name for name, kind in DEVICES.items() if wanted in (kind.format, name)), None)
     if found is None:
         raise BadInput(f"nothing runs {format} files, so they cannot be verified; leave --verify out")
     return found

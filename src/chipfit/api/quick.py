@@ -10,7 +10,6 @@ from chipfit.api.inputs import Given, ModelLike, load_all, opened, user_memory
 from chipfit.api.runs import LimitsLike
 from chipfit.core.errors import BadInput
 from chipfit.core.protocols import Device
-from chipfit.core.types import Limit
 from chipfit.device.registry import DEVICES
 from chipfit.recipes import check as check_recipe
 from chipfit.recipes import onnx_file
@@ -79,7 +78,7 @@ def check(
 
 def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibility | FileFeasibility]:
     """`check` for a configuration."""
-    limits = [Limit.parse(text) for text in config.max]
+    limits = config.limits
     if config.budgets:
         raise BadInput(f"--budgets {','.join(config.budgets)} is for fit; give check one: --max latency_ms=60%")
     if not limits:

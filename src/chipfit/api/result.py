@@ -65,6 +65,7 @@ class Model:
     ratio_error: float | None = None
     origin: str = ""
     steps: tuple[int, int] | None = None
+    file: str = ""
     run: Path = field(default=Path(), repr=False)
 
     @property
@@ -326,6 +327,7 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         interval_ms=None if r.latency is None else r.latency.interval,
         origin=r.origin,
         steps=r.steps,
+        file=r.file,
         ratio=None if ratio is None else ratio.value,
         ratio_error=None if ratio is None else ratio.spread,
         run=run.path,

@@ -7,6 +7,7 @@ measurement.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,17 +15,31 @@ from typing import Any, cast
 
 from chipfit.api import config_file
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, Inputs, ModelLike, data_name, load, opened_all, user_memory, user_profiles
+from chipfit.api.inputs import (
+    Given,
+    Inputs,
+    ModelLike,
+    data_name,
+    load,
+    load_entries,
+    opened_accelerator,
+    opened_all,
+    user_memory,
+    user_profiles,
+)
 from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import UNLIMITED, Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
-from chipfit.export.formats import FORMATS
+from chipfit.core.types import Plain
+from chipfit.export.formats import FORMATS, run_as
 from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
+from chipfit.recipes.cost_front import cost_front
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.report.card import PREDICTED_WITH, predict_source
 from chipfit.report.choose import budget_of
+from chipfit.report.hardware import as_file
 from chipfit.report.page import page
 from chipfit.report.view import RunView
 from chipfit.store.atomic import write_atomically
@@ -131,6 +146,8 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
     objects, folder = given or Given(), config.directory
     _ = config.budget_sets  # no budget at all is found before anything is opened
     check_place(folder)
+    if config.weightless:
+        return _costs(config, folder, progress)
     if not (folder / DATABASE_NAME).is_file():
         with opened_all(config.devices):
             inputs = load(config, objects)
@@ -140,6 +157,15 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
         if (result := _made_before(store, config)) is not None:
             return result
         return _go(store, config, load(config, objects), deadline, progress)
+
+
+def _costs(config: Config, folder: Path, progress: Progress | None) -> Result:
+    """The result of a run of networks without weights: costs alone, accuracy unknown."""
+    entries = load_entries(config, Given(), None)
+    with opened_accelerator(config) as device, Store.open_or_create(folder, config.plain(), recipe.idle) as store:
+        if not store.finished:
+            cost_front(entries, device, _settings(config), store, progress or _silent)
+        return _ended(store, config)
 
 
 def _made_before(store: Store, config: Config) -> Result | None:
@@ -261,10 +287,7 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
     store.set_fact(recipe.FAILED, None)
     store.set_fact("inputs", inputs.digests())
     config_file.write(config, store.path / "config.yaml")
-    settings = Settings(
-        budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
-        starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
-    )  # fmt: skip
+    settings = _settings(config)
     with opened_all(config.devices) as devices, user_memory() as far:
         memory = LayeredMemory(store.memory, far)
         tell = progress or _silent
@@ -282,6 +305,13 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
                 page(store)  # what was measured on the way is worth reading
             raise
     return _ended(store, config)
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
+        starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
+    )  # fmt: skip
 
 
 def _silent(phase: str, detail: str) -> None:
@@ -318,11 +348,24 @@ def _ended(store: Store, config: Config) -> Result:
     if config.minimize is not None:
         _smallest_first(store, config)
     result = read_result(store)
+    if result.best is not None:
+        _write_hardware(result.path, as_file(store.fact("hardware"), result.best.file))
     if result.best is not None and result.best.exportable:
         _write_best(result.path, result.best, result.view)
     page(store)
     _check_floor(result, config)
     return result
+
+
+HARDWARE = "hardware.json"
+"""What an accelerator's design is written to, beside the file that it computes."""
+
+
+def _write_hardware(folder: Path, design: Plain | None) -> None:
+    """best/hardware.json, where the run was for an accelerator."""
+    if design is not None:
+        (folder / "best").mkdir(exist_ok=True)
+        write_atomically(folder / "best" / HARDWARE, json.dumps(design, indent=2).encode())
 
 
 def _write_best(folder: Path, best: Model, run: RunView) -> None:
@@ -332,7 +375,7 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
     for artifact in best.artifacts().values():
         written(place / f"model{FORMATS[artifact.format].suffix}", artifact)
     names = () if isinstance(data.classes, int) else data.classes
-    if (first := best.format.split("+")[0]) in PREDICTED_WITH:
+    if (first := run_as(best.format.split("+")[0])) in PREDICTED_WITH:
         source = predict_source(first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels)
         write_atomically(place / "predict.py", source.encode())
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.words import MOST_SHOWN, shown
+from chipfit.device.accelerator.named import PREFIX as ACCELERATOR
+from chipfit.device.accelerator.named import target
 from chipfit.device.registry import ALIASES, DEVICES
 
 MOST_LIMITS, MOST_VALUES = 64, 10**8
@@ -146,7 +148,10 @@ def check_device(name: str) -> None:
     if name.startswith(PREDICTED):
         if name == PREDICTED:
             raise BadInput(f"--device {PREDICTED} names no predictor; write predicted:NAME; see chipfit devices")
+    elif name.startswith(ACCELERATOR):
+        target(name)
     elif name not in known:
+        known.append(f"{ACCELERATOR}PART")
         raise BadInput(f"device {shown(name)} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
 
 

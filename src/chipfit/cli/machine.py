@@ -49,7 +49,8 @@ def doctor(*, device: str = "local", common: Common = COMMON) -> int:
 def devices(*, common: Common = COMMON) -> int:
     """List what can be targeted, and the file format that each takes."""
     from chipfit.api.places import predictor_file, predictors
-    from chipfit.device.registry import ALIASES, DEVICES
+    from chipfit.device.accelerator.parts import PARTS
+    from chipfit.device.registry import ALIASES, DEVICES, FAMILIES
     from chipfit.evaluate.latency.predict import read_predictor
 
     plain: list[Plain] = []
@@ -59,6 +60,11 @@ def devices(*, common: Common = COMMON) -> int:
         state = f"pip install {kind.missing}" if kind.missing else "ready"
         plain.append({"name": name, "format": kind.format, "about": kind.about, "state": state})
         rows.append([names, kind.format, state, kind.about])
+    for prefix, kind in FAMILIES.items():
+        name, state = f"{prefix}PART", f"pip install {kind.missing}" if kind.missing else "ready"
+        about = f"{kind.about}; parts: {', '.join(PARTS)}"
+        plain.append({"name": name, "format": kind.format, "about": about, "state": state})
+        rows.append([name, kind.format, state, about])
     for name in predictors():
         place = predictor_file(name)
         about, format, state = f"predicted from a few timings: {place}", "", "ready"

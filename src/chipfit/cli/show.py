@@ -13,6 +13,7 @@ from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Limit
 from chipfit.report.budget import Budget
 from chipfit.report.choose import best_under
+from chipfit.report.hardware import words as hardware_words
 from chipfit.report.row import Row, untouched_rows
 from chipfit.report.view import RunView
 
@@ -154,6 +155,10 @@ def _ending(result: Result) -> Iterator[RenderableType]:
             yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
     for line in run.warnings:
         yield Text(f"mind      {line}")
+    if result.best is not None and (design := run.hardware.files.get(result.best.file)) is not None:
+        for line in hardware_words(design)[:3]:
+            yield Text(f"hardware  {line}")
+        yield Text(f"          {result.path / 'best' / 'hardware.json'}")
     if result.best is not None and result.best.exportable:
         yield Text(f"file      {result.path / 'best' / result.best.file_name}")
     yield Text(f"report    {result.report}")

@@ -110,18 +110,45 @@ ALIASES: Mapping[str, str] = {"local": "onnxruntime"}
 """Other names; "local" is what a user without a chip in mind gets."""
 
 
+FAMILIES: Mapping[str, DeviceKind] = {
+    "accel:": DeviceKind(
+        "onnx-fixed",
+        "an accelerator on an FPGA part, designed for each network; also accel:PART@MHZ/dsp=N, simulated",
+        ("onnxruntime",),
+        "chipfit.device.accelerator.device:Accelerator",
+    ),
+}
+"""Devices of which there are many: how their names begin to what they have in common."""
+
+
+def kind_of(name: str) -> DeviceKind:
+    """The line of the list that a name belongs to.
+
+    Raises:
+        BadInput: an unknown name; proposes the closest.
+    """
+    found = DEVICES.get(ALIASES.get(name, name)) or FAMILIES.get(prefix_of(name))
+    if found is None:
+        known = [*DEVICES, *ALIASES, *(f"{prefix}PART" for prefix in FAMILIES)]
+        raise BadInput(f"device {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
+    return found
+
+
+def prefix_of(name: str) -> str:
+    """How the names of its family begin, "" where it is of none."""
+    return next((prefix for prefix in FAMILIES if name.startswith(prefix)), "")
+
+
 def open_device(name: str, write: Write) -> Device:
     """The device of that name; whoever opens it closes it. `write` makes files of its format for canaries and probes.
 
     Raises:
         BadInput: an unknown name (proposes the closest), or a package that is not installed (says the pip line).
     """
-    kind = DEVICES.get(ALIASES.get(name, name))
-    if kind is None:
-        known = [*DEVICES, *ALIASES]
-        raise BadInput(f"device {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
+    kind = kind_of(name)
     if package := kind.missing:
         raise BadInput(f"device {name!r} needs {package}, which is not installed; run: pip install {package}")
     module, _, cls = kind.home.partition(":")
-    device: Device = getattr(importlib.import_module(module), cls)(write)
+    made = getattr(importlib.import_module(module), cls)
+    device: Device = made(name, write) if prefix_of(name) else made(write)
     return device

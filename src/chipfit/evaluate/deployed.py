@@ -21,6 +21,7 @@ from chipfit.device.child import DeviceFailed
 from chipfit.device.protocol import failed, reason
 from chipfit.evaluate.counts import counted
 from chipfit.evaluate.timing import MEMORY, Latencies
+from chipfit.export.formats import as_written
 from chipfit.nets.build import build
 
 CHECKED = 32
@@ -106,8 +107,9 @@ class Deployer:
     ) -> None:
         got = device.run(artifact, inputs)
         if known is None:
+            written = as_written(network, artifact.format)
             with torch.inference_mode():
-                want = build(network)(torch.from_numpy(inputs)).numpy()
+                want = build(written)(torch.from_numpy(inputs)).numpy()
             error, allowed, least = float(np.abs(got - want).max()), FLOAT_TOLERANCE, 1e-6
         else:
             want = fake_quantised(network, known, inputs, reduce_range=device.facts().reduce_range)

@@ -1,7 +1,7 @@
 """The first file of a network is held against the user's module, in the runtime that will ship it.
 
 The network was held against the module when it was traced (`nets.faithful`); here it is what an exporter and a runtime
-made of it. Only float files can be: an int8 one rounds.
+made of it. Only float files can be: an int8 one rounds, and so does one in fixed point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chipfit.core.graph import Network, Op, live
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.evaluate.timing import Latencies
-from chipfit.export.formats import writer
+from chipfit.export.formats import FORMATS, writer
 from chipfit.nets.answers import Answers, Floats
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
@@ -43,6 +43,8 @@ def hold_file(entry: Entry, timing: Latencies, artifact: Artifact | None = None)
         return
     written = timing.write(entry.network, None, NOTES) if artifact is None else artifact
     for device, part in timing.parts(written):
+        if FORMATS[part.format].rounds:
+            continue  # the file is held against the rounded network (`Deployer.export`)
         error = max(_error(device, part, entry.answers), _error(device, part, entry.answers.take(1)))
         if error > entry.answers.allowed:
             first = _first_difference(device, entry.network, entry.answers)

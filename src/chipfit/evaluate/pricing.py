@@ -19,6 +19,7 @@ from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Graph
 from chipfit.evaluate.in_time import InTime
 from chipfit.evaluate.timing import Timing
+from chipfit.search.design_costs import DesignCosts
 from chipfit.space import edits as on_graph
 from chipfit.space.menu import Assignment, Menu, Term
 
@@ -45,6 +46,8 @@ class Pricing:
     parts: tuple[Part, ...]
     timed: float = 1.0
     """Share of what was to be timed that there was time for."""
+    costs: DesignCosts | None = None
+    """The same on every design of the chip, where that is a variable too; the menu then has those of one."""
 
     @cached_property
     def predicted(self) -> tuple[float, ...]:

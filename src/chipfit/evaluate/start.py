@@ -18,19 +18,22 @@ from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible, OutOfTime
-from chipfit.core.graph import Network
+from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
 from chipfit.evaluate.design import thrifty
 from chipfit.evaluate.in_time import inputs_in_time
+from chipfit.evaluate.modelled import width_step
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.pricing import Pricing
 from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
+from chipfit.search.design_costs import DesignCosts
 from chipfit.space.edits import structural
+from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer, offer
 from chipfit.store.store import Store
@@ -71,6 +74,11 @@ class Start:
     parts: Parts
     complete: bool = True
     """Whether there was time for all scores, on all inputs."""
+
+    @property
+    def costs(self) -> DesignCosts | None:
+        """The menu's latency on every design of the device, where that is a variable too; None where it is not."""
+        return self.pricings[0].costs if len(self.pricings) == 1 else None
 
     @property
     def table_error(self) -> float:
@@ -118,7 +126,9 @@ class Start:
         """
         if not structural(self.menu.edits(a)):
             return self.stitched(a)
-        name = f"repaired {self.entry.name} {'-'.join(map(str, a))}"
+        # on other hardware other knobs are offered, so that options have other places
+        places = "-".join(map(str, a)) if self.costs is None else profiling.key(self.menu.edits(a))
+        name = f"repaired {self.entry.name} {places}"
         stitched = self.stitched(a)
         known = store.arrays(name) if store is not None else None
         if known is not None:
@@ -173,6 +183,7 @@ def open_start(
     *,
     bits: tuple[int, ...] = (32, 8),
     keep: tuple[str, ...] = (),
+    knobs: Mapping[str, Knobs] = {},
     seed: int = 0,
     known: Mapping[str, NDArray[Any]] | None = None,
     most_inputs: int | None = None,
@@ -182,11 +193,12 @@ def open_start(
 
     At the deadline what was neither timed nor scored is guessed (`in_time`, `unscored`). Before it, fewer calibration
     inputs are taken where all would take longer; `most_inputs` is how many were taken for the profile that is known.
+    `knobs` open what may be done to the weights of single layers.
 
     Raises:
         BadInput: fewer training inputs than `parts.FEWEST`.
     """
-    offered = offer(entry.network.graph, timing.facts.channel_block, bits=bits, keep=keep)
+    offered = _offered(entry.network.graph, timing, bits, keep, knobs)
     until = deadline or Deadline.never()
     scored_until = until.share(OPEN_SHARE)
     options = sum(len(d.options) - 1 for d in offered.menu.decisions)
@@ -214,7 +226,8 @@ def open_start(
             pricings.append(pricer(one).price(graph, offered, rng, deadline=scored_until.share(1 / left)))
         menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
-    for _ in range(FRONT_LOOKS):
+    correctable = any(p.parts for p in pricings)
+    for _ in range(FRONT_LOOKS if correctable else 0):
         optima = front(menu, until)
         if until.passed():
             break
@@ -223,6 +236,16 @@ def open_start(
         menu = menu.priced(_latency(pricings, timing))
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
     return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete)
+
+
+def _offered(
+    graph: Graph, timing: Latencies, bits: tuple[int, ...], keep: tuple[str, ...], knobs: Mapping[str, Knobs]
+) -> Offer:
+    """The menu; with `knobs` precisions are layers' own, and widths of wide networks come in wider steps."""
+    if not knobs:
+        return offer(graph, timing.facts.channel_block, bits=bits, keep=keep)
+    step = width_step(graph)
+    return offer(graph, dict.fromkeys(bits, step), bits=bits[:1], keep=keep, knobs=knobs)
 
 
 def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:

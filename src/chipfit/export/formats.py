@@ -23,16 +23,23 @@ from chipfit.export.lower import Range
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: the end of its files' names, the module with its `write`, the package that needs, its precisions."""
+    """One format: the end of its files' names, the module with its `write`, the package that needs, its precisions.
+
+    `run_as` is the format that runtimes take its files for, "" for itself. With `rounds` its weights are numbers on a
+    grid, and its module has `rounded`, the network with these.
+    """
 
     suffix: str
     module: str
     requires: str
     bits: tuple[int, ...] = (32, 8)
+    run_as: str = ""
+    rounds: bool = False
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
+    "onnx-fixed": Format(".onnx", "chipfit.export.fixed", "onnx", run_as="onnx", rounds=True),
     "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors", (32,)),
     "ncnn": Format(".param", "chipfit.export.ncnn", "numpy", (32,)),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
@@ -72,6 +79,21 @@ def known_format(name: str) -> str:
         known = [*FORMATS, *ALIASES]
         raise BadInput(f"format {name!r} is unknown{did_you_mean(name, known)}; known: {', '.join(known)}")
     return found
+
+
+def run_as(format: str) -> str:
+    """The format that runtimes take files of this one for."""
+    known = FORMATS.get(format)
+    return format if known is None else known.run_as or format
+
+
+def as_written(network: Network, format: str) -> Network:
+    """The network with the weights that files of a format hold."""
+    known = FORMATS[format]
+    if not known.rounds:
+        return network
+    made: Network = import_module(known.module).rounded(network)
+    return made
 
 
 def bundle(artifacts: Sequence[Artifact]) -> Artifact:

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from chipfit.core import user_code
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
+from chipfit.core.graph import Network
 from chipfit.core.supervised import supervised
 from chipfit.nets import zoo
 from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
+from chipfit.nets.published import published
 from chipfit.nets.received import check_weights, lazy, received
 from chipfit.nets.zoo import Entry
 
@@ -63,6 +65,8 @@ def load_models(
     for spec in specs:
         if spec.startswith("zoo:"):
             entries += [zoo.load_zoo(f"{r.dataset}/{r.name}") for r in zoo.find(spec.removeprefix("zoo:"))]
+        elif spec.startswith(PUBLISHED):
+            entries.append(without_weights(spec, input_shape))
         elif user_code.names_code(spec):
             entries.append(_own(spec, next(files, None), input_shape, dataset))
         else:
@@ -70,6 +74,25 @@ def load_models(
     for entry in entries:
         _check_against(entry, input_shape, dataset)
     return _distinct(entries)
+
+
+PUBLISHED = "published:"
+"""How the names of published networks begin, which are known without their weights."""
+PICTURE = 224
+"""Side of the pictures that they are for."""
+
+
+def without_weights(spec: str, input_shape: tuple[int, ...] | None = None) -> Entry:
+    """A published network, of which costs alone can be told.
+
+    Raises:
+        BadInput: an unknown name, or inputs that are no square RGB pictures.
+    """
+    shape = input_shape or (3, PICTURE, PICTURE)
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+        raise BadInput(f"{spec} takes square RGB pictures, not {_told(shape)}; give --input-shape 3,224,224")
+    name = spec.removeprefix(PUBLISHED)
+    return Entry(name, Network(published(name, shape[1]), {}), "none: the structure alone", spec)
 
 
 def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:

@@ -14,10 +14,12 @@ from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Limit
+from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import priced_counts
-from chipfit.evaluate.design import lost_work
+from chipfit.evaluate.design import lost_work, timed
 from chipfit.evaluate.faithful import hold_file
+from chipfit.evaluate.modelled import width_step
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
@@ -25,6 +27,8 @@ from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
+from chipfit.search.codesign import codesign
+from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
@@ -104,17 +108,20 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph = entry.network.graph
-    offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep)
+    block = timing.facts.channel_block
+    if isinstance(device, Accelerator):
+        block = dict.fromkeys(block, width_step(graph))
+    offered = offer(graph, block, bits=settings.bits, keep=keep)
     counted = priced_counts(graph, offered)
     prices = pricer(timing)
-    priced = prices.price(graph, offered, np.random.default_rng(seed)).menu
-    menu = counted.priced(t for t in priced.terms if t.metric == "latency_ms")
+    pricing = prices.price(graph, offered, np.random.default_rng(seed))
+    menu = counted.priced(t for t in pricing.menu.terms if t.metric == "latency_ms")
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
     found = Feasibility(
         False,
         {x.metric: v for x in limits if (v := base.number(x.metric)) is not None},
-        {x.metric: _least(menu, x.metric, sizes) for x in limits},
+        {x.metric: _least(menu, x.metric, sizes, pricing.costs) for x in limits},
         {},
         {},
         offered.untouched,
@@ -125,20 +132,31 @@ def check(
         own.versions,
     )
     keeping = menu.priced(lost_work(menu, 1.0))
-    solve = sized(partial(assign, keeping), sizes, partial(keeping.total, "damage"))
+    on_designs = pricing.costs if any(x.metric == LATENCY for x in limits) else None
+    one = partial(assign, keeping) if on_designs is None else partial(_jointly, keeping, on_designs)
+    solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:
         best = solve(absolute)
     except Infeasible as e:
         nearest = {**found.reachable, **e.nearest}
         return replace(found, reachable=nearest, seconds=time.monotonic() - start)
     predicted = {m: menu.total(m, best) for m in menu.metrics}
+    if on_designs is not None:
+        predicted[LATENCY] = timed(menu, graph, best, timing).measured_ms
     if "size_mb" in found.reference:
         predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     return replace(found, feasible=True, suggestion=labels, predicted=predicted, seconds=time.monotonic() - start)
 
 
-def _least(menu: Menu, metric: str, sizes: Sizes) -> float:
+def _jointly(menu: Menu, costs: DesignCosts, limits: Sequence[Limit]) -> Assignment:
+    """The assignment that keeps most, where the hardware is a variable too."""
+    return codesign(menu, costs, limits).assignment
+
+
+def _least(menu: Menu, metric: str, sizes: Sizes, costs: DesignCosts | None) -> float:
     """The least value of a metric that any design reaches; of a size that of a file."""
+    if metric == LATENCY and costs is not None:
+        return codesign(menu, costs, [], objective=LATENCY).value
     least: tuple[float, Assignment] = reachable(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
     return sizes.file_mb(least[1]) if metric == "size_mb" else least[0]

@@ -14,6 +14,7 @@ from chipfit.evaluate.screen import Screened, sites_in_int8
 from chipfit.recipes import report_facts, time_plan
 from chipfit.recipes.answer import Option, answer, final, kept, options
 from chipfit.recipes.designs import Plan
+from chipfit.recipes.hardware import write_hardware
 from chipfit.recipes.state import Run
 from chipfit.recipes.tuned import Tuned
 
@@ -55,6 +56,7 @@ def deploy(
         raise missed[0]
     shown = [(r.trial, r.artifact) for r in rows]
     shown += [(o.trial, o.artifact) for o in filed if o.artifact is not None and o.trial.labels["role"] == "baseline"]
+    write_hardware(run.store, run.timing, rows, chosen)
     finals = report_facts.read_test(run.store, run.deployer, run.dataset, shown, chosen, run.progress)
     if not run.deadline.before(time_plan.PAGE_S).passed():
         report_facts.write_profiles(run.store, run.timing, rows, chosen)

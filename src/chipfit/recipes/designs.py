@@ -15,11 +15,13 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
 from chipfit.core.types import Limit
+from chipfit.evaluate.codesigned import codesigned, grown
 from chipfit.evaluate.design import MARGIN, Design, fitted, lost_work, thrifty, timed
 from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.sizes import Sizes, on_weights, sized
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
+from chipfit.recipes.hardware import on_hardware
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
@@ -95,7 +97,7 @@ def plan_budget(
         Infeasible: neither a start nor an untouched model holds the budget.
     """
     text = budget_text(limits)
-    stored = cast(dict[str, Any] | None, store.fact(f"plan:{text}"))
+    stored = cast(dict[str, Any] | None, store.fact(plan_fact(text, timing)))
     if stored is None:
         stored = _solved(limits, starts, rows, timing, settings, deadline)
         late = not stored["designs"] and deadline.passed()
@@ -109,7 +111,7 @@ def plan_budget(
             more = ", or give a longer --time: costs were guessed in part for want of it" if guessed else ""
             raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit{more}", nearest)
         if not late:
-            store.set_fact(f"plan:{text}", stored)
+            store.set_fact(plan_fact(text, timing), stored)
     by_name = {s.entry.name: s for s in starts}
     designs: list[Designed] = []
     for d in stored["designs"]:
@@ -120,6 +122,11 @@ def plan_budget(
             design = Design(a, float(d["predicted_ms"]), float(d["measured_ms"]))
             designs.append(Designed(d["name"], d["role"], start, design, start.repaired(a, store)))
     return Plan(limits, text, tuple(designs))
+
+
+def plan_fact(text: str, timing: Latencies) -> str:
+    """The fact that holds the designs for a budget."""
+    return f"plan:{text}{on_hardware(timing)}"
 
 
 def _solved(
@@ -135,7 +142,7 @@ def _solved(
     sizes = {start.entry.name: _sizes(start, limits, rows, timing) for start in starts}
     for start in starts:
         try:
-            plain.append((start, optimum(start, limits, timing, sizes=sizes[start.entry.name], deadline=deadline)))
+            plain.append(_best(start, limits, timing, sizes[start.entry.name], deadline))
         except OutOfTime:
             continue
         except Infeasible as e:
@@ -152,6 +159,7 @@ def _solved(
         found += _roomy(
             plain, RIVALS - len(found), limits, timing, sizes, deadline, known=[d["assignment"] for d in found]
         )
+        found += _grown(plain[:1], limits, timing)
     if settings.baselines and starts:
         for bits in settings.bits:
             of = sizes[starts[0].entry.name]
@@ -160,6 +168,16 @@ def _solved(
                     _plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
     return {"designs": _best_uniform(found), "nearest": nearest}
+
+
+def _best(
+    start: Start, limits: Sequence[Limit], timing: Latencies, sizes: Sizes, deadline: Deadline
+) -> tuple[Start, Design]:
+    """The exact optimum; where the hardware is a variable too the start is one on the design that was found with it."""
+    if start.costs is None or not any(x.metric == "latency_ms" for x in limits):
+        return start, optimum(start, limits, timing, sizes=sizes, deadline=deadline)
+    found = codesigned(start.menu, start.costs, start.entry.network.graph, limits, timing, sizes, deadline)
+    return replace(start, menu=found.menu), found.design
 
 
 def _plain(name: str, role: str, start: Start, design: Design) -> dict[str, Any]:
@@ -191,6 +209,18 @@ def _roomy(
             rival = _plain(f"ours from {start.entry.name}, roomy", "candidate", start, room)
             if rival["assignment"] not in known:
                 found.append(rival)
+    return found
+
+
+def _grown(plain: Sequence[tuple[Start, Design]], limits: Sequence[Limit], timing: Latencies) -> list[dict[str, Any]]:
+    """Where the hardware is a variable: the best design with larger kernels in layers whose arithmetic is idle."""
+    budget_ms = next((x.value for x in limits if x.metric == "latency_ms"), np.inf)
+    found = []
+    for start, design in plain:
+        if start.costs is not None:
+            made = grown(start.menu, start.entry.network.graph, design, timing, budget_ms)
+            if made is not None:
+                found.append(_plain(f"ours from {start.entry.name}, larger kernels", "candidate", start, made))
     return found
 
 

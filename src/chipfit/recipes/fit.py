@@ -10,7 +10,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import cast
@@ -23,6 +23,7 @@ from chipfit.core.errors import BadInput, Infeasible, OutOfTime
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
 from chipfit.core.types import Limit, Plain, Trial
+from chipfit.device.accelerator.device import Accelerator
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
@@ -30,14 +31,16 @@ from chipfit.evaluate.screen import Screened, in_shares, quality, reference, scr
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import report_facts, time_plan
+from chipfit.recipes import hotnas, report_facts, time_plan
 from chipfit.recipes.answer import held
 from chipfit.recipes.deploy import deploy
-from chipfit.recipes.designs import Plan, plan_budget
+from chipfit.recipes.designs import Plan, plan_budget, plan_fact
+from chipfit.recipes.hardware import on_hardware
 from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
 from chipfit.search.assign import reachable
+from chipfit.space.knobs import Knobs
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
 from chipfit.store.store import Store
@@ -63,6 +66,8 @@ def fit(
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
         BadInput: the models do not fit the data.
     """
+    if any(isinstance(device, Accelerator) for device in devices):
+        progress = hotnas.named(progress)
     _check_shapes(entries, dataset)
     check_enough(len(dataset.train))
     began = time.monotonic()
@@ -87,7 +92,7 @@ def fit(
             rows, base = in_shares(several, rows, base, settings.budgets)
             _check_units(store, several)
         told = told_reference(rows, base)
-        budgets = [_fixed(store, limits, told) for limits in settings.budgets]
+        budgets = [_fixed(store, limits, told, on_hardware(timing)) for limits in settings.budgets]
         report_facts.write_screen(store, rows, told, budgets)
         report_facts.warn_of_chance(store, rows, dataset.validation)
         progress("screen", f"shares are of {told.words()}")
@@ -99,7 +104,7 @@ def fit(
         for left, limits in zip(range(len(budgets), 0, -1), budgets, strict=True):
             progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
             plans.append(_plan(run, limits, starts, rows, until.share(1 / left)))
-            found = cast(dict[str, list[Plain]], store.fact(f"plan:{plans[-1].text}") or {}).get("designs", [])
+            found = cast(dict[str, list[Plain]], store.fact(plan_fact(plans[-1].text, timing)) or {}).get("designs", [])
             if len(found) > len(plans[-1].designs):
                 run.curtailed("assign", f"{plans[-1].text}: {len(plans[-1].designs)} of {len(found)} designs repaired")
     with run.phase("fine-tune"):
@@ -165,9 +170,9 @@ FAILED = "failed"
 """The fact that a run ended in an error that another command line may mend."""
 
 
-def _fixed(store: Store, limits: tuple[Limit, ...], base: Reference) -> tuple[Limit, ...]:
-    """The limits as they were when first screened: a run that is taken up again keeps its budgets."""
-    key = f"absolute {budget_text(limits)}"
+def _fixed(store: Store, limits: tuple[Limit, ...], base: Reference, where: str) -> tuple[Limit, ...]:
+    """The limits as when first screened (on this hardware): a run that is taken up again keeps its budgets."""
+    key = f"absolute {budget_text(limits)}{where}"
     found = tuple(base.against(limit) for limit in limits)
     values = cast(list[float] | None, store.fact(key)) or [limit.value for limit in found]
     store.set_fact(key, cast(Plain, values))
@@ -244,7 +249,6 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
                 break
             until = time_plan.menus_until(run)
         with run.phase("profile"):
-            run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
             starts.append(_opened(run, entry, until))
             if starts[-1].curtailed:
                 run.curtailed("menu", starts[-1].curtailed)
@@ -269,6 +273,8 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
 
     One that there was not the time for stays in the run: others shall have a whole one.
     """
+    knobs = _knobs(run, entry)
+    run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
     s, name = run.settings, _profile_name(run, entry)
     known, fact = run.recalled(name), f"inputs of {entry.name}"
     n = cast(int | None, run.store.fact(fact)) if run.store.arrays(name) is not None else None
@@ -278,6 +284,7 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
         run.timing,
         bits=s.bits,
         keep=s.keep,
+        knobs=knobs,
         seed=s.seed,
         known=known,
         most_inputs=n,
@@ -289,6 +296,15 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
         run.store.set_fact(fact, len(start.inputs))
         run.store.put_arrays(name, start.profile.to_arrays())
     return start
+
+
+def _knobs(run: Run, entry: Entry) -> Mapping[str, Knobs]:
+    """What an accelerator's bottlenecks open for each layer; nothing on a device whose hardware is fixed."""
+    device = run.timing.each[0][0].device
+    if len(run.timing.each) > 1 or not isinstance(device, Accelerator):
+        return {}
+    run.progress("detect", hotnas.detect(run.store, entry.name, device.chosen(entry.network.graph).rows))
+    return hotnas.knobs(entry.network, device, run.settings.bits)
 
 
 def _profile_name(run: Run, entry: Entry) -> str:

@@ -34,7 +34,9 @@ class Profile:
 def profile(entry: Entry, device: Device, memory: MeasurementMemory) -> Profile:
     """Times the network, whole and by operator: as float32, or as int8 where the device has no other precision."""
     timing, graph = Timing(device, memory), entry.network.graph
-    if 32 in timing.facts.bits:
+    if not entry.network.weights:
+        artifact = timing_artifact(graph, device.format)
+    elif 32 in timing.facts.bits:
         artifact = writer(device.format)(entry.network)
         hold_file(entry, timing, artifact)
     else:

@@ -112,7 +112,7 @@ def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
 def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> None:
     """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
     store.set_fact("decisions", {
-        s.entry.name: [[d.name, d.kind, _options(d)] for d in s.menu.decisions]
+        s.entry.name: [[d.name, d.kind, options_fact(d)] for d in s.menu.decisions]
         for s in starts
     })  # fmt: skip
     facts = cast(dict[str, Any], store.fact("dataset"))
@@ -131,7 +131,7 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> Non
         })  # fmt: skip
 
 
-def _options(decision: Decision) -> list[Plain]:
+def options_fact(decision: Decision) -> list[Plain]:
     """The label of each option, and the share that it leaves of a decision's channels, bits or block: 1 as it is."""
     return [[option.label, _left(decision, option)] for option in decision.options]
 

@@ -10,6 +10,7 @@ from string import Template
 
 from chipfit.core.types import Measurement
 from chipfit.report.choose import budget_of, headline, reference_row, versions
+from chipfit.report.hardware import words as hardware_words
 from chipfit.report.method import doubts
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
@@ -42,6 +43,7 @@ def model_card(run: RunView, row: Row | None = None) -> str:
         _section("Budget", _budget(run, final)),
         _section("Input", _input(run)),
         _section("What was changed", _changed(final)),
+        _section("Hardware", _hardware(run, final)),
         _section("What could not be touched", (f"{text(m)}, {code(op)}: {text(why)}" for m, op, why in run.untouched)),
         _section("Kept in float", (f"{code(site)}: {text(why)}" for site, why in run.kept_fp32)),
         _section("Data", _data(run)),
@@ -127,6 +129,12 @@ def _changed(final: Row) -> list[str]:
     if final.sites is not None and final.sites[0]:
         counts["precision"] = f"{final.sites[0]} of {final.sites[1]}"
     return [f"{text(of.changed if (of := named(kind)) else kind)}: {n}" for kind, n in counts.items()]
+
+
+def _hardware(run: RunView, final: Row) -> list[str]:
+    """The accelerator that the file is for."""
+    design = run.hardware.files.get(final.file)
+    return [] if design is None else [text(line) for line in hardware_words(design)]
 
 
 def _data(run: RunView) -> list[str]:

@@ -8,6 +8,7 @@ from html import escape
 from chipfit.core.types import Plain
 from chipfit.report.choose import budget_of
 from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
+from chipfit.report.hardware import figures_of
 from chipfit.report.pareto import pareto
 from chipfit.report.row import Row
 from chipfit.report.view import DecisionFact, OpBar, Parity, RunView
@@ -19,7 +20,7 @@ SLOWEST = 16
 
 def figures(run: RunView) -> tuple[Figure, ...]:
     """Every picture that the run has data for."""
-    made = (pareto(run), *strips(run), operators(run), *parities(run), phases(run))
+    made = (pareto(run), *strips(run), operators(run), *figures_of(run.hardware), *parities(run), phases(run))
     return tuple(f for f in made if f is not None)
 
 
@@ -100,13 +101,20 @@ def operators(run: RunView) -> Figure | None:
         traces.append(_bars(title, bars, colour))
     y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11})
     longest = max((ms for times in (before, after) for ms, _ in times.values()), default=1.0)
-    x = axis("ms, measured by the runtime's profiler", range=[0, 1.15 * longest or 1.0])  # with room for words
+    simulated = any(r.latency is not None and r.latency.provenance == "simulated" for r in run.of_role("final"))
+    x = axis(
+        "ms, simulated" if simulated else "ms, measured by the runtime's profiler", range=[0, 1.15 * longest or 1.0]
+    )  # with room for words
     shape = layout(x, y, barmode="group", bargap=0.25, bargroupgap=0.05)
     totals = [sum(ms for ms, _ in times.values()) for times in (before, after)]
+    own = (
+        " Profiling has its own cost, so the sums are not the latencies of the table; fused operators appear under one"
+        " name."
+    )
     caption = (
-        f"Time of each operator in the runtime's own profile, slowest first: {totals[0]:.3g} ms in all before,"
-        f" {totals[1]:.3g} ms after. The word at a bar is what holds the operator back. Profiling has its own cost,"
-        " so the sums are not the latencies of the table; fused operators appear under one name."
+        f"Time of each operator in the {'model' if simulated else 'runtime'}'s own profile, slowest first:"
+        f" {totals[0]:.3g} ms in all before, {totals[1]:.3g} ms after. The word at a bar is what holds the operator"
+        f" back.{'' if simulated else own}"
     )
     return Figure("operators", caption, tuple(traces), shape, 90 + 34 * len(shown))
 

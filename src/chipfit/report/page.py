@@ -14,6 +14,7 @@ from chipfit.core.types import Plain
 from chipfit.report.card import model_card
 from chipfit.report.figure import Figure
 from chipfit.report.figures import figures
+from chipfit.report.hardware import section
 from chipfit.report.method import doubts, method
 from chipfit.report.numbers import candidates_csv, data, embedded, front_json
 from chipfit.report.tables import before_after, choices, failures, untouched
@@ -77,6 +78,7 @@ def _body(run: RunView, drawn: Sequence[Figure]) -> str:
         ("Accuracy against latency", some("pareto") + choices(run)),
         ("What was chosen", some("choices")),
         ("Where the time goes", some("operators")),
+        ("The accelerator", section(run.hardware) + some("hardware")),
         ("Can the predictions be trusted?", some("parity")),
         ("What could not be touched", untouched(run)),
         ("What failed", failures(run)),

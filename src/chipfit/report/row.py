@@ -38,7 +38,8 @@ def find(
 class Row:
     """One trial as the report shows it.
 
-    `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all).
+    `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all); `file` is the
+    hash of the file that was measured.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Row:
     origin: str = ""
     steps: tuple[int, int] | None = None
     sites: tuple[int, int] | None = None
+    file: str = ""
 
     @classmethod
     def of(cls, trial: Trial) -> Row:
@@ -72,6 +74,7 @@ class Row:
             origin=labels.get("origin", ""),
             steps=_pair(labels.get("steps", "")),
             sites=_pair(labels.get("sites", "")),
+            file=labels.get("file", ""),
         )
 
     @property

@@ -14,6 +14,8 @@ from chipfit.report.tables import share_lines, speed_up
 from chipfit.report.view import RunView
 
 Getter = Callable[[Row], Measurement | None]
+RUNS = {"predicted": "is predicted, not measured, to run", "simulated": "is simulated, not measured, to run"}
+"""Where a latency comes from to how its sentence begins; others were measured, or counted by a test."""
 
 
 def verdict(run: RunView) -> str:
@@ -24,8 +26,7 @@ def verdict(run: RunView) -> str:
     base = reference_row(run, final)
     if base is None:
         return f"<b>{escape(final.title)}</b> was made; there is no untouched model to compare it with."
-    told = final.latency is not None and final.latency.provenance == "predicted"
-    runs = "is predicted, not measured, to run" if told else "runs"
+    runs = RUNS.get(final.latency.provenance, "runs") if final.latency is not None else "runs"
     pair = versions(run, base)
     speeds = [_speed(final, r) for r in (base, *(r for r in pair if r is not base))]
     speed = " and ".join(s for s in speeds if s)

@@ -42,6 +42,7 @@ not read.
 | `decisions`  | {model: list of [name, kind, list of [label, value]]}: a menu's decisions, the first option as it is |
 | `versions`   | {package: version} |
 | `licences`   | {what: licence} of models and code that went in |
+| `hardware`   | designs of an accelerator (`report.hardware`) |
 | `accelerator` | where training, damage and repair were computed, and how precisely |
 | `seed`, `config`, `warnings`, `finished` | a number, a mapping, a list of lines, true |
 """
@@ -58,6 +59,7 @@ from pydantic import TypeAdapter
 from chipfit.core.reference import Reference
 from chipfit.core.types import METRICS, DeviceFacts, Plain, Trial
 from chipfit.report.budget import Budget, parse_budget
+from chipfit.report.hardware import HardwareFact
 from chipfit.report.row import Row, untouched_rows
 from chipfit.store.store import Store
 
@@ -136,6 +138,7 @@ class RunView:
     decisions: Mapping[str, tuple[DecisionFact, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
+    hardware: HardwareFact = field(default_factory=HardwareFact)
     accelerator: str = ""
     seed: int | None = None
     config: Mapping[str, Plain] = field(default_factory=dict)
@@ -220,6 +223,7 @@ def view(store: Store) -> RunView:
         decisions=_decisions(facts),
         versions=_read(facts, "versions", dict[str, str], {}),
         licences=_read(facts, "licences", dict[str, str], {}),
+        hardware=_read(facts, "hardware", HardwareFact, HardwareFact()),
         accelerator=_read(facts, "accelerator", str, ""),
         seed=_read(facts, "seed", int | None, None),  # type: ignore[arg-type]
         config=_read(facts, "config", dict[str, Any], {}),

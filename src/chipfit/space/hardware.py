@@ -50,6 +50,8 @@ space_to_depth   1: a strided first layer may read blocks of stride x stride pos
 """
 
 PORTS = ("weight_port", "input_port", "output_port")
+TOGETHER: Mapping[str, tuple[str, ...]] = {"ports": PORTS, "tile": ("tr", "tc")}
+"""Genes whose values set several parameters at once: widths that share a bus, sides of a tile that fits a map."""
 ONE_OF: Mapping[str, tuple[int, ...]] = {"mac_bits": (16, 8, 4), "unroll": (0, 1), "space_to_depth": (0, 1)}
 """What some parameters can be; the others are whole numbers from 1, `tm_dw` from 0."""
 MOST = 1_000_000
@@ -102,6 +104,16 @@ class Designs:
         """One design as name to number, ready for a file."""
         return dict(zip(DEFAULTS, self.columns[:, index].tolist(), strict=True))
 
+    def having(self, **values: int) -> Designs:
+        """The designs with some parameters set to one value each."""
+        columns = self.columns.copy()
+        for name, value in values.items():
+            columns[_ROW[name]] = value
+        return Designs(columns)
+
+    def __add__(self, other: Designs) -> Designs:
+        return Designs(np.concatenate([self.columns, other.columns], axis=1))
+
 
 def ports(widths: Sequence[int], most: int) -> tuple[tuple[int, int, int], ...]:
     """All (weights, inputs, outputs) of these widths that move `most` words a cycle together, outputs fastest.
@@ -119,8 +131,9 @@ def ports(widths: Sequence[int], most: int) -> tuple[tuple[int, int, int], ...]:
 class HardwareSpace:
     """A grid of designs, and a space for strategies whose candidates are valid designs of it.
 
-    `genes`: parameter to its values; `ports` is a gene of triples, in place of the three. `macs`: bits of the factors
-    to products a cycle of the part; where `tn` is no gene it is what Tm and the depth-wise engine leave of them.
+    `genes`: parameter to its values; `ports` is a gene of triples, in place of the three, and `tile` may be one of
+    pairs, in place of `tr` and `tc`. `macs`: bits of the factors to products a cycle of the part; where `tn` is no gene
+    it is what Tm and the depth-wise engine leave of them.
     `legal` says of many designs which fit the part; without it all do. A candidate that does not fit becomes the legal
     one whose genes are nearest, the first of equally near ones.
 
@@ -133,11 +146,12 @@ class HardwareSpace:
     legal: Callable[[Designs], Mask] | None = None
 
     def __post_init__(self) -> None:
-        known = (*(n for n in DEFAULTS if n not in PORTS), "ports")
+        known = (*(n for n in DEFAULTS if n not in PORTS), *TOGETHER)
         for name in self.genes:
             if name not in known:
                 raise _unknown("gene", name, known)
-        for name in ("tm", "tr", "tc", "tk", "ports"):
+        sides = ("tile",) if "tile" in self.genes else ("tr", "tc")
+        for name in ("tm", *sides, "tk", "ports"):
             if name not in self.genes:
                 raise BadInput(f"a space of designs needs gene {name!r}; give its values")
         count = int(np.prod(self.choices.upper + 1, dtype=float))
@@ -145,7 +159,7 @@ class HardwareSpace:
             raise BadInput(f"the space has {count:,} designs; give fewer values, {20 * MOST:,} designs at most")
         for name, values in self.genes.items():
             given = np.asarray(values)
-            for parameter in PORTS if name == "ports" else (name,):
+            for parameter in TOGETHER.get(name, (name,)):
                 _check(parameter, given)
 
     @cached_property
@@ -182,9 +196,9 @@ class HardwareSpace:
             columns[_ROW[name]] = default
         for name, at in index.items():
             values = np.array(self.genes[name], np.int32)
-            if name == "ports":
-                for column, port in enumerate(PORTS):
-                    columns[_ROW[port]] = values[:, column][at]
+            if name in TOGETHER:
+                for column, parameter in enumerate(TOGETHER[name]):
+                    columns[_ROW[parameter]] = values[:, column][at]
             else:
                 columns[_ROW[name]] = values[at]
         if "tn" not in self.genes:

@@ -18,6 +18,7 @@ from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.pattern import Pattern, taps
+from chipfit.space.edits.precision import JOINS
 from chipfit.space.edits.table import kind_of
 from chipfit.space.menu import Decision, Option
 
@@ -53,25 +54,27 @@ def decisions(graph: Graph, knobs: Mapping[str, Knobs], keep: Collection[str] = 
     """A decision for each layer that has knobs, in the graph's order; `keep` names layers that get none.
 
     Each shape of its kernels is offered with each kind of numbers; the first option changes nothing. Layers that share
-    arrays with others get no decision, nor those for which nothing is offered.
+    arrays with others get no decision, nor those for which nothing is offered. Additions and pools may have knobs too,
+    for int8 alone: their values then have 8 bits.
 
     Raises:
         KeyError: knobs for what is no layer.
     """
-    layers = {o.name: o for o in graph if o.kind in LAYERS}
+    layers = {o.name: o for o in graph if o.kind in LAYERS | JOINS}
     if unknown := [name for name in knobs if name not in layers]:
         raise KeyError(f"knobs for {', '.join(unknown)}: no such layer; there are {', '.join(layers)}")
     for name, o in layers.items():
-        if name in knobs and name not in keep and alone(graph, o):
-            options = _options(o, knobs[name])
+        if name in knobs and name not in keep and (o.kind in JOINS or alone(graph, o)):
+            join = o.kind in JOINS
+            options = _options(o, Knobs(int8=knobs[name].int8) if join else knobs[name])
             if len(options) > 1:
-                yield Decision(f"{name}/weights", _kind(options), options)
+                yield Decision(f"{name}/{'values' if join else 'weights'}", _kind(options), options)
 
 
 def untouched(graph: Graph, knobs: Mapping[str, Knobs]) -> Iterator[tuple[str, str]]:
     """Layers that have knobs and get no decision, each with the reason."""
     for name in knobs:
-        if not alone(graph, graph[name]):
+        if graph[name].kind in LAYERS and not alone(graph, graph[name]):
             yield name, "it shares its weights with another layer"
 
 

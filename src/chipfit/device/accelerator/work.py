@@ -4,7 +4,7 @@ True shapes in dataflow order, so that no tracer can be wrong about them; the su
 the graph's own count. Rules, by kind of operator:
 
 * `conv`, `linear`: multiplied on an engine. A dense layer is a 1x1 convolution of one position, or of as many as it has
-  rows.
+  rows. What edits say of their weights (`core.graph.STORED`) is read off them.
 * batch norm, affine and activations behind an operator that computes and that nothing else reads: fused into it, free.
   Elsewhere, as behind a `concat`, they stream.
 * `add`, `sub`, `mul`, pools, softmax, `transpose`: their inputs stream in through the input port, and their output out
@@ -123,7 +123,9 @@ def works(graph: Graph, shrunk: Mapping[str, Shrunk] | None = None) -> tuple[Wor
 
     Args:
         graph: any network, without weights.
-        shrunk: operator to how it is compressed. The rest has 16 bits, or 8 where the operator computes in int8.
+        shrunk: operator to how it is compressed; the rest is as the graph says. There an int8 operator has 8 bits, a
+            layer in fixed point its `integer_bits` and `fraction_bits` for weights, everything else 16 bits; of kernels
+            within patterns only `taps` are computed.
 
     Raises:
         BadInput: operators that no rule prices, or `shrunk` names an operator that is not there; both are named.
@@ -133,8 +135,7 @@ def works(graph: Graph, shrunk: Mapping[str, Shrunk] | None = None) -> tuple[Wor
     _refuse_unknown(graph, given)
     found: list[Work] = []
     for o in graph:
-        bits = 8 if o.bits == 8 else WIDEST
-        compressed = given.get(o.name, Shrunk(0, bits, bits))
+        compressed = given.get(o.name) or said(o)
         if o.kind in LAYERS:
             found.append(_layer(o, graph, compressed))
         elif o.kind in _STREAMED or (o.kind in _FUSED and not _fused(o, graph)):
@@ -142,6 +143,16 @@ def works(graph: Graph, shrunk: Mapping[str, Shrunk] | None = None) -> tuple[Wor
             found.append(Stream(o.name, o.kind, read, o.size, compressed.value_bits))
     _count(graph, found)
     return tuple(found)
+
+
+def said(o: Op) -> Shrunk:
+    """How an operator of a graph is compressed."""
+    attrs = dict(o.attrs)
+    bits = 8 if o.bits == 8 else WIDEST
+    whole, fraction = attrs.get("integer_bits"), attrs.get("fraction_bits")
+    fixed = whole + fraction if isinstance(whole, int) and isinstance(fraction, int) else bits
+    taps = attrs.get("taps")
+    return Shrunk(taps if isinstance(taps, int) else 0, min(fixed, bits), bits)
 
 
 def anonymous(work: Work) -> Work:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chipfit.core.edits import Edit, Edited, Precision
-from chipfit.core.graph import LAYERS, Graph, Op
+from chipfit.core.graph import LAYERS, POOLS, Graph, Op
 from chipfit.core.types import Plain
 from chipfit.space.edits.kind import Kind, Structure
 from chipfit.space.groups import QUANTISABLE
@@ -41,14 +41,17 @@ def _site(original: Structure, name: str) -> tuple[str, ...]:
 
 
 def _together(graph: Graph, layer: str) -> tuple[str, ...]:
-    """A layer, and the batch norm and ReLU behind it that it is computed together with."""
-    if layer not in graph.by_name or graph[layer].kind not in LAYERS:
+    """A layer or join, and the batch norm and ReLU behind it that it is computed together with."""
+    if layer not in graph.by_name or graph[layer].kind not in LAYERS | JOINS:
         raise KeyError(f"no layer {layer!r}; there are {', '.join(o.name for o in graph if o.kind in LAYERS)}")
     ops = [graph[layer]]
     while (behind := _only_user(graph, ops[-1])) is not None and behind.kind in _FUSED:
         ops.append(behind)
     return tuple(o.name for o in ops)
 
+
+JOINS = POOLS | {"add", "mul", "global_pool"}
+"""Operators without weights whose values an accelerator moves in as many bits as they have."""
 
 _FUSED = frozenset({"batch_norm", "relu", "relu6"})
 

@@ -1,0 +1,217 @@
+"""A menu's latency on every design of an accelerator: exact, as the model says what each layer takes on each.
+
+The model has no error and needs no calibration. What it costs to ask is time: a menu of a large network holds some ten
+thousand different layers, and a grid some ten thousand designs. So the grid is narrowed to *contenders* first: a few
+networks that the menu can make, from the untouched one to the smallest, are timed on all designs, and those that are
+among the fastest for one of them stay. What is proven of a joint search is proven for these; the network that it finds
+is then timed on every design (`Accelerator.measure`), which can only be faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.core.deadline import Deadline
+from chipfit.core.graph import Graph
+from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.grid import grid
+from chipfit.device.accelerator.named import Target
+from chipfit.device.accelerator.parts import Part
+from chipfit.device.accelerator.resources import fits, runs, used
+from chipfit.device.accelerator.v2 import ms, network_cycles
+from chipfit.device.accelerator.work import Work, anonymous, works
+from chipfit.evaluate.cells import Cells, cells
+from chipfit.evaluate.pricing import Pricing
+from chipfit.search.design_costs import Indices, Table, tabled
+from chipfit.space import edits as on_graph
+from chipfit.space.hardware import Designs
+from chipfit.space.menu import Assignment, Menu
+from chipfit.space.offer import LEAST_STEP, Offer
+
+MOST_TIMES = 2e7
+"""Layers times designs that are timed for a joint search: some ten seconds."""
+FEWEST_DESIGNS = 128
+WIDTHS = 16
+"""Of the widest layers."""
+EXAMPLES = 10
+"""Networks that tell which designs are contenders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """Prices menus on an accelerator: on all contenders (`Pricing.costs`), and in the menu on one of them.
+
+    That is the one which suits the untouched network best.
+    """
+
+    device: Accelerator
+    predicted: ClassVar[bool] = False
+    tested: ClassVar[bool] = False
+
+    def price(
+        self,
+        graph: Graph,
+        offer: Offer,
+        rng: np.random.Generator,
+        *,
+        networks: int = 0,
+        deadline: Deadline | None = None,
+    ) -> Pricing:
+        """The offer's menu with exact `latency_ms` terms; neither whole networks nor a deadline make a difference.
+
+        Raises:
+            BadInput: an operator that the model has no rule for.
+            Infeasible: no design is within the limits.
+        """
+        known = costs(graph, offer.menu, self.device.target, rng)
+        return Pricing(on_fastest(offer.menu, known), (), (), (), costs=known)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """`search.design_costs.DesignCosts` of a menu: `designs` on a `part`, and what each scope's choices are.
+
+    `records` are the different pieces of work; `held[i]` has for each operator with the decisions `scopes[i]` an array
+    (*options) of places in `records`, the place after the last standing for an operator that is not there.
+    """
+
+    designs: Designs
+    part: Part
+    records: tuple[Work, ...] = field(repr=False)
+    scopes: tuple[tuple[int, ...], ...]
+    held: tuple[tuple[NDArray[np.int64], ...], ...]
+
+    @property
+    def count(self) -> int:
+        """Designs."""
+        return len(self.designs)
+
+    @cached_property
+    def _times(self) -> Table:
+        """(designs, records + 1) ms of each piece of work, and 0 for what is not there."""
+        times = ms(self.records, self.designs, self.part)
+        return np.concatenate([times, np.zeros((len(times), 1))], axis=1)
+
+    def tables(self, designs: Indices) -> list[Table]:
+        """For each scope an array (designs, *options) of ms."""
+        times = self._times[designs]
+        return [sum((times[:, places] for places in scope), np.zeros(1)) for scope in self.held]
+
+
+def summed(known: Costs, values: NDArray[np.float64]) -> list[Table]:
+    """For each scope an array (*options): the sum of what the pieces of work count, `values` (records,) each."""
+    counted = np.append(values, 0.0)
+    return [sum((counted[places] for places in scope), np.zeros(())) for scope in known.held]
+
+
+def read(graph: Graph) -> Mapping[str, Work]:
+    """What each operator of a graph gives an accelerator to do."""
+    return {work.op: anonymous(work) for work in works(graph)}
+
+
+def costs(graph: Graph, menu: Menu, to: Target, rng: np.random.Generator) -> Costs:
+    """The latency of a menu's choices on the contenders among the designs of its part.
+
+    Raises:
+        BadInput: an operator that the model has no rule for.
+        Infeasible: no design is within the limits.
+    """
+    known = cells(graph, menu, read)
+    records, scopes, held = _scoped(known)
+    all_designs = legal_designs(graph, records, to)
+    most = max(FEWEST_DESIGNS, int(MOST_TIMES / max(1, len(records))))
+    chosen = contenders(graph, menu, all_designs, most, rng)
+    return Costs(chosen, to.part, records, scopes, held)
+
+
+def on_fastest(menu: Menu, known: Costs) -> Menu:
+    """The menu with the latencies of the design that suits the untouched network best."""
+    everyone = tabled(known, np.arange(known.count))
+    as_is = np.zeros(known.count)
+    for table in everyone.held:
+        as_is += table.reshape(known.count, -1)[:, 0]
+    return tabled(known, np.array([int(np.argmin(as_is))])).priced(menu, 0)
+
+
+def width_step(graph: Graph) -> int:
+    """Step of the widths that are offered: 8, and of networks with wide layers a sixteenth of the widest.
+
+    Finer steps would make a hundred thousand different layers of a network with 512 channels.
+    """
+    widest = max((o.shape[0] for o in graph if o.kind == "conv"), default=LEAST_STEP)
+    return max(LEAST_STEP, widest // WIDTHS // LEAST_STEP * LEAST_STEP)
+
+
+def legal_designs(graph: Graph, records: Sequence[Work], to: Target) -> Designs:
+    """The designs that fit the part with the untouched network and can run every choice; any that fits if none can."""
+    own = works(graph)
+    designs = grid([*own, *records], to.part, to.pinned)
+    fitting = fits(used(designs, own, to.part), to.part)
+    able = fitting & runs(designs, records)
+    return designs.take(able if able.any() else fitting & runs(designs, own))
+
+
+def contenders(graph: Graph, menu: Menu, designs: Designs, most: int, rng: np.random.Generator) -> Designs:
+    """At most so many designs, each among the fastest for one of some networks of the menu; all where these are few."""
+    if len(designs) <= most:
+        return designs
+    kept: dict[int, None] = {}
+    chosen = examples(menu, rng)
+    for left, assignment in zip(range(len(chosen), 0, -1), chosen, strict=True):
+        share = (most - len(kept)) // left
+        edited = on_graph.apply(graph, menu.edits(assignment))
+        order = np.argsort(network_cycles(works(edited), designs), kind="stable")
+        new = [int(i) for i in order[:most] if int(i) not in kept][:share]
+        kept |= dict.fromkeys(new)
+    return designs.take(np.sort(np.array(list(kept), np.int64)))
+
+
+def examples(menu: Menu, rng: np.random.Generator) -> list[Assignment]:
+    """Networks of a menu from the untouched one to small ones: options drawn from a first share of each decision's."""
+    found = [menu.as_is]
+    for n in range(1, EXAMPLES):
+        share = n / (EXAMPLES - 1)
+        drawn = [int(rng.integers(0, 1 + round(share * (size - 1)))) for size in menu.sizes]
+        found.append(_tied(menu, drawn))
+    return list(dict.fromkeys(found))
+
+
+def _tied(menu: Menu, options: list[int]) -> Assignment:
+    """The options with none that a tie concerns: nothing is dropped."""
+    for pair in menu.ties:
+        for decision, option in pair:
+            if options[decision] == option:
+                options[decision] = 0
+    return tuple(options)
+
+
+def _scoped(
+    known: Sequence[Cells[Work]],
+) -> tuple[tuple[Work, ...], tuple[tuple[int, ...], ...], tuple[tuple[NDArray[np.int64], ...], ...]]:
+    """(records, scopes, places in the records by scope and operator)."""
+    place: dict[Work | None, int] = {}
+    by_scope: dict[tuple[int, ...], list[dict[tuple[int, ...], Work | None]]] = {}
+    for cell in known:
+        found = cell.records
+        by_scope.setdefault(cell.on, []).append(found)
+        for record in found.values():
+            if record is not None:
+                place.setdefault(record, len(place))
+    records = tuple(record for record in place if record is not None)
+    place[None] = len(records)
+    held = [tuple(_places(found, place) for found in group) for group in by_scope.values()]
+    return records, tuple(by_scope), tuple(held)
+
+
+def _places(found: Mapping[tuple[int, ...], Work | None], place: Mapping[Work | None, int]) -> NDArray[np.int64]:
+    shape = tuple(n + 1 for n in max(found))
+    places = np.zeros(shape, np.int64)
+    for cell, record in found.items():
+        places[cell] = place[record]
+    return places
