@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from chipfit.compress.hessian import flat, patches, pixels
+from chipfit.compress.patterns import pattern_sets
 from chipfit.compress.refit import Bounds, Rows, solve
 from chipfit.compress.within import solved_within
+from chipfit.core.kernel_patterns import kept
+from chipfit.nets.build import build
+from chipfit.nets.zoo import load_zoo
+from compress.networks import noise
 
 
 def ill_conditioned(d: int, rng: np.random.Generator) -> torch.Tensor:
@@ -37,6 +43,30 @@ def test_each_row_is_solved_within_its_places(d: int) -> None:
     torch.testing.assert_close(
         solved_within(easy, right, everywhere), torch.linalg.solve(easy, right.T).T, rtol=0.03, atol=0.03
     )
+
+
+def test_a_pruned_layer_is_solved_to_the_end() -> None:
+    """Of a trained layer, with what it reads: its error is that of solving every output alone."""
+    network = load_zoo("fashion-mnist/resnet8").network
+    o, x = network.graph["4.body.3"], noise(network, 48)
+    values = {p.name: y for p, y in build(network).walk(torch.from_numpy(x))}
+    at = pixels(o, len(x), 2000, np.random.default_rng(0))
+    u = patches(o, values[o.inputs[0]].detach(), at).double()
+    weight = torch.from_numpy(network.weights["4.body.3.weight"])
+    free = flat(torch.from_numpy(kept(weight.numpy(), pattern_sets(network)[3][-1])))
+    true = flat(weight).double()
+    h = u.T @ u / len(u)
+    h = h + 0.01 * h.diagonal().mean() * torch.eye(len(h))
+    found = solved_within(h, true @ h, free)
+
+    def error(w: torch.Tensor) -> float:
+        return float((((w - true) @ h) * (w - true)).sum())
+
+    best = torch.zeros_like(true)
+    for row, places in enumerate(free):
+        own = places.nonzero()[:, 0]
+        best[row, own] = torch.linalg.solve(h[own][:, own], (true[row] @ h)[own])
+    assert error(best) <= error(found) < 1.01 * error(best) < 0.8 * error(torch.where(free, true, 0.0))
 
 
 def test_a_fit_within_places_is_better_than_cutting_the_free_one() -> None:

@@ -8,12 +8,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from chipfit.compress.patterns import pattern_sets
 from chipfit.compress.profile import Profile, profile
 from chipfit.compress.stored import stored_weights
 from chipfit.core.edits import Edit, Precision
 from chipfit.core.graph import Network
+from chipfit.data.load import load_data
 from chipfit.evaluate.damage import EFFORT, Scorer
 from chipfit.evaluate.damage import damage as priced_damage
 from chipfit.nets.zoo import load_zoo
@@ -23,7 +25,6 @@ from chipfit.space.edits.pattern import Pattern
 from chipfit.space.knobs import Knobs, decisions
 from chipfit.space.menu import Menu
 from chipfit.space.offer import Offer
-from compress.networks import noise
 
 LAYERS = ("4.body.0", "5.body.3")
 Damage = Callable[..., float]
@@ -49,7 +50,10 @@ def finest(layer: str) -> Fixed:
 
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
-    return noise(trained(), 192)
+    """Digits, of the size of what the network was trained on: on noise a few inputs would decide all."""
+    digits = load_data("digits")
+    small = torch.from_numpy(digits.normalise(digits.train.inputs[:192]))
+    return np.asarray(torch.nn.functional.interpolate(small, (28, 28), mode="bilinear").numpy())
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +71,17 @@ def damage(found: Profile, pictures: np.ndarray) -> Damage:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_more_zeros_and_fewer_bits_harm_more(damage: Damage, layer: str) -> None:
     by_taps = [damage(edit) for edit in pruned(layer)]
-    assert 0 < by_taps[0] < by_taps[-1]
+    assert by_taps[0] > 0
+    assert by_taps == sorted(by_taps)
     by_bits = [damage(finest(layer)), *(damage(fixed(layer, f)) for f in (6, 4, 2))]
     assert by_bits == sorted(by_bits)
     assert by_bits[0] < 1e-4 * by_bits[-1], "16 bits are as good as float"
 
 
 def test_both_harm_more_than_either(damage: Damage) -> None:
-    layer = LAYERS[1]
-    five, coarse = pruned(layer)[-1], fixed(layer, 3)
-    assert damage(five, coarse) > max(damage(five), damage(coarse))
+    for layer in LAYERS:
+        five, coarse = pruned(layer)[-1], fixed(layer, 2)
+        assert damage(five, coarse) > max(damage(five), damage(coarse))
 
 
 def test_wider_kernels_do_no_harm(damage: Damage) -> None:
