@@ -202,15 +202,6 @@ def test_an_option_is_applied_once_however_often_it_is_read() -> None:
     assert variants.cells(kernels) == first
 
 
-def test_attributes_that_a_processor_does_not_see_do_not_concern_it() -> None:
-    graph, _ = opened("resnet8")
-    name = "3.body.0"
-    ops = tuple(
-        o.having(taps=4, patterns=(15, 27), integer_bits=2, fraction_bits=6) if o.name == name else o for o in graph
-    )
-    assert kernels(Graph(ops, graph.output)) == kernels(graph)
-
-
 def test_a_width_and_a_precision_said_by_one_decision_are_read_together() -> None:
     graph, menu = opened("lenet5")
     group = next(e for d in menu.decisions for o in d.options for e in o.edits if isinstance(e, Width))

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from chipfit.core.graph import Attr, Graph, Op, op
-from chipfit.core.kernel import Kernel, kernels
 from chipfit.device.null import Null
 from chipfit.evaluate.tables import CACHED_MB, MS_PER_MB, foretold, parts_ms
 from chipfit.evaluate.timing import Timing
-from chipfit.nets.trace import trace
 from made_up import Memory
-from models.awkward import AWKWARD, INPUT_SHAPE
 
 
 def conv(name: str, source: str, channels: int, size: int = 8) -> Op:
@@ -72,24 +69,3 @@ def test_weights_beyond_the_cache_are_a_part() -> None:
     assert parts_ms(small, timing)["weights"] == 0
     expected = MS_PER_MB * (large.total_params * 4e-6 - CACHED_MB)
     assert parts_ms(large, timing)["weights"] == pytest.approx(expected)
-
-
-def test_additions_know_whether_they_fuse() -> None:
-    shape = (16, 8, 8)
-    graph = graph_of(
-        conv("a", "x", 16), conv("b", "a", 16), op("fused", "add", ("b", "a"), shape),
-        op("relu", "relu", ("fused",), shape), op("kernel", "add", ("relu", "fused"), shape),
-        op("mean", "global_pool", ("kernel",), (16, 1, 1), keep=1), op("gate", "mul", ("kernel", "mean"), shape),
-        op("last", "add", ("gate", "relu"), shape), op("swish", "hard_swish", ("last",), shape),
-    )  # fmt: skip
-    found = kernels(graph)
-    assert found["fused"] == Kernel("add", 16, 16, (8, 8), 32)
-    assert found["kernel"] == Kernel("sum", 16, 16, (8, 8), 32)
-    assert found["last"] == Kernel("add", 16, 16, (8, 8), 32, "hard_swish", (("behind", "mul"),))
-    assert found["gate"] == Kernel("mul", 16, 16, (8, 8), 32, "", (("gate", 1),))
-    assert found["relu"] == Kernel("relu", 16, 16, (8, 8), 32)
-
-
-def test_squeeze_and_excitation_has_a_gate() -> None:
-    gates = [u for u in kernels(trace(AWKWARD["SqueezeExcite"](), INPUT_SHAPE).graph).values() if u.attr("gate")]
-    assert [(u.kind, len(u.size)) for u in gates] == [("mul", 2)]

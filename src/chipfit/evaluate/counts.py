@@ -89,10 +89,11 @@ def _terms(menu: Menu, cells: Cells[Kernel], held: Held, layer: bool) -> list[Te
     for n, piece in enumerate(pieces(cells, own=True)):
         here = held if n == 0 else held.further(piece.again)
         uses = _uses(next(iter(piece.records))) if layer else 0
-        told = {cell: _counts(mix[0][1], here, uses) for cell, mix in piece.cells.items() if mix}
+        there = {cell: mix[0][1] for cell, mix in piece.cells.items() if mix}
+        by_cell = {cell: _counts(record, here, uses) for cell, record in there.items()}
         for i, metric in enumerate(METRICS):
             if layer or metric in ("params", "size_mb"):
-                numbers = {cell: counts[i] for cell, counts in told.items()}
+                numbers = {cell: counts[i] for cell, counts in by_cell.items()}
                 terms.append(term(menu, metric, piece.on, numbers, cells.op))
     return terms
 
@@ -131,7 +132,7 @@ def _owners(variants: Variants) -> dict[str, str]:
         for name in graph.weight_shapes(o):
             users[name].append(o.name)
     there = variants.cells(lambda of: {o.name: o.kind for o in of if of.weight_shapes(o)})
-    dropped = {c.op: frozenset(said for d in c.alone for said in c.drops(d)) for c in there}
+    dropped = {c.op: frozenset[int]().union(*map(c.drops, c.alone)) for c in there}
     found = {}
     for name, ops in users.items():
         last = frozenset.intersection(*(dropped[op] for op in ops))
@@ -141,7 +142,10 @@ def _owners(variants: Variants) -> dict[str, str]:
 
 def _held(graph: Graph, o: Op, names: Sequence[str], owners: Mapping[str, str]) -> Held:
     """What is counted at an operator; `names` are the operators whose arrays it holds."""
-    mine = [shape for name in names for array, shape in graph.learnt(graph[name]).items() if owners[array] == name]
+    mine = []
+    for name in names:
+        learnt = graph.learnt(graph[name])
+        mine += [shape for array, shape in learnt.items() if owners[array] == name]
     layer, width = o.kind in LAYERS, o.shape[array_axis(o)]
     beside = [shape for shape in mine if not (layer and len(shape) > 1)]
     values = sum(prod(shape) // width for shape in beside if shape[:1] == (width,))

@@ -89,17 +89,18 @@ def corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], t
     return replace(known, menu=known.menu.priced(terms), measured=measured, assignments=everyone)
 
 
-def _sum(terms: Sequence[Term], a: Assignment) -> float:
-    return float(sum(t.table[tuple(a[d] for d in t.on)] for t in terms))
-
-
 NOISE = 0.015
 """Relative error of a quick measurement of a whole network together with what no table can tell."""
 
 
 def _sums(parts: Sequence[Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
     """(assignments, parts) uncorrected ms of each part."""
-    return np.array([[_sum(p.terms, a) for p in parts] for a in assignments])
+    chosen = np.array(assignments, np.int64).reshape(len(assignments), -1)
+    sums = np.zeros((len(assignments), len(parts)))
+    for n, part in enumerate(parts):
+        for t in part.terms:
+            sums[:, n] += t.table[tuple(chosen[:, d] for d in t.on)]
+    return sums
 
 
 def scales(
