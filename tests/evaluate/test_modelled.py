@@ -27,8 +27,11 @@ from chipfit.space.edits import apply
 from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.pattern import candidates
 from chipfit.space.knobs import Knobs
+from chipfit.space.menu import MOST
 from chipfit.space.offer import Offer, offer
 from made_up import Memory
+from models.awkward import INPUT_SHAPE
+from models.joined import JOINED
 from recipes import small
 
 TARGET = "accel:pynq-z2/dsp=64"
@@ -60,6 +63,26 @@ def test_tables_add_up_to_what_each_edited_network_takes_on_each_design(graph: G
         want = network_cycles(work, found.designs.take(some)) / (found.part.clock_mhz * 1e3)
         got = [held.priced(offered.menu, n).total("latency_ms", a) for n in range(len(some))]
         assert got == pytest.approx(want.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["Dense", "InBlocks"])
+def test_layers_behind_many_groups_are_on_four_decisions_at_most(name: str) -> None:
+    """Exact as they are and at their narrowest; between, off by how far a layer's tiles bend."""
+    graph = trace(JOINED[name]().eval(), INPUT_SHAPE).graph
+    menu = offer(graph, {32: 8, 8: 8}, bits=(32,), depth=False).menu
+    found = costs(graph, menu, target(TARGET), np.random.default_rng(0))
+    assert max(map(len, found.scopes)) <= MOST
+    some = np.arange(0, found.count, max(1, found.count // 5))
+    held, rng = tabled(found, some), np.random.default_rng(1)
+    narrowest = tuple(int(n) - 1 for n in menu.sizes)
+    errors = []
+    for a in (menu.as_is, narrowest, *(random_assignment(menu, rng) for _ in range(10))):
+        cycles = network_cycles(works(apply(graph, menu.edits(a))), found.designs.take(some))
+        true = cycles / (found.part.clock_mhz * 1e3)
+        told = np.array([held.priced(menu, n).total("latency_ms", a) for n in range(len(some))])
+        errors.append(float(np.max(np.abs(told / true - 1))))
+    assert max(errors[:2]) < 1e-9
+    assert max(errors) < 0.15
 
 
 def test_edits_of_weights_are_read_off_the_graph(graph: Graph) -> None:

@@ -5,6 +5,9 @@ thousand different layers, and a grid some ten thousand designs. So the grid is 
 networks that the menu can make, from the untouched one to the smallest, are timed on all designs, and those that are
 among the fastest for one of them stay. What is proven of a joint search is proven for these; the network that it finds
 is then timed on every design (`Accelerator.measure`), which can only be faster.
+
+Only behind concatenations of many groups is a layer's latency put together from those of layers at points between
+(`pieces`), as its table over all groups would be too large.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -27,6 +31,7 @@ from chipfit.device.accelerator.resources import fits, runs, used
 from chipfit.device.accelerator.v2 import ms, network_cycles
 from chipfit.device.accelerator.work import Work, anonymous, works
 from chipfit.evaluate.cells import Cells, cells
+from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.evaluate.pricing import Pricing
 from chipfit.search.design_costs import Indices, Table, tabled
 from chipfit.space import edits as on_graph
@@ -73,19 +78,35 @@ class Modelled:
         return Pricing(on_fastest(offer.menu, known), (), (), (), costs=known)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one operator, or a part of it, is for each choice.
+
+    `places` (*options) in some records, the place after the last standing for one that is not there, and the `shares`
+    (*options) that these count with.
+    """
+
+    places: NDArray[np.int64]
+    shares: NDArray[np.float64]
+
+    def of(self, values: NDArray[np.float64]) -> Table:
+        """(..., *options): what it comes to, by the `values` (..., records + 1) of each record."""
+        found: Table = values[..., self.places]
+        return found if (self.shares == 1.0).all() else found * self.shares
+
+
 @dataclass(frozen=True)
 class Costs:
     """`search.design_costs.DesignCosts` of a menu: `designs` on a `part`, and what each scope's choices are.
 
-    `records` are the different pieces of work; `held[i]` has for each operator with the decisions `scopes[i]` an array
-    (*options) of places in `records`, the place after the last standing for an operator that is not there.
+    `records` are the different pieces of work; `held[i]` has what depends on the decisions `scopes[i]`.
     """
 
     designs: Designs
     part: Part
     records: tuple[Work, ...] = field(repr=False)
     scopes: tuple[tuple[int, ...], ...]
-    held: tuple[tuple[NDArray[np.int64], ...], ...]
+    held: tuple[tuple[Held, ...], ...]
 
     @property
     def count(self) -> int:
@@ -101,13 +122,13 @@ class Costs:
     def tables(self, designs: Indices) -> list[Table]:
         """For each scope an array (designs, *options) of ms."""
         times = self._times[designs]
-        return [sum((times[:, places] for places in scope), np.zeros(1)) for scope in self.held]
+        return [sum((held.of(times) for held in scope), np.zeros(1)) for scope in self.held]
 
 
 def summed(known: Costs, values: NDArray[np.float64]) -> list[Table]:
     """For each scope an array (*options): the sum of what the pieces of work count, `values` (records,) each."""
     counted = np.append(values, 0.0)
-    return [sum((counted[places] for places in scope), np.zeros(())) for scope in known.held]
+    return [sum((held.of(counted) for held in scope), np.zeros(())) for scope in known.held]
 
 
 def read(graph: Graph) -> Mapping[str, Work]:
@@ -193,25 +214,30 @@ def _tied(menu: Menu, options: list[int]) -> Assignment:
 
 def _scoped(
     known: Sequence[Cells[Work]],
-) -> tuple[tuple[Work, ...], tuple[tuple[int, ...], ...], tuple[tuple[NDArray[np.int64], ...], ...]]:
-    """(records, scopes, places in the records by scope and operator)."""
-    place: dict[Work | None, int] = {}
-    by_scope: dict[tuple[int, ...], list[dict[tuple[int, ...], Work | None]]] = {}
+) -> tuple[tuple[Work, ...], tuple[tuple[int, ...], ...], tuple[tuple[Held, ...], ...]]:
+    """(records, scopes, what is held by scope)."""
+    place: dict[Work, int] = {}
+    by_scope: dict[tuple[int, ...], list[Piece[Work]]] = {}
     for cell in known:
-        found = cell.records
-        by_scope.setdefault(cell.on, []).append(found)
-        for record in found.values():
-            if record is not None:
+        for piece in pieces(cell):
+            by_scope.setdefault(piece.on, []).append(piece)
+            for record in piece.ordered:
                 place.setdefault(record, len(place))
-    records = tuple(record for record in place if record is not None)
-    place[None] = len(records)
-    held = [tuple(_places(found, place) for found in group) for group in by_scope.values()]
-    return records, tuple(by_scope), tuple(held)
+    held = []
+    for group in by_scope.values():
+        parts = [_held(piece, place) for piece in group]
+        held.append(tuple(chain.from_iterable(parts)))
+    return tuple(place), tuple(by_scope), tuple(held)
 
 
-def _places(found: Mapping[tuple[int, ...], Work | None], place: Mapping[Work | None, int]) -> NDArray[np.int64]:
-    shape = tuple(n + 1 for n in max(found))
-    places = np.zeros(shape, np.int64)
-    for cell, record in found.items():
-        places[cell] = place[record]
-    return places
+def _held(piece: Piece[Work], place: Mapping[Work, int]) -> list[Held]:
+    """A piece as arrays: one, or two where records are mixed."""
+    shape = tuple(n + 1 for n in max(piece.cells))
+    found = []
+    for n in range(max(map(len, piece.cells.values()))):
+        places, shares = np.full(shape, len(place)), np.ones(shape)
+        for cell, mix in piece.cells.items():
+            if n < len(mix):
+                shares[cell], places[cell] = mix[n][0], place[mix[n][1]]
+        found.append(Held(places, shares))
+    return found

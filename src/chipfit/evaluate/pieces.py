@@ -66,10 +66,15 @@ class Piece(Generic[R]):
     @property
     def records(self) -> set[R]:
         """All records of its cells."""
-        found: set[R] = set()
+        return set(self.ordered)
+
+    @property
+    def ordered(self) -> list[R]:
+        """The same in the order of the cells."""
+        found: dict[R, None] = {}
         for mix in self.cells.values():
-            found.update(record for _, record in mix)
-        return found
+            found |= dict.fromkeys(record for _, record in mix)
+        return list(found)
 
 
 def pieces(cells: Cells[R], *, own: bool = False) -> tuple[Piece[R], ...]:

@@ -95,11 +95,11 @@ NOISE = 0.015
 
 def _sums(parts: Sequence[Part], assignments: Sequence[Assignment]) -> NDArray[np.float64]:
     """(assignments, parts) uncorrected ms of each part."""
-    chosen = np.array(assignments, np.int64).reshape(len(assignments), -1)
+    options = np.array(assignments, np.int64).T  # (decisions, assignments)
     sums = np.zeros((len(assignments), len(parts)))
     for n, part in enumerate(parts):
         for t in part.terms:
-            sums[:, n] += t.table[tuple(chosen[:, d] for d in t.on)]
+            sums[:, n] += t.table[tuple(options[d] for d in t.on)]
     return sums
 
 
