@@ -7,7 +7,9 @@ own, whose scales `FORETOLD` whole networks tell, which cost nothing.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 from typing import ClassVar
 
@@ -56,10 +58,11 @@ class Foretold:
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms, fitted to the predictions of random `networks`."""
         (whole,) = self.timing.graphs([graph], "quick")
-        raw = Pricing(offer.menu, (), (), tuple(shares_of(Variants(graph, offer.menu), whole.bound)))
+        parts = shares_of(Variants(graph, offer.menu), whole.bound)
         in_time = InTime(self.timing, deadline or Deadline.never())
-        made = corrected(raw, graph, spread_out(offer.menu, max(networks, FORETOLD), rng), in_time)
-        return replace(made, timed=in_time.reached / max(1, in_time.asked))
+        drawn = spread_out(offer.menu, max(networks, FORETOLD), rng)
+        found = corrected(Pricing(offer.menu, (), (), tuple(parts)), graph, drawn, in_time)
+        return replace(found, timed=in_time.reached / max(1, in_time.asked))
 
 
 def shares_of(variants: Variants, whole_ms: float) -> list[Part]:
@@ -67,22 +70,22 @@ def shares_of(variants: Variants, whole_ms: float) -> list[Part]:
 
     Each is a part of its own, so that whole networks tell its scale; the first guess shares `whole_ms` out.
     """
-    counts: list[tuple[str, float, list[Term]]] = []
+    counts: list[tuple[str, list[Term]]] = []
     for c in variants.cells(fused_as_in(variants.graph)):
         parts = pieces(c)
-        for bits in (32, 8):
-            for name, share, count in (("work", WORK, _macs), ("traffic", TRAFFIC, _values), ("launch", LAUNCH, _one)):
-                found = latency(variants.menu, parts, count, f"{c.op} {name} {bits}", bits)
-                if any(t.table.any() for t in found):
-                    counts.append((name, share, found))
+        for bits, name in product((32, 8), _SHARES):
+            terms = latency(variants.menu, parts, _SHARES[name][1], f"{c.op} {name} {bits}", bits)
+            if any(t.table.any() for t in terms):
+                counts.append((name, terms))
     wholes: dict[str, float] = defaultdict(float)
-    for name, _, found in counts:
-        wholes[name] += sum(float(t.table.max()) for t in found)
-    parts_ = [Part("call", (call(),), 1.0)]
-    for name, share, found in counts:
-        factor = share * whole_ms / wholes[name]
-        parts_.append(Part(found[0].label, tuple(replace(t, table=t.table * factor) for t in found), 1.0))
-    return parts_
+    for name, terms in counts:
+        wholes[name] += sum(float(t.table.max()) for t in terms)
+    found = [Part("call", (call(),), 1.0)]
+    for name, terms in counts:
+        factor = _SHARES[name][0] * whole_ms / wholes[name]
+        scaled = tuple(replace(t, table=t.table * factor) for t in terms)
+        found.append(Part(terms[0].label, scaled, 1.0))
+    return found
 
 
 def _macs(kernel: Kernel) -> float:
@@ -95,3 +98,11 @@ def _values(kernel: Kernel) -> float:
 
 def _one(kernel: Kernel) -> float:
     return 1.0
+
+
+_SHARES: Mapping[str, tuple[float, Callable[[Kernel], float]]] = {
+    "work": (WORK, _macs),
+    "traffic": (TRAFFIC, _values),
+    "launch": (LAUNCH, _one),
+}
+"""What a latency goes with: the first guess of its share, and how much of it a kernel has."""

@@ -53,16 +53,20 @@ class Pricing:
     def predicted(self) -> tuple[float, ...]:
         """What the tables, corrected on all the others, foretell of each measured network, in ms."""
         sums, measured = _sums(self.parts, self.assignments), np.array(self.measured)
-        spread = np.array([p.spread for p in self.parts])
-        everyone = np.arange(len(sums))
-        return tuple(float(sums[i] @ scales(sums[everyone != i], measured[everyone != i], spread)) for i in everyone)
+        found = []
+        for i in range(len(sums)):
+            others = np.arange(len(sums)) != i
+            factors = scales(sums[others], measured[others], _spread(self.parts))
+            found.append(float(sums[i] @ factors))
+        return tuple(found)
 
     @cached_property
     def error(self) -> float:
         """Relative error of `predicted`: the median of its absolute values, times 1.48 (a normal's sd)."""
         if not self.measured:
             return 0.0
-        return 1.4826 * float(np.median(np.abs(np.array(self.predicted) / np.array(self.measured) - 1)))
+        relative = np.array(self.predicted) / np.array(self.measured) - 1
+        return 1.4826 * float(np.median(np.abs(relative)))
 
     def refined(
         self, graph: Graph, assignments: Sequence[Assignment], timing: Timing, deadline: Deadline | None = None
@@ -77,16 +81,22 @@ class Pricing:
 def corrected(known: Pricing, graph: Graph, assignments: Sequence[Assignment], timing: InTime) -> Pricing:
     """What is known, with these networks measured and every scale fitted to all of them."""
     graphs = [on_graph.apply(graph, known.menu.edits(a)) for a in assignments]
-    found = [(a, m) for a, m in zip(assignments, timing.graphs(graphs), strict=True) if m is not None]
-    good = [(a, m.bound) for a, m in found if np.isfinite(m.value)]
-    if not good and not known.measured:
-        raise ChipfitError(f"no version of this network can be timed on the device: {found[0][1].protocol}")
-    everyone = (*known.assignments, *(a for a, _ in good))
-    measured = (*known.measured, *(ms for _, ms in good))
-    spread = np.array([p.spread for p in known.parts])
-    factors = scales(_sums(known.parts, everyone), np.array(measured), spread)
-    terms = [replace(t, table=t.table * s) for p, s in zip(known.parts, factors, strict=True) for t in p.terms]
+    reached = [(a, m) for a, m in zip(assignments, timing.graphs(graphs), strict=True) if m is not None]
+    timed = [(a, m.bound) for a, m in reached if np.isfinite(m.value)]
+    if not timed and not known.measured:
+        raise ChipfitError(f"no version of this network can be timed on the device: {reached[0][1].protocol}")
+    everyone = (*known.assignments, *(a for a, _ in timed))
+    measured = (*known.measured, *(ms for _, ms in timed))
+    factors = scales(_sums(known.parts, everyone), np.array(measured), _spread(known.parts))
+    terms: list[Term] = []
+    for part, factor in zip(known.parts, factors, strict=True):
+        terms += [replace(t, table=t.table * factor) for t in part.terms]
     return replace(known, menu=known.menu.priced(terms), measured=measured, assignments=everyone)
+
+
+def _spread(parts: Sequence[Part]) -> NDArray[np.float64]:
+    """(parts,) how well the scale of each is known."""
+    return np.array([p.spread for p in parts])
 
 
 NOISE = 0.015
