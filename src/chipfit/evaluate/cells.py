@@ -242,7 +242,10 @@ def enough(sets: Mapping[int, Collection[int]], taken: Collection[int] = ()) -> 
     All that can say something that no other can, and for the rest those that can say most, the first of equals.
     """
     times = Counter(said for words in sets.values() for said in words)
-    found = {*taken, *(d for d, words in sets.items() if any(times[said] == 1 for said in words))}
+    found = set(taken)
+    for d, words in sets.items():
+        if any(times[said] == 1 for said in words):
+            found.add(d)
     left = times.keys() - set().union(*(sets[d] for d in found if d in sets))
     while left:
         best = max(sorted(sets), key=lambda d: len(left.intersection(sets[d])))

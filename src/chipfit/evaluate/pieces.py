@@ -111,12 +111,18 @@ class _Sum(Generic[R]):
         self.cells, self.fields = cells, cells.shared
         self.groups = [d for d in cells.on if cells.changes(d) & set(self.fields)]
         self.room = {g: self._room(g) for g in self.groups}
-        self.whole = {field: sum(room[field] for room in self.room.values()) for field in self.fields}
+        self.whole = dict.fromkeys(self.fields, 0)
+        for room in self.room.values():
+            for field, channels in room.items():
+                self.whole[field] += channels
 
     def _room(self, g: int) -> dict[str, int]:
         """By how much a group at most makes each field smaller."""
         there = [o for o, record in enumerate(self.cells.alone[g]) if record is not None]
-        return {field: max(self.gone(g, o, field) for o in there) for field in self.fields}
+        room = {}
+        for field in self.fields:
+            room[field] = max(self.gone(g, o, field) for o in there)
+        return room
 
     def gone(self, g: int, o: int, field: str) -> int:
         """By how much an option of a group makes a field smaller."""
