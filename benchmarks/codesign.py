@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tile_walk
+from codesign_assignment import assignment
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
 from chipfit.device.accelerator.explore import explore
@@ -93,7 +94,8 @@ def exploration(rows: Rows, options: Options) -> list[Target]:
 def main() -> None:
     options = arguments(__doc__ or "")
     rows = options.rows("codesign")
-    finish("codesign", rows, exploration(rows, options), options)
+    targets = [*exploration(rows, options), *assignment(rows, options)]
+    finish("codesign", rows, targets, options)
 
 
 if __name__ == "__main__":

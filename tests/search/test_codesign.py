@@ -10,7 +10,7 @@ from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime
 from chipfit.core.types import Limit
 from chipfit.search import codesign as module
 from chipfit.search.codesign import Joint, codesign
-from chipfit.search.design_costs import LATENCY, Tabled
+from chipfit.search.design_costs import LATENCY, Some, Tabled
 from chipfit.space.menu import Menu, Term
 from joint_menus import Case, a_limit, cases, chain, decision, on, pairs
 
@@ -189,3 +189,13 @@ def test_what_cannot_be_asked_is_said() -> None:
         codesign(menu, costs, [Limit(LATENCY, 0.5, relative=True)])
     with pytest.raises(BadInput, match="has no costs for 'params'"):
         codesign(menu, costs, [Limit(LATENCY, 5.0), Limit("params", 1.0)])
+
+
+def test_some_of_the_designs_are_searched_like_designs_of_their_own() -> None:
+    menu, costs = chain(6, 30)
+    limits = [Limit(LATENCY, 7.0)]
+    some = np.array([3, 7, 21])
+    found = codesign(menu, Some(costs, some), limits)
+    alone = [codesign(menu, Some(costs, some[i : i + 1]), limits).value for i in range(3)]
+    assert found.value == pytest.approx(min(alone), abs=1e-9)
+    assert found.latency_ms == pytest.approx(on(menu, costs, int(some[found.design])).total(LATENCY, found.assignment))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime
 from chipfit.core.types import METRICS, Limit
 from chipfit.search.assign import assigned, known, reachable
-from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Table, Tabled, tabled
+from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Table, Tabled, all_over, portions, tabled
 from chipfit.search.elimination import Chosen
 from chipfit.search.joint_bounds import lower_bounds
 from chipfit.search.joint_problem import Form, Scale, formed
@@ -164,7 +164,7 @@ class _Search:
     known: list[Table] = field(default_factory=list)  # cells of the designs that were solved
 
     def __post_init__(self) -> None:
-        some = tabled(self.costs, _all_over(self.costs.count, _SAMPLE))
+        some = tabled(self.costs, all_over(self.costs.count, _SAMPLE))
         self.form = formed(self.menu, some.scopes, self.objective, _main(self.menu, self.limits, self.objective))
         self.scale = self.form.scale(some)
 
@@ -198,7 +198,7 @@ class _Search:
     def _bound_all(self) -> tuple[Indices, Table, Table]:
         """The designs that may have a better assignment than the best, their bounds and multipliers."""
         kept: list[tuple[Indices, Table, Table]] = [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
-        for designs in _chunks(self.costs.count, max(1, CELLS // self.form.plan.cells)):
+        for designs in portions(self.costs.count, max(1, CELLS // self.form.plan.cells), _SAMPLE):
             if self.deadline.passed():
                 self._leave(len(designs), -math.inf)
             else:
@@ -299,20 +299,6 @@ def _plain(options: Chosen) -> Assignment:
 
 def _within(menu: Menu, limits: Sequence[Limit], assignment: Assignment) -> bool:
     return menu.valid(assignment) and all(x.met(menu.total(x.metric, assignment)) for x in limits)
-
-
-def _all_over(count: int, most: int) -> Indices:
-    """At most so many designs, evenly over all of them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-
-
-def _chunks(count: int, size: int) -> Iterator[Indices]:
-    """All designs, so many at a time; a few from all over first."""
-    first = _all_over(count, min(_SAMPLE, size))
-    yield first
-    rest = np.setdiff1d(np.arange(count), first, assume_unique=True)
-    for start in range(0, len(rest), size):
-        yield rest[start : start + size]
 
 
 def _finite(menu: Menu) -> Menu:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,8 +64,44 @@ class Tabled:
         return menu.priced(Term(LATENCY, on, table[design]) for on, table in zip(self.scopes, self.held, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Some:
+    """The costs of some designs of others: `designs[i]` is what is called i here."""
+
+    costs: DesignCosts
+    designs: Indices
+
+    @property
+    def count(self) -> int:
+        """Designs."""
+        return len(self.designs)
+
+    @property
+    def scopes(self) -> Sequence[tuple[int, ...]]:
+        """Those of all designs."""
+        return self.costs.scopes
+
+    def tables(self, designs: Indices) -> Sequence[Table]:
+        """Of these of the designs."""
+        return self.costs.tables(self.designs[designs])
+
+
 def tabled(costs: DesignCosts, designs: Indices) -> Tabled:
     """The costs of some designs as arrays; designs are then called by their places."""
     scopes = tuple(tuple(on) for on in costs.scopes)
     held = tuple(np.asarray(table, np.float64) for table in costs.tables(designs))
     return Tabled(((), *scopes), (np.zeros(len(designs)), *held))
+
+
+def all_over(count: int, most: int) -> Indices:
+    """At most so many of `count` designs, evenly over all of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def portions(count: int, size: int, first: int) -> Iterator[Indices]:
+    """All designs, `size` at a time; before them at most `first` from all over."""
+    some = all_over(count, min(first, size))
+    yield some
+    rest = np.setdiff1d(np.arange(count), some, assume_unique=True)
+    for start in range(0, len(rest), size):
+        yield rest[start : start + size]
