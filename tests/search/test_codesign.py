@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -9,8 +11,10 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime
 from chipfit.core.types import Limit
 from chipfit.search import codesign as module
+from chipfit.search import joint_problem, labels
 from chipfit.search.codesign import Joint, codesign
 from chipfit.search.design_costs import LATENCY, Some, Tabled
+from chipfit.search.elimination import planned
 from chipfit.space.menu import Menu, Term
 from joint_menus import Case, a_limit, cases, chain, decision, on, pairs
 
@@ -58,6 +62,24 @@ def test_least_latency_within_a_damage_is_what_trying_everything_finds(case: Cas
     found = codesign(*case, [limit], objective=LATENCY)
     holds(case, found, [limit])
     assert found.value == found.latency_ms == pytest.approx(min(row[3] for row in within), abs=1e-5)
+    assert found.gap == 0
+
+
+@given(cases(designs=(1, 8)), st.data())
+@settings(max_examples=60)
+def test_what_is_found_is_the_best_where_bounds_are_weak_and_labels_too_many(case: Case, data: st.DataObject) -> None:
+    """Elimination in parts, and HiGHS in place of labels: slower, and no less exact."""
+    rows = pairs(*case)
+    assume(rows)
+    limit = Limit(LATENCY, a_limit(data.draw, [row[3] for row in rows]))
+    within = [row for row in rows if limit.met(row[3])]
+    assume(within)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joint_problem, "planned", partial(planned, most_cells=4))
+        patch.setattr(labels, "MOST_LABELS", data.draw(st.sampled_from([0, 3, 1000])))
+        found = codesign(*case, [limit])
+    holds(case, found, [limit])
+    assert found.damage == pytest.approx(min(row[2] for row in within), abs=1e-5)
     assert found.gap == 0
 
 

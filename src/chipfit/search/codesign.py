@@ -318,16 +318,17 @@ def _infeasible(menu: Menu, costs: DesignCosts, limits: Sequence[Limit], until: 
     nearest = {x.metric: fastest.value if x.metric == LATENCY else reachable(menu, x.metric)[0] for x in limits}
     beyond = [x for x in limits if not x.met(nearest[x.metric])]
     if beyond:
-        said = "; ".join(
-            f"{x} is impossible: the {'most' if x.at_least else 'least'} {x.metric} that any choice reaches"
-            f"{f' on {on}' if x.metric == LATENCY else ''} is {nearest[x.metric]:.6g}"
-            for x in beyond
-        )
+        said = "; ".join(_impossible(x, nearest[x.metric], on) for x in beyond)
         return Infeasible(f"{said}; relax {' and '.join(x.metric for x in beyond)}", nearest)
-    others = [x for x in limits if x.metric != LATENCY]
-    within = _searched(menu, costs, others, LATENCY, until)
     said = f"{' and '.join(map(str, limits))} can each be met alone, but not together on {on}"
+    within = _searched(menu, costs, [x for x in limits if x.metric != LATENCY], LATENCY, until)
     if within is not None:
-        said += f": within the rest, the least latency_ms is {within.value:.6g}"
-        nearest |= {x.metric: within.value for x in limits if x.metric == LATENCY}
+        said += f": within the rest, the least {LATENCY} is {within.value:.6g}"
+        nearest[LATENCY] = within.value
     return Infeasible(f"{said}; relax one of them", nearest)
+
+
+def _impossible(limit: Limit, nearest: float, on: str) -> str:
+    end = "most" if limit.at_least else "least"
+    where = f" on {on}" if limit.metric == LATENCY else ""
+    return f"{limit} is impossible: the {end} {limit.metric} that any choice reaches{where} is {nearest:.6g}"

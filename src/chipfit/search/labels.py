@@ -78,9 +78,11 @@ def pareto(problem: Problem, multiplier: float, best: float, deadline: Deadline)
         if deadline.passed():
             raise TooMany
         labels = _undominated(_extended(problem, labels, n, tests), _frontier(problem, n + 1), plan.sizes)
-    goals = labels.goals + problem.scale.tie * labels.costs + _constant(problem, problem.goal)
+    ties = problem.scale.tie * (labels.costs + _constant(problem, problem.cost))
+    goals = labels.goals + _constant(problem, problem.goal) + ties
     order = np.lexsort((labels.costs, goals))
-    return [(tuple(int(o) for o in labels.chosen[i]), float(goals[i])) for i in order]
+    assignments: list[list[int]] = labels.chosen[order].tolist()
+    return list(zip(map(tuple, assignments), goals[order].tolist(), strict=True))
 
 
 def _constant(problem: Problem, slots: Sequence[Table | None]) -> float:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -121,27 +121,44 @@ def reinforce(
     """
     until = deadline or Deadline.never()
     controller = Controller(sizes, rng)
-    step = _Step(controller, optimiser)
-    known: dict[Genes, Child] = {}
+    step, known = _Step(controller, optimiser), _Known(accuracy, latency_ms, reward)
     drawn: list[Child] = []
-    evaluations = 0
     before: Genes = (0,) * len(sizes)
     for _ in range(episodes):
         if until.passed():
             break
         genes = controller.draw(before, rng, faithful=faithful)
-        if genes not in known:
-            latency = latency_ms(genes)
-            slow = latency > reward.latency_ms[1]
-            evaluations += not slow
-            reached = 0.0 if slow else accuracy(genes)
-            known[genes] = Child(genes, reached, latency, reward(reached, latency))
-        drawn.append(known[genes])
+        drawn.append(known.child(genes))
         rewards = np.array([child.reward for child in drawn])
         step(controller.loss(genes, faithful=faithful), rewards[-1] - baseline(rewards, faithful=faithful))
         before = genes
-    within = [child for child in known.values() if child.latency_ms <= reward.latency_ms[1]]
-    return Children(tuple(drawn), evaluations, max(within, key=lambda c: c.accuracy, default=None))
+    return Children(tuple(drawn), known.evaluations, known.best())
+
+
+@dataclass(slots=True)
+class _Known:
+    """The children that were drawn so far, each evaluated once."""
+
+    accuracy: Score
+    latency_ms: Score
+    reward: Reward
+    children: dict[Genes, Child] = field(default_factory=dict)
+    evaluations: int = 0
+
+    def child(self, genes: Genes) -> Child:
+        """The child of these genes, evaluated where it is new and not too slow."""
+        if genes not in self.children:
+            latency = self.latency_ms(genes)
+            slow = latency > self.reward.latency_ms[1]
+            reached = 0.0 if slow else self.accuracy(genes)
+            self.evaluations += not slow
+            self.children[genes] = Child(genes, reached, latency, self.reward(reached, latency))
+        return self.children[genes]
+
+    def best(self) -> Child | None:
+        """The most accurate child within the latency."""
+        within = [child for child in self.children.values() if child.latency_ms <= self.reward.latency_ms[1]]
+        return max(within, key=lambda child: child.accuracy, default=None)
 
 
 def baseline(rewards: NDArray[np.float64], *, faithful: bool = False) -> float:
