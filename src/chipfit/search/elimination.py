@@ -103,32 +103,42 @@ def _cells(scope: Scope, sizes: Sequence[int]) -> int:
     return math.prod(sizes[d] for d in scope)
 
 
+@dataclass(slots=True)
+class _Group:
+    """Tables that are to be added up, and all decisions that they are over."""
+
+    tables: list[int]
+    decisions: set[int]
+
+    def takes(self, scope: set[int], sizes: Sequence[int], most_cells: int) -> bool:
+        """True where a table over these decisions makes the sum no larger, or not too large."""
+        both = self.decisions | scope
+        return both == self.decisions or _cells(tuple(both), sizes) <= most_cells
+
+
 def _parted(
-    here: Sequence[int], known: Sequence[Scope], place: Mapping[int, int], sizes: Sequence[int], most: int
+    here: Sequence[int], known: Sequence[Scope], place: Mapping[int, int], sizes: Sequence[int], most_cells: int
 ) -> tuple[Bucket, ...]:
-    """The tables of a decision in as few buckets as the greedy rule finds, each of at most `most` cells if it can."""
+    """The tables of a decision in as few buckets as the greedy rule finds, each of at most so many cells if it can."""
     alone = [n for n in here if len(known[n]) == 1]
-    groups: list[tuple[list[int], set[int]]] = []
-    for n in sorted((n for n in here if len(known[n]) > 1), key=lambda n: (-_cells(known[n], sizes), n)):
-        for tables, decisions in groups:
-            both = decisions | set(known[n])
-            if both == decisions or _cells(tuple(both), sizes) <= most:
-                tables.append(n)
-                decisions |= set(known[n])
-                break
+    wide = [n for n in here if len(known[n]) > 1]
+    groups: list[_Group] = []
+    for n in sorted(wide, key=lambda n: (-_cells(known[n], sizes), n)):
+        scope = set(known[n])
+        group = next((g for g in groups if g.takes(scope, sizes, most_cells)), None)
+        if group is None:
+            groups.append(_Group([n], scope))
         else:
-            groups.append(([n], set(known[n])))
-    if not groups:
-        groups = [([], set(known[alone[0]]))]
+            group.tables.append(n)
+            group.decisions |= scope
+    groups = groups or [_Group([], set(known[alone[0]]))]
     share = 1.0 / len(groups)
-    return tuple(
-        Bucket(
-            (*tables, *alone),
-            (1.0,) * len(tables) + (share,) * len(alone),
-            tuple(sorted(decisions, key=place.__getitem__)),
-        )
-        for tables, decisions in groups
-    )
+    buckets = []
+    for group in groups:
+        shares = (1.0,) * len(group.tables) + (share,) * len(alone)
+        scope_in_order = tuple(sorted(group.decisions, key=place.__getitem__))
+        buckets.append(Bucket((*group.tables, *alone), shares, scope_in_order))
+    return tuple(buckets)
 
 
 def eliminated(plan: Plan, given: Sequence[Table]) -> tuple[Table, list[Table]]:
