@@ -7,9 +7,9 @@ The best of all pairs is found in three passes over the designs, each of which l
    not below the best, drop out. A few designs from all over the grid come first, so that there soon is a good best.
 2. *Order*: what is left, least bound first; the first design whose bound is not below the best ends the search. A
    design that is nowhere faster than one that was solved has no better assignment, and drops out.
-3. *Exact* (`search.labels`): the best assignment of a design, among those better than the best. With limits on further
-   metrics, which the bounds leave out (so that they stay bounds), and where labels are too many, HiGHS solves the
-   design's menu (`search.assign`).
+3. *Exact* (`search.labels`): the best assignment of a design, among those better than the best. Limits on further
+   metrics have prices so far (`search.further_limits`); where these do not decide, and where labels are too many, HiGHS
+   solves the design's menu (`search.assign`).
 
 When nothing is left the best is proven, to 1e-8 of the objective's spread. A deadline ends any pass; the bounds of what
 it leaves then say how much better the best could be.
@@ -30,8 +30,9 @@ from chipfit.core.types import METRICS, Limit
 from chipfit.search.assign import assigned, known, reachable
 from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Table, Tabled, all_over, portions, tabled
 from chipfit.search.elimination import Chosen
+from chipfit.search.further_limits import prices
 from chipfit.search.joint_bounds import lower_bounds
-from chipfit.search.joint_problem import Form, Scale, formed
+from chipfit.search.joint_problem import Form, Problem, Scale, formed
 from chipfit.search.labels import TooMany, pareto
 from chipfit.space.menu import Assignment, Menu
 
@@ -139,7 +140,12 @@ def _main(menu: Menu, limits: Sequence[Limit], objective: str) -> Limit | None:
     most = [x for x in limits if not x.at_least]
     if objective != LATENCY:
         return min((x for x in most if x.metric == LATENCY), key=lambda x: x.value)
-    return next((x for x in most if x.metric != LATENCY and len(menu.aspects(x.metric)) == 1), None)
+    return next((x for x in most if _is_sum(menu, x)), None)
+
+
+def _is_sum(menu: Menu, limit: Limit) -> bool:
+    """True for a limit on a metric of the menu that is one sum, and not the greatest of several."""
+    return limit.metric != LATENCY and len(menu.aspects(limit.metric)) == 1
 
 
 @dataclass(slots=True)
@@ -165,7 +171,11 @@ class _Search:
 
     def __post_init__(self) -> None:
         some = tabled(self.costs, all_over(self.costs.count, _SAMPLE))
-        self.form = formed(self.menu, some.scopes, self.objective, _main(self.menu, self.limits, self.objective))
+        main = _main(self.menu, self.limits, self.objective)
+        further = [x for x in self.limits if x is not main and _is_sum(self.menu, x)]
+        self.form = formed(self.menu, some.scopes, self.objective, main, further)
+        if further:
+            self.form = self.form.pricing(prices(self.form, some))
         self.scale = self.form.scale(some)
 
     def run(self) -> Joint | None:
@@ -219,10 +229,11 @@ class _Search:
                     break
             return self.best
 
-        bounds = lower_bounds(self.form.at(held, self.scale), self.guess, self.best, report)
+        problem = self.form.at(held, self.scale)
+        bounds = lower_bounds(problem, self.guess, self.best, report)
         if self.joint is not None and self.best < before:
             self.guess = float(bounds.multiplier[np.flatnonzero(designs == self.joint.design)[0]])
-        able = np.isfinite(bounds.lower)
+        able = bounds.lower <= problem.ceiling()
         self.infeasible += int((~able).sum())
         hopeful = able & (bounds.lower < self.best - self.scale.goal_dust)
         self.bounded += int((able & ~hopeful).sum())
@@ -252,7 +263,7 @@ class _Search:
         problem = self.form.at(tabled(held, np.array([row])), self.scale)
         try:
             found = pareto(problem, multiplier, self.best, self.deadline)
-            done = not found or self._offer(held, row, design, *found[0])
+            done = not found or self._offer_priced(held, row, design, problem, *found[0])
         except TooMany:
             done = False
         if done or self._solve_by_program(held, row, design):
@@ -260,6 +271,13 @@ class _Search:
             self.known.append(flat)
         else:
             self._leave(1, lower)
+
+    def _offer_priced(
+        self, held: Tabled, row: int, design: int, problem: Problem, assignment: Assignment, goal: float
+    ) -> bool:
+        """Offers what has the least goal with prices: True where that proves it the best of its design."""
+        reached = float(problem.reached(np.array([assignment]))[0])
+        return self._offer(held, row, design, assignment, reached) and reached <= goal + self.scale.goal_dust
 
     def _solve_by_program(self, held: Tabled, row: int, design: int) -> bool:
         """The same by HiGHS, with all limits; False where the deadline came first."""
@@ -272,7 +290,7 @@ class _Search:
             return False
         if found is not None:
             problem = self.form.at(tabled(held, np.array([row])), self.scale)
-            self._offer(held, row, design, found, float(problem.goals(np.array([found]))[0]))
+            self._offer(held, row, design, found, float(problem.reached(np.array([found]))[0]))
         return not self.deadline.passed()
 
     def _told(self, cpu_s: float) -> Joint | None:

@@ -32,7 +32,10 @@ _STEPS = 20
 """Multipliers of a design at most. Five to ten suffice where elimination is exact."""
 
 Report = Callable[[Indices, Chosen, Table], float]
-"""Takes rows of designs, an assignment within the limit for each, and its goal; returns the least goal known so far."""
+"""Takes rows of designs, an assignment within the limit for each, and its goal without the prices of further limits.
+
+Returns the least such goal known so far.
+"""
 
 
 class Bounds(NamedTuple):
@@ -62,11 +65,12 @@ class _End:
 
 
 class Probe(NamedTuple):
-    """Of each design: the least weighted sum, the assignment that has it, and its goal and cost."""
+    """Of each design: the least weighted sum, the assignment that has it, its goal, goal without prices, and cost."""
 
     least: Table
     chosen: Chosen
     goals: Table
+    reached: Table
     costs: Table
 
 
@@ -75,7 +79,7 @@ def probed(problem: Problem, goal: float, cost: float | NDArray[np.float64]) -> 
     least, tables = eliminated(problem.plan, problem.weighed(goal, cost))
     least = np.broadcast_to(least, (problem.count,))
     chosen = taken(problem.plan, tables, problem.count)
-    return Probe(least, chosen, problem.goals(chosen), problem.costs(chosen))
+    return Probe(least, chosen, problem.goals(chosen), problem.reached(chosen), problem.costs(chosen))
 
 
 class _Walk:
@@ -103,7 +107,7 @@ class _Walk:
     def tell(self, found: Probe) -> None:
         """Reports the assignments of the open designs that are within the limit."""
         within = found.costs <= self.problem.most + self.problem.scale.cost_dust
-        self.best = self.report(self.open[within], found.chosen[within], found.goals[within])
+        self.best = self.report(self.open[within], found.chosen[within], found.reached[within])
 
     def hopeful(self) -> NDArray[np.bool_]:
         """Which of the open designs may still have a better assignment than the best known."""

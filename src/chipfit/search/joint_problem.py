@@ -4,6 +4,10 @@ Two forms share everything: the least damage within a latency, and the least lat
 from design to design and the menu's own metrics do not, so that tables have a leading axis over designs, of 1 where all
 have the same.
 
+Limits on further metrics are priced: where an assignment keeps a limit, excess(a) = metric(a) - limit is at most 0, and
+goal(a) + price excess(a) at most the goal, for any price >= 0. So a lower bound of the goal with such prices is one of
+the goal itself (`search.further_limits` says what prices are good).
+
 Assignments of equal goal are told apart by their cost: the goal that is made least is goal + tie cost, where a cost at
 the limit is worth 1e-8 of the goal's spread.
 """
@@ -11,8 +15,8 @@ the limit is worth 1e-8 of the goal's spread.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +53,14 @@ class Scale:
 class Problem:
     """On `count` designs: the least sum of `goal` tables with the sum of `cost` tables at most `most`.
 
-    `barred` tables are infinite in cells that cannot be taken and 0 elsewhere; goal and cost are finite.
+    `plain` is the goal without the prices of further limits. `barred` tables are infinite in cells that cannot be taken
+    and 0 elsewhere; the others are finite.
     """
 
     plan: Plan
     count: int
     goal: Slots
+    plain: Slots
     cost: Slots
     barred: Slots
     most: float
@@ -80,6 +86,10 @@ class Problem:
         """(designs,) goal of an assignment on each design, ties with the cost broken."""
         return self._total(self.goal, chosen) + self.scale.tie * self._total(self.cost, chosen)
 
+    def reached(self, chosen: Chosen) -> Table:
+        """(designs,) the same without the prices of further limits."""
+        return self._total(self.plain, chosen) + self.scale.tie * self._total(self.cost, chosen)
+
     def costs(self, chosen: Chosen) -> Table:
         """(designs,) cost of an assignment on each design, infinite where it cannot be taken."""
         return self._total(self.cost, chosen) + self._total(self.barred, chosen)
@@ -100,16 +110,27 @@ class Problem:
             return tuple(t[rows] if t is not None and len(t) == self.count else t for t in slots)
 
         return replace(
-            self, count=len(rows), goal=taken(self.goal), cost=taken(self.cost), barred=taken(self.barred)
-        )  # fmt: skip
+            self,
+            count=len(rows),
+            goal=taken(self.goal),
+            plain=taken(self.plain),
+            cost=taken(self.cost),
+            barred=taken(self.barred),
+        )
+
+    def ceiling(self) -> Table:
+        """(designs or 1,) what the goal without prices of no assignment is above."""
+        most = [t.reshape(len(t), -1).max(axis=1) for t in self.plain if t is not None]
+        return np.asarray(sum(most, np.full(1, self.scale.tie * abs(self.most) + self.scale.goal_dust)))
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """What is asked of a menu on any designs: `objective` least within `limit`, one of the two being the latency.
 
-    `own`: the tables of the menu's own metric among the two; `ties`: infinite where a tie is broken. Axes are in the
-    plan's order, designs first.
+    `own`: the tables of the menu's own metric among the two; `ties`: infinite where a tie is broken; `excesses`: by how
+    much each further limit is exceeded; `priced`: their sum, times the prices. Axes are in the plan's order, designs
+    first.
     """
 
     plan: Plan
@@ -117,13 +138,24 @@ class Form:
     own: Stacked
     ties: Stacked
     most: float
+    excesses: tuple[Stacked, ...] = ()
+    priced: Stacked = field(default_factory=dict)
+
+    def pricing(self, prices: Sequence[float]) -> Form:
+        """The form with a price for each unit by which a further limit is exceeded."""
+        priced: dict[Scope, Table] = {}
+        for price, excess in zip(prices, self.excesses, strict=True):
+            for scope, table in excess.items():
+                _add(priced, scope, price * table)
+        return replace(self, priced=priced)
 
     def at(self, costs: Tabled, scale: Scale) -> Problem:
         """The problem on the designs of these costs."""
         latency, barred = self._latency(costs)
         mine = self._slots(self.own)
-        goal, cost = (latency, mine) if self.latency_is_goal else (mine, latency)
-        return Problem(self.plan, costs.count, goal, cost, barred, self.most, scale)
+        plain, cost = (latency, mine) if self.latency_is_goal else (mine, latency)
+        goal = tuple(map(_sum, plain, self._slots(self.priced))) if self.priced else plain
+        return Problem(self.plan, costs.count, goal, plain, cost, barred, self.most, scale)
 
     def scale(self, some: Tabled) -> Scale:
         """The scale of the problem, from some of the designs: one for all, so that their goals can be compared."""
@@ -151,27 +183,48 @@ class Form:
         return tuple(tables.get(scope) for scope in self.plan.scopes[: self.plan.given])
 
 
-def formed(menu: Menu, on: Iterable[Scope], objective: str, limit: Limit | None) -> Form:
-    """The form of a menu on designs.
+def formed(menu: Menu, on: Iterable[Scope], objective: str, limit: Limit | None, further: Sequence[Limit] = ()) -> Form:
+    """The form of a menu on designs, its further limits without a price.
 
     Args:
         menu: has the metric among objective and limit that is not the latency.
         on: decisions of each table of latencies.
         objective: what is made least.
         limit: an upper limit on the latency, or where that is the objective on a metric of the menu; None for none.
+        further: limits on metrics of the menu that are neither.
     """
     metric = limit.metric if objective == LATENCY and limit else objective
     tables: Tables = {} if metric == LATENCY else tabulate(menu, metric)
-    barred = _ties(menu)
-    scopes = [*tables, *barred, *(tuple(sorted(scope)) for scope in on)]
-    plan = planned([int(n) for n in menu.sizes], scopes)
-    own: dict[Scope, Table] = {}
+    barred, excesses = _ties(menu), [_excess(menu, x) for x in further]
+    scopes = [(), *tables, *barred, *(scope for excess in excesses for scope in excess)]
+    plan = planned([int(n) for n in menu.sizes], [*scopes, *(tuple(sorted(scope)) for scope in on)])
+    return Form(
+        plan=plan,
+        latency_is_goal=objective == LATENCY,
+        own=_stacked(plan, tables),
+        ties=_stacked(plan, barred),
+        most=limit.value if limit else 0.0,
+        excesses=tuple(_stacked(plan, excess) for excess in excesses),
+    )
+
+
+def _excess(menu: Menu, limit: Limit) -> Tables:
+    """Tables of how much a limit is exceeded by."""
+    sign = -1.0 if limit.at_least else 1.0
+    tables = dict(tabulate(menu, limit.metric, sign))
+    return tables | {(): tables.get((), np.zeros(())) - sign * limit.value}
+
+
+def _stacked(plan: Plan, tables: Tables) -> Stacked:
+    """Tables that are the same on all designs, with their axes in the plan's order."""
+    found: dict[Scope, Table] = {}
     for scope, table in tables.items():
-        _add(own, *_arranged(plan, scope, table[None]))
-    ties: dict[Scope, Table] = {}
-    for scope, table in barred.items():
-        _add(ties, *_arranged(plan, scope, table[None]))
-    return Form(plan, objective == LATENCY, own, ties, limit.value if limit else 0.0)
+        _add(found, *_arranged(plan, scope, table[None]))
+    return found
+
+
+def _sum(a: Table | None, b: Table | None) -> Table | None:
+    return a + b if a is not None and b is not None else b if a is None else a
 
 
 def _arranged(plan: Plan, on: Scope, table: Table) -> tuple[Scope, Table]:
