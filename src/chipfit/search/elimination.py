@@ -73,6 +73,10 @@ class Plan:
         later = [n for d in self.order[taken:] for n in self.made[d]]
         return [n for n in later if done.issuperset(self.scopes[n])]
 
+    def tables_of(self, d: int) -> list[int]:
+        """Numbers of the tables that are added up to eliminate a decision, each once."""
+        return sorted({n for bucket in self.buckets[d] for n in bucket.tables})
+
     @property
     def exact(self) -> bool:
         """True where every decision has one bucket: bounds are then reached."""
@@ -158,17 +162,15 @@ def eliminated(plan: Plan, given: Sequence[Table]) -> tuple[Table, list[Table]]:
 
 def _added(plan: Plan, bucket: Bucket, tables: Sequence[Table]) -> Table:
     """(designs, *options of the bucket's scope) the sum of a bucket's tables."""
-    whole: Table | None = None
+    parts = []
     for n, share in zip(bucket.tables, bucket.shares, strict=True):
-        table = tables[n] if share == 1.0 else share * tables[n]
-        inside = plan.scopes[n]
-        shape = [plan.sizes[d] if d in inside else 1 for d in bucket.scope]
-        part = table.reshape(len(table), *shape)
-        whole = part if whole is None else whole + part
-    assert whole is not None, "a bucket has at least its decision's own table"
-    # a sum of tables none of which is over all of the scope would be too small
+        shape = [plan.sizes[d] if d in plan.scopes[n] else 1 for d in bucket.scope]
+        part = tables[n].reshape(-1, *shape)
+        parts.append(part if share == 1.0 else share * part)
+    whole = sum(parts[1:], parts[0])
     full = tuple(plan.sizes[d] for d in bucket.scope)
-    return whole if whole.shape[1:] == full else np.broadcast_to(whole, (len(whole), *full))
+    # one table over all of the scope has all cells; several that together are over it only do when they are added up
+    return np.broadcast_to(whole, (len(whole), *full))
 
 
 def taken(plan: Plan, tables: Sequence[Table], count: int) -> Chosen:
@@ -180,12 +182,18 @@ def taken(plan: Plan, tables: Sequence[Table], count: int) -> Chosen:
         count: designs.
     """
     chosen = np.zeros((count, len(plan.sizes)), np.int64)
-    rows = np.arange(count)
     for d in plan.order:
-        score = np.zeros((count, plan.sizes[d]))
-        for n in {n for b in plan.buckets[d] for n in b.tables}:
-            table, before = tables[n], plan.scopes[n][:-1]
-            row = rows if len(table) == count else np.zeros_like(rows)
-            score = score + table[(row, *(chosen[:, b] for b in before))]
-        chosen[:, d] = score.argmin(axis=1)
+        sums = np.zeros((count, plan.sizes[d]))
+        for n in plan.tables_of(d):
+            before = plan.scopes[n][:-1]
+            sums += cells(tables[n], before, chosen)
+        chosen[:, d] = sums.argmin(axis=1)
     return chosen
+
+
+def cells(table: Table, scope: Scope, chosen: Chosen) -> Table:
+    """(designs, *the rest) the part of a table over `scope` and the rest that each design's options choose."""
+    count = len(chosen)
+    designs = np.arange(count) if len(table) == count else np.zeros(count, np.int64)
+    options = [chosen[:, d] for d in scope]
+    return np.asarray(table[(designs, *options)], np.float64)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from chipfit.core.types import Limit
 from chipfit.search.design_costs import LATENCY, Indices, Table, Tabled
-from chipfit.search.elimination import Chosen, Plan, Stacked, planned
+from chipfit.search.elimination import Chosen, Plan, Stacked, cells, planned
 from chipfit.search.program import Scope, Tables, spread, tabulate
 from chipfit.space.menu import Menu
 
@@ -75,11 +75,13 @@ class Problem:
         if goal and (table := self.goal[n]) is not None:
             parts.append(table)
         if (table := self.cost[n]) is not None:
-            parts.append(weight.reshape(-1, *(1,) * (table.ndim - 1)) * table)
+            one_of_each = weight.reshape(-1, *[1] * (table.ndim - 1))
+            parts.append(one_of_each * table)
         if (table := self.barred[n]) is not None:
             parts.append(table)
         if not parts:
-            return np.zeros((1, *(self.plan.sizes[d] for d in self.plan.scopes[n])))
+            options = [self.plan.sizes[d] for d in self.plan.scopes[n]]
+            return np.zeros((1, *options))
         return np.asarray(sum(parts[1:], parts[0]))
 
     def goals(self, chosen: Chosen) -> Table:
@@ -95,12 +97,10 @@ class Problem:
         return self._total(self.cost, chosen) + self._total(self.barred, chosen)
 
     def _total(self, slots: Slots, chosen: Chosen) -> Table:
-        rows = np.arange(self.count)
         whole = np.zeros(self.count)
         for scope, table in zip(self.plan.scopes, slots, strict=False):
             if table is not None:
-                row = rows if len(table) == self.count else np.zeros_like(rows)
-                whole += table[(row, *(chosen[:, d] for d in scope))]
+                whole += cells(table, scope, chosen)
         return whole
 
     def take(self, rows: Indices) -> Problem:
