@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tile_walk
 from codesign_assignment import assignment
+from codesign_joint import joint
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
 from chipfit.device.accelerator.explore import explore
@@ -94,7 +95,7 @@ def exploration(rows: Rows, options: Options) -> list[Target]:
 def main() -> None:
     options = arguments(__doc__ or "")
     rows = options.rows("codesign")
-    targets = [*exploration(rows, options), *assignment(rows, options)]
+    targets = [*exploration(rows, options), *assignment(rows, options), *joint(rows, options)]
     finish("codesign", rows, targets, options)
 
 

@@ -40,7 +40,7 @@ BITS = (16, 12, 8, 6, 4)
 ZEROS = (0, 1, 2, 3, 4)
 DENSE_MS, FASTEST_MS = 10.958488, 8.548428
 LIMITS_MS = (8.75, 9.0, 9.5, 10.0)
-SENSITIVITIES = 3
+SENSITIVITIES = 2
 """Seeds of the layers' sensitivities."""
 
 
@@ -61,7 +61,7 @@ def menu_of(seed: int) -> tuple[Menu, Tabled]:
     harm = np.sqrt(weights / weights.sum()) * rng.lognormal(0.0, 1.0, len(layers))
     decisions, terms, tables = [], [], []
     for i, (op, shrunk) in enumerate(options.items()):
-        decisions.append(Decision(op, "bits", tuple(Option(f"{s.kept} taps, {s.weight_bits} bits", 0) for s in shrunk)))
+        decisions.append(Decision(op, "bits", tuple(Option(f"{s.kept} taps, {s.weight_bits} bits") for s in shrunk)))
         taps = shrunk[0].kept
         lost = [(1 - s.kept / taps) ** 2 + (4.0 ** (3 - s.weight_bits) if s.weight_bits < 16 else 0.0) for s in shrunk]
         terms.append(Term("damage", (i,), harm[i] * np.array(lost), op))
