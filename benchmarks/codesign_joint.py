@@ -19,13 +19,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from chipfit.device.accelerator.named import target
-from chipfit.evaluate.modelled import Costs, costs, legal_designs
 from codesign_menus import Case, case
 from harness import Options, Rows, Target, at_least, at_most, table
 
 from chipfit.core.errors import Infeasible
 from chipfit.core.types import Limit
+from chipfit.device.accelerator.named import target
+from chipfit.evaluate.modelled import Costs, costs, legal_designs
 from chipfit.search.codesign import Joint, codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Some, Table
 from chipfit.space.hardware import Designs
