@@ -162,6 +162,9 @@ def joint(rows: Rows, options: Options) -> list[Target]:
     for order, gain in gains.items():
         print(f"joint against {order.replace('_', ' ')}: {_spread(gain)}")
     print(f"joint against the better of both: {_spread(np.minimum(*gains.values()))}")
+    harm = np.array([r["hardware_first_damage"] / r["damage"] for r in found.values()])
+    low, middle, high = np.quantile(harm, [0.0, 0.5, 1.0])
+    print(f"at equal latency hardware first harms {low:.2f} to {high:.3g} times as much, median {middle:.2f}")
     _whole(rows, options)
     pooled = np.concatenate(list(gains.values()))
     return [
