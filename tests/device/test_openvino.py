@@ -94,8 +94,9 @@ def test_dense_layers_without_bias_answer_in_int8(device: OnnxRuntime, other: Op
     network = all_int8(trace(nn.Sequential(first, nn.ReLU(), second, nn.Linear(size, 5)), (8,)))
     x = np.random.default_rng(0).standard_normal((5, 8), np.float32)
     known = ranges(network, x)
-    theirs = device.run(writer("onnx")(network, ranges=known), x)
-    ours = other.run(writer("openvino")(network, ranges=known), x)
+    # weights of 7 bits: others saturate on processors without VNNI
+    theirs = device.run(writer("onnx")(network, ranges=known, reduce_range=True), x)
+    ours = other.run(writer("openvino")(network, ranges=known, reduce_range=True), x)
     assert np.abs(ours - theirs).max() <= 0.05 * np.abs(theirs).max() + 1e-6
 
 
