@@ -48,9 +48,10 @@ class Counted:
         return self.known[assignment]
 
     def row(self, began: float, equal: int) -> dict[str, Any]:
-        """The best damage within the limit, after all passes and after as many as the table takes."""
+        """The best damage within the limit, after all passes and after as many as the table takes; None for none."""
         after = self.trace[min(equal, len(self.trace)) - 1] if self.trace else float("inf")
-        return {"damage": self.best, "passes": len(self.trace), "at_equal": after, "cpu_s": time.process_time() - began}
+        best, early = (x if np.isfinite(x) else None for x in (self.best, after))
+        return {"damage": best, "passes": len(self.trace), "at_equal": early, "cpu_s": time.process_time() - began}
 
 
 def evolved(menu: Menu, limit_ms: float, passes: int, equal: int, seed: int) -> dict[str, Any]:

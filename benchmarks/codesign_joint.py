@@ -145,8 +145,8 @@ def whole_grid(name: str, part: str, share: float) -> dict[str, Any]:
 
 def joint(rows: Rows, options: Options) -> list[Target]:
     """The rows of joint against sequential search, their table, and the targets."""
-    names = options.pick(quick=("fashion-mnist/resnet20",), here=tuple(NETWORKS)[::2], whole=tuple(NETWORKS))
-    parts = options.pick(quick=PARTS[1:2], here=PARTS[1:3], whole=PARTS)
+    names = options.pick(quick=("resnet18",), here=tuple(NETWORKS)[::2], whole=tuple(NETWORKS))
+    parts = options.pick(quick=PARTS[2:3], here=PARTS[1:3], whole=PARTS)
     cases = [(name, part, share) for name in names for part in parts for share in SHARES]
     found = {}
     for name, part, share in cases:

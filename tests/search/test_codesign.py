@@ -221,3 +221,10 @@ def test_some_of_the_designs_are_searched_like_designs_of_their_own() -> None:
     alone = [codesign(menu, Some(costs, some[i : i + 1]), limits).value for i in range(3)]
     assert found.value == pytest.approx(min(alone), abs=1e-9)
     assert found.latency_ms == pytest.approx(on(menu, costs, int(some[found.design])).total(LATENCY, found.assignment))
+
+
+def test_under_a_limit_that_binds_nothing_the_fastest_design_is_taken() -> None:
+    menu, costs = chain(6, 40)
+    found = codesign(menu, costs, [Limit(LATENCY, 1e4)])
+    assert found.assignment == menu.as_is
+    assert found.latency_ms == pytest.approx(min(on(menu, costs, i).total(LATENCY, menu.as_is) for i in range(40)))

@@ -33,7 +33,7 @@ _TIE = 1e-8
 _LEAST_LIMITED = 0.01
 """A limit counts as this share of the whole cost at least, where costs are weighed against the goal."""
 
-_DUST = 4e-13
+_DUST = 1e-13
 """Share of a metric's size below which a difference may be rounding."""
 
 Slots = tuple[Table | None, ...]
@@ -161,7 +161,8 @@ class Form:
         """The scale of the problem, from some of the designs: one for all, so that their goals can be compared."""
         problem = self.at(some, Scale(0.0, 0.0, 0.0))
         goal_size, cost_size = _size(problem.goal), _size(problem.cost)
-        limited = max(abs(self.most), _LEAST_LIMITED * cost_size)  # costs below 0 must not outweigh a limit near it
+        # costs below 0 must not outweigh a limit near it, nor all costs count for little below a limit far above them
+        limited = min(max(abs(self.most), _LEAST_LIMITED * cost_size), cost_size)
         worth = _TIE * (_reach(problem.goal) or goal_size or 1.0)
         tie = worth / limited if limited else 0.0
         return Scale(tie, _DUST * (goal_size + tie * limited), _DUST * (cost_size + abs(self.most)))
