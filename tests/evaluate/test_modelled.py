@@ -16,11 +16,10 @@ from chipfit.evaluate.codesigned import codesigned, grown, larger
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work, timed
 from chipfit.evaluate.drawn import random_assignment
-from chipfit.evaluate.modelled import costs, width_step
+from chipfit.evaluate.modelled import costs
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.sizes import Sizes
 from chipfit.evaluate.timing import Timing
-from chipfit.nets.published import published
 from chipfit.nets.trace import trace
 from chipfit.search.design_costs import tabled
 from chipfit.space.edits import apply
@@ -128,11 +127,6 @@ def test_a_joint_search_ends_within_the_budget_on_the_device(graph: Graph) -> No
     assert found.joint.gap == 0.0
     assert found.design.measured_ms <= budget
     assert found.design.measured_ms == device.chosen(apply(graph, menu.edits(found.design.assignment))).latency_ms
-
-
-def test_steps_of_widths_grow_with_the_widest_layer(graph: Graph) -> None:
-    assert width_step(graph) == 8
-    assert width_step(published("resnet18")) == 32
 
 
 def test_kernels_grow_where_that_costs_nothing_that_a_budget_lacks(graph: Graph) -> None:

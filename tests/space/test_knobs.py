@@ -6,6 +6,7 @@ import pytest
 
 from chipfit.core.edits import Precision
 from chipfit.core.graph import Graph
+from chipfit.nets.published import published
 from chipfit.nets.trace import trace
 from chipfit.space.edits import edited
 from chipfit.space.edits.expand import Expand
@@ -107,3 +108,13 @@ def test_an_option_is_a_shape_and_a_format() -> None:
     ]  # fmt: skip
     assert found.options[6].edits == (Pattern("a1", CROSS), Fixed("a1", 1, 3))
     assert found.kind == "fixed", "there are as many patterns, which come later"
+
+
+def test_wide_groups_may_have_few_widths() -> None:
+    graph = published("resnet18", 32)
+    full, few = offer(graph, BLOCK).menu, offer(graph, BLOCK, widths=5).menu
+    widths = {d.name: [o.label for o in d.options if o.label.isdigit()] for d in few.decisions if d.kind == "width"}
+    assert max(map(len, widths.values())) == 5
+    assert any(w[0] == "512" and w[-1] == "8" for w in widths.values())
+    assert [d.name for d in few.decisions] == [d.name for d in full.decisions]
+    assert few.valid(few.as_is)

@@ -204,6 +204,8 @@ class Config(BaseModel):
         without = [m for m in self.models if m.startswith(PUBLISHED)]
         if without and len(without) < len(self.models):
             raise BadInput(f"{without[0]} has no weights and other models do; give one or the other kind")
+        if without and self.data is not None:
+            raise BadInput(f"{without[0]} has no weights to score on --data {self.data}; leave it out")
         return bool(without)
 
     @property

@@ -1,7 +1,8 @@
 """From a menu that is priced on every design of an accelerator to the network and the design that hold a budget.
 
 The joint search is exact on the designs that it was given. The network that it finds is timed on every design of the
-part, which can only be faster, but for a design that the network's own grid lacks: then the limit is drawn in.
+part. Where that is faster by much, the limit is widened and there is another look; where it is slower, as the network's
+own grid lacks the design, the limit is drawn in.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import numpy as np
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit
-from chipfit.core.errors import Infeasible
+from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Graph
 from chipfit.core.types import Limit
-from chipfit.evaluate.design import Design, timed
+from chipfit.evaluate.design import SLACK, Design, timed
 from chipfit.evaluate.sizes import Sizes, sized
 from chipfit.evaluate.timing import Latencies
 from chipfit.search.codesign import Joint, codesign
@@ -25,7 +26,7 @@ from chipfit.space.edits.expand import Expand
 from chipfit.space.menu import Assignment, Choice, Menu
 
 LOOKS = 4
-"""How often a limit is drawn in."""
+"""Searches at most for one budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,33 @@ class Codesigned:
     menu: Menu
     joint: Joint
 
+    def nothing_to_gain(self, budget_ms: float) -> bool:
+        """True where the budget is used up, or the part has no design that is much faster than that of the search."""
+        return self.design.measured_ms >= SLACK * min(budget_ms, self.joint.latency_ms)
+
 
 @dataclass
-class _Solver:
-    """A solver of `evaluate.sizes` that remembers which design each assignment was found with."""
+class _Search:
+    """The joint search of one network, and which pair of it each assignment is of."""
 
     menu: Menu
     costs: DesignCosts
+    graph: Graph
+    timing: Latencies
     deadline: Deadline | None
-    found: dict[Assignment, Joint] = field(default_factory=dict)
+    known: dict[Assignment, Joint] = field(default_factory=dict)
 
-    def __call__(self, limits: Sequence[Limit]) -> Assignment:
+    def solve(self, limits: Sequence[Limit]) -> Assignment:
+        """The best assignment within limits on sums."""
         joint = codesign(self.menu, self.costs, limits, deadline=self.deadline)
-        self.found[joint.assignment] = joint
+        self.known[joint.assignment] = joint
         return joint.assignment
+
+    def simulated(self, assignment: Assignment) -> Codesigned:
+        """An assignment that was found, on every design of the part."""
+        joint = self.known[assignment]
+        on_design = tabled(self.costs, np.array([joint.design])).priced(self.menu, 0)
+        return Codesigned(timed(on_design, self.graph, assignment, self.timing), on_design, joint)
 
 
 def codesigned(
@@ -76,21 +90,33 @@ def codesigned(
         Infeasible: no network of the menu holds them on any design; `nearest` has what can be reached.
         OutOfTime: the deadline came before one was found.
     """
+    search = _Search(menu, costs, graph, timing, deadline)
+    solve = sized(search.solve, sizes, lambda a: menu.total("damage", a))
     budget_ms = next(x.value for x in limits if x.metric == "latency_ms")
-    solver = _Solver(menu, costs, deadline)
-    solve = sized(solver, sizes, lambda a: menu.total("damage", a))
-    aimed, least = list(limits), np.inf
+    aimed, best, least_ms = list(limits), None, np.inf
     for _ in range(LOOKS):
-        assignment = solve(aimed)
-        joint = solver.found[assignment]
-        on_design = tabled(costs, np.array([joint.design])).priced(menu, 0)
-        design = timed(on_design, graph, assignment, timing)
-        if design.measured_ms <= budget_ms:
-            return Codesigned(design, on_design, joint)
-        least = min(least, design.measured_ms)
-        share = budget_ms / design.measured_ms
-        aimed = [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in aimed]
-    raise Infeasible(f"no design within latency_ms <= {budget_ms:.4g} was found", {"latency_ms": float(least)})
+        try:
+            found = search.simulated(solve(aimed))
+        except (Infeasible, OutOfTime):
+            if best is None:
+                raise
+            break
+        took_ms = found.design.measured_ms
+        least_ms = min(least_ms, took_ms)
+        if took_ms <= budget_ms:
+            best = found if best is None else min(best, found, key=lambda c: c.joint.damage)
+            if found.nothing_to_gain(budget_ms):
+                break
+        aimed = _scaled(aimed, budget_ms / took_ms)
+    if best is None:
+        nearest = {"latency_ms": float(least_ms)}
+        raise Infeasible(f"no design within latency_ms <= {budget_ms:.4g} was found", nearest)
+    return best
+
+
+def _scaled(limits: Sequence[Limit], share: float) -> list[Limit]:
+    """The limits with that on the latency multiplied."""
+    return [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in limits]
 
 
 def grown(menu: Menu, graph: Graph, design: Design, timing: Latencies, budget_ms: float) -> Design | None:

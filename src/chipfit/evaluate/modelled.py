@@ -37,13 +37,16 @@ from chipfit.search.design_costs import Indices, Table, tabled
 from chipfit.space import edits as on_graph
 from chipfit.space.hardware import Designs
 from chipfit.space.menu import Assignment, Menu
-from chipfit.space.offer import LEAST_STEP, Offer
+from chipfit.space.offer import Offer
 
 MOST_TIMES = 2e7
 """Layers times designs that are timed for a joint search: some ten seconds."""
 FEWEST_DESIGNS = 128
-WIDTHS = 16
-"""Of the widest layers."""
+WIDTHS, STACKED = 17, 6
+"""Of a group of channels at most: more would make a hundred thousand different layers of a network with 512 channels.
+
+Where maps are stacked (`concat`) a layer depends on several groups, and their widths multiply.
+"""
 EXAMPLES = 10
 """Networks that tell which designs are contenders."""
 
@@ -122,13 +125,21 @@ class Costs:
     def tables(self, designs: Indices) -> list[Table]:
         """For each scope an array (designs, *options) of ms."""
         times = self._times[designs]
-        return [sum((held.of(times) for held in scope), np.zeros(1)) for scope in self.held]
+        return [_summed(times, scope) for scope in self.held]
 
 
 def summed(known: Costs, values: NDArray[np.float64]) -> list[Table]:
     """For each scope an array (*options): the sum of what the pieces of work count, `values` (records,) each."""
     counted = np.append(values, 0.0)
-    return [sum((held.of(counted) for held in scope), np.zeros(())) for scope in known.held]
+    return [_summed(counted, scope) for scope in known.held]
+
+
+def _summed(values: Table, scope: Sequence[Held]) -> Table:
+    """(..., *options): the sum over a scope of what comes of `values` (..., records + 1)."""
+    total = np.zeros(1)
+    for held in scope:
+        total = total + held.of(values)
+    return total
 
 
 def read(graph: Graph) -> Mapping[str, Work]:
@@ -160,13 +171,9 @@ def on_fastest(menu: Menu, known: Costs) -> Menu:
     return tabled(known, np.array([int(np.argmin(as_is))])).priced(menu, 0)
 
 
-def width_step(graph: Graph) -> int:
-    """Step of the widths that are offered: 8, and of networks with wide layers a sixteenth of the widest.
-
-    Finer steps would make a hundred thousand different layers of a network with 512 channels.
-    """
-    widest = max((o.shape[0] for o in graph if o.kind == "conv"), default=LEAST_STEP)
-    return max(LEAST_STEP, widest // WIDTHS // LEAST_STEP * LEAST_STEP)
+def most_widths(graph: Graph) -> int:
+    """Widths that each group of a network's channels is offered."""
+    return STACKED if any(o.kind == "concat" for o in graph) else WIDTHS
 
 
 def legal_designs(graph: Graph, records: Sequence[Work], to: Target) -> Designs:

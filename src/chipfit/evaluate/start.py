@@ -24,7 +24,7 @@ from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
 from chipfit.evaluate.design import thrifty
 from chipfit.evaluate.in_time import inputs_in_time
-from chipfit.evaluate.modelled import width_step
+from chipfit.evaluate.modelled import most_widths
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.pricing import Pricing
@@ -241,11 +241,10 @@ def open_start(
 def _offered(
     graph: Graph, timing: Latencies, bits: tuple[int, ...], keep: tuple[str, ...], knobs: Mapping[str, Knobs]
 ) -> Offer:
-    """The menu; with `knobs` precisions are layers' own, and widths of wide networks come in wider steps."""
+    """The menu; with `knobs` precisions are layers' own, and wide groups have fewer widths."""
     if not knobs:
         return offer(graph, timing.facts.channel_block, bits=bits, keep=keep)
-    step = width_step(graph)
-    return offer(graph, dict.fromkeys(bits, step), bits=bits[:1], keep=keep, knobs=knobs)
+    return offer(graph, timing.facts.channel_block, bits=bits[:1], keep=keep, knobs=knobs, widths=most_widths(graph))
 
 
 def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:

@@ -19,7 +19,7 @@ from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work, timed
 from chipfit.evaluate.faithful import hold_file
-from chipfit.evaluate.modelled import width_step
+from chipfit.evaluate.modelled import most_widths
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
@@ -108,10 +108,8 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph = entry.network.graph
-    block = timing.facts.channel_block
-    if isinstance(device, Accelerator):
-        block = dict.fromkeys(block, width_step(graph))
-    offered = offer(graph, block, bits=settings.bits, keep=keep)
+    widths = most_widths(graph) if isinstance(device, Accelerator) else None
+    offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep, widths=widths)
     counted = priced_counts(graph, offered)
     prices = pricer(timing)
     pricing = prices.price(graph, offered, np.random.default_rng(seed))

@@ -24,7 +24,7 @@ from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.parts import PARTS
 from chipfit.device.accelerator.work import Layer, Work
 from chipfit.evaluate.counts import counted, priced_counts
-from chipfit.evaluate.modelled import Costs, costs, summed, width_step
+from chipfit.evaluate.modelled import Costs, costs, most_widths, summed
 from chipfit.evaluate.screen import all_int8
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import hotnas
@@ -32,7 +32,7 @@ from chipfit.recipes.hardware import front_rows
 from chipfit.recipes.report_facts import options_fact
 from chipfit.recipes.settings import Progress, Settings, budget_text
 from chipfit.search.codesign import codesign
-from chipfit.space.edits import apply, to_plain
+from chipfit.space.edits import apply, from_plain, to_plain
 from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import offer
 from chipfit.store.store import Store
@@ -75,7 +75,7 @@ def cost_front(
     tell = hotnas.named(progress)
     tell("screen", f"{len(entries)} networks without weights, each on the design that suits it best")
     base = _screened(entries, device, settings, store)
-    budgets = [tuple(base.against(x) for x in limits) for limits in settings.budgets]
+    budgets = [_against(base, limits) for limits in settings.budgets]
     store.set_fact("budgets", [budget_text(b) for b in budgets])
     store.set_fact("warnings", [UNKNOWN])
     store.set_fact("seed", settings.seed)
@@ -90,6 +90,10 @@ def cost_front(
         store.append(trial)
     _write_hardware(opened, device, found, store)
     store.finish()
+
+
+def _against(base: Reference, limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    return tuple(base.against(limit) for limit in limits)
 
 
 def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings, store: Store) -> Reference:
@@ -128,8 +132,8 @@ def _open(entry: Entry, device: Accelerator, settings: Settings, store: Store, t
     tell("detect", hotnas.detect(store, entry.name, rows))
     tell("menu", f"{entry.name}: what may change, and what each layer then costs on each design")
     knobs = hotnas.knobs(entry.network, device, settings.bits)
-    step = width_step(graph)
-    offered = offer(graph, {32: step, 8: step}, bits=(32,), keep=settings.keep, knobs=knobs)
+    block = device.facts().channel_block
+    offered = offer(graph, block, bits=(32,), keep=settings.keep, knobs=knobs, widths=most_widths(graph))
     known = costs(graph, offered.menu, device.target, np.random.default_rng(settings.seed))
     terms = [Term(LOST, on, table, "lost") for on, table in lost(known)]
     menu = priced_counts(graph, offered).priced(terms)
@@ -181,10 +185,10 @@ def _within(one: Opened, device: Accelerator, limits: Sequence[Limit]) -> Assign
         found = codesign(one.menu, one.costs, aimed, objective=LOST).assignment
         took = device.chosen(apply(one.graph, one.menu.edits(found))).latency_ms
         if took <= budget_ms:
-            break
+            return found
         share = budget_ms / took
         aimed = [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in aimed]
-    return found
+    raise Infeasible(f"no edits of {one.entry.name} hold latency_ms <= {budget_ms:.4g}", {"latency_ms": took})
 
 
 def _chosen(one: Opened, device: Accelerator, a: Assignment, role: str, budget: str) -> Trial:
@@ -214,9 +218,8 @@ def _write_hardware(opened: Sequence[Opened], device: Accelerator, found: Sequen
     front: list[Plain] = []
     for trial in found:
         one = next(o for o in opened if o.entry.name == trial.labels["model"])
-        labels = cast(dict[str, str], trial.candidate.values["choices"])
-        places = [[o.label for o in d.options].index(labels[d.name]) for d in one.menu.decisions]
-        own = device.chosen(apply(one.graph, one.menu.edits(tuple(places))))
+        edits = from_plain(cast(Sequence[Sequence[Plain]], trial.candidate.values["edits"]))
+        own = device.chosen(apply(one.graph, edits))
         files[trial.labels["file"]] = described(own)
         before[one.entry.name] = described(device.chosen(one.graph))
         front = front or front_rows(own)

@@ -16,6 +16,7 @@ from: widths, depth and int8.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from chipfit.compress.patterns import TOGETHER, pattern_sets, prunable
@@ -82,26 +83,23 @@ def knobs(network: Network, device: Accelerator, bits: Sequence[int]) -> dict[st
         device: the accelerator.
         bits: precisions that may be used; 8 opens int8.
     """
-    graph = network.graph
-    rows = {row.op: row for row in device.chosen(graph).rows}
+    rows = {row.op: row for row in device.chosen(network.graph).rows}
     sets = pattern_sets(network) if network.weights else some_patterns()
     sets = {size: thinned(of, PATTERN_SETS) for size, of in sets.items()}
     integer = {name: whole for name, (whole, _) in formats(network).items()} if network.weights else {}
     found: dict[str, Knobs] = {}
-    for o in graph:
-        if o.kind in JOINS and o.name in rows and 8 in bits and o.bits != 8:
-            found[o.name] = Knobs(int8=True)
-        if o.kind not in LAYERS:
+    for o in network.graph:
+        if o.name not in rows or o.kind not in LAYERS | JOINS:
             continue
+        opened = Knobs(int8=8 in bits and o.bits != 8)
         row = rows[o.name]
-        pruned = row.bottleneck == "computing" and prunable(graph, o)
-        fixed = row.bottleneck == "loading weights" and o.bits != 8
-        found[o.name] = Knobs(
-            patterns=sets.get(row.kernel[0], ()) if pruned else (),
-            expand=o.kind == "conv" and bool(network.weights) and _has_arithmetic_to_spare(row),
-            formats=_narrower(row, integer.get(o.name, 1)) if fixed else (),
-            int8=8 in bits and o.bits != 8,
-        )
+        if row.bottleneck == "computing" and prunable(network.graph, o):
+            opened = replace(opened, patterns=sets.get(row.kernel[0], ()))
+        if row.bottleneck == "loading weights" and o.bits != 8:
+            opened = replace(opened, formats=_narrower(row, integer.get(o.name, 1)))
+        if o.kind == "conv" and network.weights and _has_arithmetic_to_spare(row):
+            opened = replace(opened, expand=True)
+        found[o.name] = opened
     return found
 
 

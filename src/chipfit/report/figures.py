@@ -8,7 +8,7 @@ from html import escape
 from chipfit.core.types import Plain
 from chipfit.report.choose import budget_of
 from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
-from chipfit.report.hardware import figures_of
+from chipfit.report.hardware import STAGES, figures_of
 from chipfit.report.pareto import pareto
 from chipfit.report.row import Row
 from chipfit.report.view import DecisionFact, OpBar, Parity, RunView
@@ -198,6 +198,12 @@ def _parity(
     return Figure(name, caption, tuple(traces), shape, 400)
 
 
+def _stage(run: RunView, phase: str) -> str:
+    """A phase, with the stages of HotNAS that it is where hardware was searched too."""
+    known = STAGES.get(phase, "") if run.hardware.files else ""
+    return f"{phase} ({known})" if known else phase
+
+
 def phases(run: RunView) -> Figure | None:
     """Seconds per phase."""
     if not run.phases:
@@ -206,7 +212,7 @@ def phases(run: RunView) -> Figure | None:
     bars: Trace = {
         "type": "bar",
         "orientation": "h",
-        "y": [escape(n) for n, _ in run.phases],
+        "y": [escape(_stage(run, n)) for n, _ in run.phases],
         "x": [s for _, s in run.phases],
         "text": [f"{s:.1f} s, {100 * s / total:.0f} %" if total else "" for _, s in run.phases],
         "textposition": "outside",

@@ -18,6 +18,14 @@ from chipfit.report.figure import Figure, Trace, axis, layout, scale, span
 BOUND = ("computing", "loading weights", "loading inputs", "storing outputs")
 COLOURS: Mapping[str, str] = dict(zip(BOUND, ("var:accent", "var:quiet", "var:faint", "var:muted"), strict=True))
 """What holds a layer back, and its colour in every figure."""
+STAGES: Mapping[str, str] = {
+    "screen": "iSearch",
+    "profile": "iDetect, iSpace",
+    "assign": "iDesign",
+    "fine-tune": "iRefine",
+    "measure": "iRefine",
+}
+"""Phases of a run to the published names of the stages that they are."""
 RESOURCES: Mapping[str, str] = {
     "dsp": "DSP",
     "bram18": "BRAM18",
@@ -161,7 +169,11 @@ def _dots(name: str, rows: Sequence[LayerFact], intensity: Mapping[str, float], 
 def bottlenecks(before: DesignFact | None, after: DesignFact) -> Figure | None:
     """Milliseconds by what holds a layer back and by its kernel, before and after."""
     sums = [_shares(design) for design in (before, after) if design is not None]
-    classes = sorted({key for found in sums for key in found}, key=lambda k: -max(f.get(k, 0.0) for f in sums))
+    largest: dict[str, float] = {}
+    for found in sums:
+        for key, ms in found.items():
+            largest[key] = max(ms, largest.get(key, 0.0))
+    classes = sorted(largest, key=lambda key: -largest[key])
     if not classes:
         return None
     names = ("before", "after") if before is not None else ("after",)
@@ -257,11 +269,13 @@ def layer_table(design: DesignFact) -> str:
 
 def _row(row: LayerFact) -> str:
     parts = (row.ms, row.computing_ms, row.weights_ms, row.inputs_ms, row.outputs_ms)
-    numbers = "".join(f"<td>{value:.3g}</td>" for value in parts)
     slack = "–" if row.slack is None else f"{row.slack:.2f}"
-    bits = f"{row.weight_bits}/{row.value_bits}" if row.macs else f"{row.value_bits}"
-    last = f"<td>{escape(row.bottleneck)}</td><td>{slack}</td><td>{bits}</td><td>{row.taps if row.macs else ''}</td>"
-    return f'<tr><th scope="row">{escape(row.op)}</th>{numbers}{last}</tr>'
+    bits, taps = f"{row.value_bits}", ""
+    if row.macs:
+        bits, taps = f"{row.weight_bits}/{row.value_bits}", f"{row.taps}"
+    words = [*(f"{ms:.3g}" for ms in parts), escape(row.bottleneck), slack, bits, taps]
+    cells = "".join(f"<td>{word}</td>" for word in words)
+    return f'<tr><th scope="row">{escape(row.op)}</th>{cells}</tr>'
 
 
 def section(hardware: HardwareFact) -> str:

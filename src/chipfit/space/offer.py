@@ -36,16 +36,18 @@ def offer(
     keep: Collection[str] = (),
     depth: bool = True,
     knobs: Mapping[str, Knobs] = {},
+    widths: int | None = None,
 ) -> Offer:
     """The menu of a graph for a device whose kernels step every `block[bits]` channels.
 
     Widths are multiples of the smallest block among `bits`; a width that another dominates costs as much and harms
     more, so that the exact solver never takes it. `keep` names layers (or prefixes of their names) to leave alone.
-    `knobs` opens what may be done to the weights of layers, each by its name (`space.knobs`).
+    `knobs` opens what may be done to the weights of layers, each by its name (`space.knobs`). With `widths` wide groups
+    have no more than so many, from the full one to the narrowest.
     """
     coupling, blocks = channel_groups(graph), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
-    decisions, homes = _structure(coupling, blocks, keep, step)
+    decisions, homes = _structure(coupling, blocks, keep, step, widths)
     if len(set(bits)) > 1:
         decisions += map(_precision, sites(graph))
     decisions += knob_decisions(graph, knobs, [o.name for o in graph if _named(o.name, keep)])
@@ -57,7 +59,7 @@ def offer(
 
 
 def _structure(
-    coupling: Coupling, blocks: _Blocks, keep: Collection[str], step: int
+    coupling: Coupling, blocks: _Blocks, keep: Collection[str], step: int, widths: int | None
 ) -> tuple[list[Decision], dict[str, list[int]]]:
     """The decisions on widths and on blocks, and for each block those among them that can drop it.
 
@@ -73,7 +75,7 @@ def _structure(
         of = block_of.get(g.name)
         if _spared(g, keep) or (of is None and not _narrows(g, step)):
             continue
-        options = [_width(g, w) for w in _widths(g, step)]
+        options = [_width(g, w) for w in _spread(_widths(g, step), widths)]
         if of is not None:
             options += blocks.ways_out(of)
             homes[of].append(len(decisions))
@@ -165,6 +167,13 @@ def _users(graph: Graph) -> dict[str, list[str]]:
 def _widths(g: ChannelGroup, step: int) -> list[int]:
     """Full width first, then every smaller multiple of the step."""
     return [g.size, *range((g.size - 1) // step * step, 0, -step)]
+
+
+def _spread(widths: Sequence[int], most: int | None) -> list[int]:
+    """At most so many of some widths, the first and the last among them."""
+    if most is None or len(widths) <= most:
+        return list(widths)
+    return [widths[n * (len(widths) - 1) // (most - 1)] for n in range(most)]
 
 
 def _narrows(g: ChannelGroup, step: int) -> bool:
