@@ -77,14 +77,7 @@ def codesigned(
 ) -> Codesigned:
     """The network with the least damage that holds the limits on the design that suits it best, as simulated.
 
-    Args:
-        menu: with terms of damage.
-        costs: its latency on each design.
-        graph: the network that it is of.
-        limits: absolute ones, of which one is on the latency.
-        timing: the accelerator.
-        sizes: of the files of its designs.
-        deadline: of the search.
+    `costs` are the latency of the menu of `graph` on each design; of the limits, absolute ones, one is on the latency.
 
     Raises:
         Infeasible: no network of the menu holds them on any design; `nearest` has what can be reached.

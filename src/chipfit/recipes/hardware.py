@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from chipfit.core.kernel_patterns import patterns_of
 from chipfit.core.types import Artifact, Plain, Trial
 from chipfit.device.accelerator.chosen import Chosen, described
 from chipfit.device.accelerator.device import Accelerator
@@ -47,7 +48,9 @@ def write_hardware(
             continue
         device, part = found
         own = device.chosen(part.graph)
-        files[artifact.digest] = described(own, formats(master.network(store, artifact.digest)))
+        network = master.network(store, artifact.digest)
+        pruned = {o.name: patterns_of(o) for o in network.graph if o.get("patterns")}
+        files[artifact.digest] = described(own, formats(network), pruned)
         front = front or front_rows(own)
         model = trial.labels["model"]
         row = next((r for r in rows if r.entry.name == model and r.trial.error is None), None)

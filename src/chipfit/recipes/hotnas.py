@@ -16,12 +16,11 @@ from: widths, depth and int8.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar, cast
 
 from chipfit.compress.patterns import TOGETHER, pattern_sets, prunable
 from chipfit.core.fixed_point import WIDEST
-from chipfit.core.graph import LAYERS, Network
+from chipfit.core.graph import LAYERS, Network, Op
 from chipfit.core.kernel_patterns import Pattern
 from chipfit.core.types import Plain
 from chipfit.device.accelerator.breakdown import LayerTime, shares
@@ -91,16 +90,23 @@ def knobs(network: Network, device: Accelerator, bits: Sequence[int]) -> dict[st
     for o in network.graph:
         if o.name not in rows or o.kind not in LAYERS | JOINS:
             continue
-        opened = Knobs(int8=8 in bits and o.bits != 8)
         row = rows[o.name]
-        if row.bottleneck == "computing" and prunable(network.graph, o):
-            opened = replace(opened, patterns=sets.get(row.kernel[0], ()))
-        if row.bottleneck == "loading weights" and o.bits != 8:
-            opened = replace(opened, formats=_narrower(row, integer.get(o.name, 1)))
-        if o.kind == "conv" and network.weights and _has_arithmetic_to_spare(row):
-            opened = replace(opened, expand=True)
-        found[o.name] = opened
+        known = Knobs(sets.get(row.kernel[0], ()), True, _narrower(row, integer.get(o.name, 1)), 8 in bits)
+        found[o.name] = _asked_for(o, network, row, known)
     return found
+
+
+def _asked_for(o: Op, network: Network, row: LayerTime, known: Knobs) -> Knobs:
+    """Of the knobs that there are for an operator those that what holds it back asks for."""
+    computing, weights = (row.bottleneck == what for what in ("computing", "loading weights"))
+    in_float = o.bits != 8
+    grows = o.kind == "conv" and bool(network.weights) and _has_arithmetic_to_spare(row)
+    return Knobs(
+        patterns=known.patterns if computing and prunable(network.graph, o) else (),
+        expand=known.expand and grows,
+        formats=known.formats if weights and in_float else (),
+        int8=known.int8 and in_float,
+    )
 
 
 def some_patterns() -> dict[int, tuple[tuple[Pattern, ...], ...]]:

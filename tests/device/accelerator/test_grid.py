@@ -111,9 +111,10 @@ def test_names_carry_clock_limits_and_shares() -> None:
 
 def test_a_design_is_described_layer_by_layer(resnet18: tuple[Work, ...]) -> None:
     found = best(resnet18, target("accel:zcu102"))
-    told = described(found, {"conv1": (3, 13)})
+    told = described(found, {"conv1": (3, 13)}, {"conv5": ((0, 4), (4, 8))})
     layers = told["layers"]
     assert isinstance(layers, list)
     assert sum(layer["ms"] for layer in layers) == pytest.approx(found.latency_ms)
     assert (layers[0]["weight_integer_bits"], layers[0]["weight_fraction_bits"]) == (3, 13)
+    assert next(layer for layer in layers if layer["op"] == "conv5")["patterns"] == [[0, 4], [4, 8]]
     assert set(told["resources"]) == {*LIMITS, "ddr_gb_s"}  # type: ignore[arg-type]

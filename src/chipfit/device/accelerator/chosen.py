@@ -62,17 +62,25 @@ def best(works: Sequence[Work], to: Target) -> Chosen:
     return Chosen(to.part, tuple(works), design, float(front.latency_ms[0]), taken, front)
 
 
-def described(chosen: Chosen, formats: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Plain]:
+def described(
+    chosen: Chosen,
+    formats: Mapping[str, tuple[int, int]] | None = None,
+    patterns: Mapping[str, Sequence[Sequence[int]]] | None = None,
+) -> dict[str, Plain]:
     """The design as a file holds it: what a generator of such accelerators needs to build it.
 
     Args:
         chosen: the design.
         formats: layer to the (integer, fraction) bits of its weights, where these are known.
+        patterns: pruned layer to the sets of places that each of its kernels keeps one of.
     """
     part, has = chosen.part, {name: getattr(chosen.part, name) for name in RESOURCES}
     resources: dict[str, Plain] = {name: {"used": chosen.taken[name], "available": has[name]} for name in RESOURCES}
     rows = zip(chosen.works, chosen.rows, strict=True)
     layers = [_layer(work, row, formats or {}) | {"bytes": _moved(row, chosen)} for work, row in rows]
+    for layer in layers:
+        if kept := (patterns or {}).get(str(layer["op"])):
+            layer["patterns"] = [list(places) for places in kept]
     return {
         "part": part.name,
         "chip": part.chip,

@@ -14,6 +14,7 @@ are on while designs are compared; `plainest` turns off what the chosen one does
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -101,11 +102,12 @@ def _channels(layers: Sequence[Layer]) -> tuple[int, ...]:
 
 def _tiles(layers: Sequence[Layer]) -> tuple[tuple[int, int], ...]:
     """Sides of tiles: the largest `MOST_TILES` that there is room for."""
-    sizes = {w.size for w in layers if w.size != (1, 1)} or {(1, 1)}
-    largest = max(sizes)
-    parts = {(-(-largest[0] // n), -(-largest[1] // n)) for n in ROUNDS}
-    within = [tile for tile in sizes | parts if tile[0] * tile[1] <= LARGEST_TILE]
-    ordered = sorted(within, key=lambda tile: (-tile[0] * tile[1], tile))
+    sides = {w.size for w in layers if w.size != (1, 1)} or {(1, 1)}
+    rows, columns = max(sides)
+    for rounds in ROUNDS:
+        sides.add((-(-rows // rounds), -(-columns // rounds)))
+    within = [tile for tile in sides if math.prod(tile) <= LARGEST_TILE]
+    ordered = sorted(within, key=lambda tile: (-math.prod(tile), tile))
     return tuple(ordered[:MOST_TILES]) or ((64, 64),)
 
 
