@@ -90,7 +90,8 @@ class Model:
             BadInput: the run did not keep this model as a file.
         """
         if self.blob is None:
-            raise BadInput(f"{self.name!r} ({self.role}) was not kept as a file; final models are")
+            known = "it has no weights" if self.size_mb is None and self.error is None else "final models are"
+            raise BadInput(f"{self.name!r} ({self.role}) was not kept as a file; {known}")
         with Store(self.run, read_only=True) as store:
             return store.blob(self.blob)
 

@@ -161,11 +161,31 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
 
 def _costs(config: Config, folder: Path, progress: Progress | None) -> Result:
     """The result of a run of networks without weights: costs alone, accuracy unknown."""
+    _check_costs_alone(config)
+    with Store.open_or_create(folder, config.plain(), recipe.idle) as store:
+        return _costed(store, config, progress)
+
+
+def _costed(store: Store, config: Config, progress: Progress | None) -> Result:
+    """The same in a store that is open, which is read where the run has ended."""
     entries = load_entries(config, Given(), None)
-    with opened_accelerator(config) as device, Store.open_or_create(folder, config.plain(), recipe.idle) as store:
+    with opened_accelerator(config) as device:
         if not store.finished:
             cost_front(entries, device, _settings(config), store, progress or _silent)
         return _ended(store, config)
+
+
+def _costed_anew(store: Store, config: Config, progress: Progress | None) -> Result:
+    """The same under another budget; rows that are known stay."""
+    recipe.forget(store, training=False)
+    store.set_fact("config", config.plain())
+    return _costed(store, config, progress)
+
+
+def _check_costs_alone(config: Config) -> None:
+    """Refuses to hold an accuracy that nobody knows."""
+    if config.min:
+        raise BadInput(f"{config.models[0]} has no weights, so that --min {config.min[0]} cannot be checked; drop it")
 
 
 def _made_before(store: Store, config: Config) -> Result | None:
@@ -269,6 +289,8 @@ def resume(
         wanted = wanted if time is None else wanted.changed(time=time)
         if wanted.plain() == config.plain() and (result := _made_before(store, config)) is not None:
             return result
+        if wanted.weightless:
+            return _costed_anew(store, wanted, progress)
         deadline = Deadline.after(parse_duration(wanted.time))
         computing.choose(wanted.accelerator)
         inputs = load(wanted, Given())

@@ -102,7 +102,7 @@ def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings,
     block = {str(bits): step for bits, step in facts.channel_block.items()}
     store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
     versions: list[Version] = []
-    known = {(t.labels["model"], t.labels["name"]) for t in store.trials()}
+    known = {(t.labels["model"], t.labels["name"]): t.measured("latency_ms").where for t in store.trials()}
     for entry in entries:
         for bits in settings.bits:
             graph = entry.network.graph if bits == 32 else all_int8(entry.network).graph
@@ -110,7 +110,7 @@ def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings,
             measured = _measured(graph, device)
             versions.append(Version(entry.name, bits, {m.metric: m.value for m in measured}))
             role = "zoo" if bits == 32 else "baseline"
-            if (entry.name, name) not in known:
+            if known.get((entry.name, name)) != device.fingerprint:
                 store.append(_trial(entry.name, name, role, graph, measured))
     base = Reference.of(versions)
     store.set_fact("reference", cast(Plain, asdict(base)))
@@ -209,7 +209,14 @@ def _write_front(one: Opened, device: Accelerator, store: Store) -> None:
             found = codesign(one.menu, one.costs, [limit], objective=LOST).assignment
         except Infeasible:
             break
-        store.append(_chosen(one, device, found, "candidate", str(limit)))
+        row = _chosen(one, device, found, "candidate", str(limit))
+        if not any(_same(row, t) for t in store.trials(role="candidate")):
+            store.append(row)
+
+
+def _same(a: Trial, b: Trial) -> bool:
+    """True for rows of one network with the same numbers."""
+    return a.candidate == b.candidate and a.measurements == b.measurements and a.labels == b.labels
 
 
 def _write_hardware(opened: Sequence[Opened], device: Accelerator, found: Sequence[Trial], store: Store) -> None:

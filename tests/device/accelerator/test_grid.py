@@ -118,3 +118,13 @@ def test_a_design_is_described_layer_by_layer(resnet18: tuple[Work, ...]) -> Non
     assert (layers[0]["weight_integer_bits"], layers[0]["weight_fraction_bits"]) == (3, 13)
     assert next(layer for layer in layers if layer["op"] == "conv5")["patterns"] == [[0, 4], [4, 8]]
     assert set(told["resources"]) == {*LIMITS, "ddr_gb_s"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "fewest"), [("accel:zcu102", 4), ("accel:pynq-z2", 4)])
+def test_too_few_multipliers_are_told_with_how_many_would_do(name: str, fewest: int) -> None:
+    own = works(small.plain_graph())
+    for dsp in (0, fewest - 1):
+        with pytest.raises(Infeasible, match=rf"the least that any takes is {fewest} dsp of {dsp};") as told:
+            best(own, target(f"{name}/dsp={dsp}"))
+        assert told.value.nearest == {"dsp": fewest}
+    assert best(own, target(f"{name}/dsp={fewest}")).taken["dsp"] <= fewest

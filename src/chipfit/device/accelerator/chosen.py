@@ -9,8 +9,8 @@ import numpy as np
 
 from chipfit.core.types import Plain
 from chipfit.device.accelerator.breakdown import LayerTime, breakdown
-from chipfit.device.accelerator.explore import Front, explore
-from chipfit.device.accelerator.grid import grid, plainest
+from chipfit.device.accelerator.explore import Front, explore, nothing_fits
+from chipfit.device.accelerator.grid import fewest_dsp, grid, plainest
 from chipfit.device.accelerator.named import RESOURCES, Target
 from chipfit.device.accelerator.parts import LIMITS, Part
 from chipfit.device.accelerator.resources import memory_gb_s, used
@@ -54,7 +54,10 @@ def best(works: Sequence[Work], to: Target) -> Chosen:
         BadInput: a kernel is larger than a given tk.
         Infeasible: no design is within the limits; `nearest` has the least that any takes of each resource.
     """
-    front = explore(works, grid(works, to.part, to.pinned), to.part)
+    designs = grid(works, to.part, to.pinned)
+    if not len(designs):
+        raise nothing_fits({"dsp": fewest_dsp(works, to.part)}, to.part)
+    front = explore(works, designs, to.part)
     fastest = front.designs.take([0])
     design = fastest if to.pinned else plainest(fastest, works)
     of = used(design, works, to.part)

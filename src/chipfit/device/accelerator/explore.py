@@ -7,7 +7,7 @@ sought among some thousands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import moocore
@@ -60,7 +60,7 @@ def explore(works: Sequence[Work], designs: Designs, part: Part, model: Model = 
     taken = used(designs, works, part, model)
     legal = np.flatnonzero(able & fits(taken, part))
     if not len(legal):
-        raise _nothing_fits(taken, part)
+        raise nothing_fits(_least_taken(taken, part), part)
     resources = np.stack([taken[name][legal] for name in LIMITS], axis=1)
     times = network_cycles(works, designs.take(legal), model)
     winners = _fastest(times, _classes(resources))
@@ -122,13 +122,22 @@ def _refuse_kernels(works: Sequence[Work], designs: Designs) -> None:
     )
 
 
-def _nothing_fits(taken: Used, part: Part) -> Infeasible:
-    """What no design meets by itself, or all that is limited where each can be met but not all together."""
+def _least_taken(taken: Used, part: Part) -> dict[str, float]:
+    """The least that any design takes of each resource."""
     least = {name: float(taken[name].min()) for name in LIMITS}
-    least["ddr_gb_s"] = float(memory_gb_s(taken, part).min())
-    over = {name: amount for name, amount in least.items() if amount > getattr(part, name)}
+    return least | {"ddr_gb_s": float(memory_gb_s(taken, part).min())}
+
+
+def nothing_fits(least: Mapping[str, float], part: Part) -> Infeasible:
+    """What no design meets by itself, or all that is limited where each can be met but not all together.
+
+    Args:
+        least: resource to the least that any design takes of it.
+        part: what there is.
+    """
+    over = {name: float(amount) for name, amount in least.items() if amount > getattr(part, name)}
+    nearest = over or dict(least)
     together = "" if over else ", each by another design"
-    said = ", ".join(f"{amount:g} {name} of {getattr(part, name):g}" for name, amount in (over or least).items())
+    said = ", ".join(f"{amount:g} {name} of {getattr(part, name):g}" for name, amount in nearest.items())
     way_out = "raise a limit or give a larger part"
-    message = f"no design fits {part.name}: the least that any takes is {said}{together}; {way_out}"
-    return Infeasible(message, over or least)
+    return Infeasible(f"no design fits {part.name}: the least that any takes is {said}{together}; {way_out}", nearest)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -61,6 +62,13 @@ def grid(works: Sequence[Work], part: Part, pinned: Mapping[str, int] | None = N
     if not pinned:
         return designs
     return Designs(np.unique(designs.having(**pinned).columns, axis=1))
+
+
+def fewest_dsp(works: Sequence[Work], part: Part) -> int:
+    """Multipliers without which the grid is empty: those of its fewest channels out, for one channel in."""
+    genes = _genes(works, part)
+    packed = max(PACKING[part.dsp_kind][bits] for bits in cast(Sequence[int], genes["mac_bits"]))
+    return -(-min(cast(Sequence[int], genes["tm"])) // packed)
 
 
 def port_words(part: Part) -> int:
