@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from chipfit.core.types import Limit
 from chipfit.data.load import load_data
+from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.null import Null
+from chipfit.nets.trace import trace
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.check import check, reference
 from chipfit.report.view import view
@@ -66,3 +69,19 @@ def test_a_size_in_a_check_is_that_of_a_file(entries: list[Entry]) -> None:
     tight = check(entries[1], Null(), [Limit("size_mb", 0.5 * found.reachable["size_mb"])], Memory())
     assert not tight.feasible
     assert tight.reachable["size_mb"] == pytest.approx(found.reachable["size_mb"])
+
+
+def test_an_untouched_model_that_holds_its_limits_is_an_answer() -> None:
+    """Where weights are many for a part's memory some designs hold the network in int8 alone."""
+    wide = nn.Sequential(nn.Conv2d(1, 8, 31, padding=15), nn.ReLU(), nn.Conv2d(8, 16, 21, padding=10), nn.Flatten())
+    network = trace(nn.Sequential(wide, nn.Linear(16 * 28 * 28, 10)).eval(), (1, 28, 28))
+    entry = Entry("wide", network, "none", "none")
+    device = Accelerator("accel:pynq-z2")
+    found = check(entry, device, [Limit.parse("latency_ms=101%")], Memory())
+    whole = next(v.values["latency_ms"] for v in found.versions if v.bits == 8)
+    assert found.reachable["latency_ms"] <= whole
+    assert found.feasible
+    assert found.predicted["latency_ms"] <= found.limits["latency_ms"]
+    missed = check(entry, device, [Limit("latency_ms", 1e-3)], Memory())
+    assert not missed.feasible
+    assert missed.reachable["latency_ms"] <= whole

@@ -15,7 +15,7 @@ from PIL import Image
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Measurement
 from chipfit.report.budget import parse_budget
-from chipfit.report.card import model_card, predict_source
+from chipfit.report.card import _changed, model_card, predict_source
 from chipfit.report.row import Row
 from chipfit.report.view import DatasetFact, RunView, view
 from chipfit.store.store import Store
@@ -219,3 +219,10 @@ def test_rows_of_features_and_grey_pictures_without_a_channel_axis(tmp_path: Pat
         np.save(tmp_path / "x.npy", np.ones(given, np.float32))
         done = predicted(tmp_path, tmp_path / "x.npy")
         assert len(done.stdout.splitlines()) == np.prod(given) // np.prod(shape), done.stderr
+
+
+def test_operators_in_int8_by_themselves_are_not_counted_as_sites():
+    """One layer of a site in int8 does not make the site one."""
+    edits = (["precision", "a", 8, True], ["precision", "b", 8, True])
+    final = Row("c", "final", "net", "ours", "", (), edits=edits, sites=(1, 2))
+    assert _changed(final) == ["operators in int8: 2"]

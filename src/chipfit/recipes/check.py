@@ -119,7 +119,7 @@ def check(
     found = Feasibility(
         False,
         {x.metric: v for x in limits if (v := base.number(x.metric)) is not None},
-        {x.metric: _least(menu, x.metric, sizes, pricing.costs) for x in limits},
+        {x.metric: _least(menu, x.metric, sizes, pricing.costs, own) for x in limits},
         {},
         {},
         offered.untouched,
@@ -136,7 +136,10 @@ def check(
     try:
         best = solve(absolute)
     except Infeasible as e:
-        nearest = {**found.reachable, **e.nearest}
+        if on_designs is not None and (whole := _whole(own.versions, absolute)) is not None:
+            return _as_whole(found, whole, time.monotonic() - start)
+        alone = on_designs is not None and len(limits) == 1  # then the least of untouched models counts too
+        nearest = {**found.reachable, **({} if alone else e.nearest)}
         return replace(found, reachable=nearest, seconds=time.monotonic() - start)
     predicted = {m: menu.total(m, best) for m in menu.metrics}
     if on_designs is not None:
@@ -152,9 +155,22 @@ def _jointly(menu: Menu, costs: DesignCosts, limits: Sequence[Limit]) -> Assignm
     return codesign(menu, costs, limits).assignment
 
 
-def _least(menu: Menu, metric: str, sizes: Sizes, costs: DesignCosts | None) -> float:
+def _whole(versions: Sequence[Version], limits: Sequence[Limit]) -> Version | None:
+    """The untouched model that holds all limits, as it came or in int8: on hardware that suits it and no other."""
+    held = (v for v in versions if all(x.metric in v.values and x.met(v.values[x.metric]) for x in limits))
+    return next(held, None)
+
+
+def _as_whole(found: Feasibility, version: Version, seconds: float) -> Feasibility:
+    """The answer where an untouched model is the design."""
+    suggestion = {} if version.bits == 32 else {"every layer": "int8"}
+    return replace(found, feasible=True, suggestion=suggestion, predicted=dict(version.values), seconds=seconds)
+
+
+def _least(menu: Menu, metric: str, sizes: Sizes, costs: DesignCosts | None, own: Reference) -> float:
     """The least value of a metric that any design reaches; of a size that of a file."""
     if metric == LATENCY and costs is not None:
-        return codesign(menu, costs, [], objective=LATENCY).value
+        whole = min(v.values[LATENCY] for v in own.versions)
+        return min(whole, codesign(menu, costs, [], objective=LATENCY).value)
     least: tuple[float, Assignment] = reachable(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
     return sizes.file_mb(least[1]) if metric == "size_mb" else least[0]

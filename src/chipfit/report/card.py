@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from string import Template
 
-from chipfit.core.types import Measurement
+from chipfit.core.edits import Precision
+from chipfit.core.types import Measurement, Plain
 from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.hardware import words as hardware_words
 from chipfit.report.method import doubts
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import RunView
-from chipfit.space.edits import named
+from chipfit.space.edits import from_plain, named
+from chipfit.space.edits.precision import PRECISION
 
 Getter = Callable[[Row], Measurement | None]
 LINES: tuple[tuple[str, Getter, float, str], ...] = (
@@ -124,11 +126,22 @@ def _input(run: RunView) -> list[str]:
 
 def _changed(final: Row) -> list[str]:
     edits = final.edits if isinstance(final.edits, Sequence) and not isinstance(final.edits, str) else []
-    kinds = Counter(str(e[0]) for e in edits if isinstance(e, Sequence) and e)
-    counts = {kind: str(n) for kind, n in kinds.items()}
-    if final.sites is not None and final.sites[0]:
-        counts["precision"] = f"{final.sites[0]} of {final.sites[1]}"
-    return [f"{text(of.changed if (of := named(kind)) else kind)}: {n}" for kind, n in counts.items()]
+    rows = [e for e in edits if isinstance(e, Sequence) and not isinstance(e, str) and e]
+    counts = {kind: str(n) for kind, n in Counter(str(e[0]) for e in rows).items()}
+    words = {kind: of.changed if (of := named(kind)) else kind for kind in (*counts, PRECISION.name)}
+    if any(_by_itself(e) for e in rows):
+        words[PRECISION.name] = "operators in int8"
+    elif final.sites is not None and final.sites[0]:
+        counts[PRECISION.name] = f"{final.sites[0]} of {final.sites[1]}"
+    return [f"{text(words[kind])}: {n}" for kind, n in counts.items()]
+
+
+def _by_itself(row: Sequence[Plain]) -> bool:
+    """True for an operator that is in int8 by itself: of its site others may not be."""
+    if row[0] != PRECISION.name:
+        return False
+    (edit,) = from_plain([row])
+    return isinstance(edit, Precision) and edit.alone
 
 
 def _hardware(run: RunView, final: Row) -> list[str]:
