@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from chipfit.api.config import Config
-from chipfit.api.runs import resume, run
+from chipfit.api.runs import fit, resume, run
 from chipfit.core.errors import BadInput
 from chipfit.evaluate import modelled
 from chipfit.store.store import Store
@@ -28,7 +29,7 @@ def config(folder: Path, **more: object) -> Config:
 
 
 def test_a_run_without_weights_is_taken_up_under_other_limits(folder: Path) -> None:
-    before = run(config(folder)).best
+    before = fit(MODEL, input_shape=(3, 32, 32), device=DEVICE, limits=["latency_ms=60%"], out=folder).best
     less = resume(folder, limits=["dsp=400"]).best
     assert before is not None
     assert less is not None
@@ -44,3 +45,8 @@ def test_an_accuracy_that_nobody_knows_is_not_searched_for(folder: Path) -> None
     with pytest.raises(BadInput, match=f"{MODEL} has no weights, so that --min accuracy=50% cannot be checked"):
         run(config(folder, min="accuracy=50%"))
     assert not folder.exists()
+
+
+def test_data_are_named_where_there_are_weights(folder: Path) -> None:
+    with pytest.raises(BadInput, match="no data was named"):
+        fit(nn.Linear(4, 2), input_shape=(4,), device=DEVICE, limits=["latency_ms=60%"], out=folder)

@@ -58,7 +58,7 @@ LEAST_SHARE = 0.25
 def fit(
     model: ModelLike | Sequence[ModelLike],
     *,
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | None = None,
     device: str = "local",
     one_model: bool = False,
     limits: LimitsLike = (),
@@ -88,7 +88,8 @@ def fit(
 
     Args:
         model: a torch module with trained weights, a name like those of the command line, or several of either.
-        data: a `Dataset`, "fashion-mnist", "digits", a folder or zip of class folders, or "my_data.py:loaders".
+        data: a `Dataset`, "fashion-mnist", "digits", a folder or zip of class folders, or "my_data.py:loaders"; none
+            for networks without weights (published:resnet18).
         device: see `chipfit devices`; several as "A,B" with `one_model`.
         one_model: one model that holds the budget on all of several devices, a file for each format. A share of the
             reference's latency is then of its latency on each; latencies are those of the device that is worst off,
