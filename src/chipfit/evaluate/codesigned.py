@@ -25,8 +25,11 @@ from chipfit.search.design_costs import DesignCosts, tabled
 from chipfit.space.edits.expand import Expand
 from chipfit.space.menu import Assignment, Choice, Menu
 
-LOOKS = 4
-"""Searches at most for one budget."""
+LOOKS = 8
+"""Searches at most for one budget: behind concatenations costs are near, not exact."""
+
+MISSED = 0.98
+"""After a miss the next look aims at this share of the last limit at most: the next network is as likely to miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,16 @@ def codesigned(
             best = found if best is None else min(best, found, key=lambda c: c.joint.damage)
             if found.nothing_to_gain(budget_ms):
                 break
-        aimed = _scaled(aimed, budget_ms / took_ms)
+        aimed = drawn_in(aimed, budget_ms / took_ms)
     if best is None:
         nearest = {"latency_ms": float(least_ms)}
         raise Infeasible(f"no design within latency_ms <= {budget_ms:.4g} was found", nearest)
     return best
 
 
-def _scaled(limits: Sequence[Limit], share: float) -> list[Limit]:
-    """The limits with that on the latency multiplied."""
+def drawn_in(limits: Sequence[Limit], room: float) -> list[Limit]:
+    """The limits for the next look, the latency multiplied; `room` is the budget over what the last network took."""
+    share = room if room >= 1 else min(room, MISSED)
     return [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in limits]
 
 

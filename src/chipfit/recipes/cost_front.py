@@ -23,6 +23,7 @@ from chipfit.device.accelerator.chosen import described
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.parts import PARTS
 from chipfit.device.accelerator.work import Layer, Work
+from chipfit.evaluate.codesigned import LOOKS, drawn_in
 from chipfit.evaluate.counts import counted, priced_counts
 from chipfit.evaluate.modelled import Costs, costs, most_widths, summed
 from chipfit.evaluate.screen import all_int8
@@ -181,13 +182,12 @@ def _within(one: Opened, device: Accelerator, limits: Sequence[Limit]) -> Assign
     """The assignment of least loss; it is held against every design, which can only be faster, or nearly so."""
     aimed = list(limits)
     budget_ms = next((x.value for x in limits if x.metric == "latency_ms"), np.inf)
-    for _ in range(SLOWEST):
+    for _ in range(LOOKS):
         found = codesign(one.menu, one.costs, aimed, objective=LOST).assignment
         took = device.chosen(apply(one.graph, one.menu.edits(found))).latency_ms
         if took <= budget_ms:
             return found
-        share = budget_ms / took
-        aimed = [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in aimed]
+        aimed = drawn_in(aimed, budget_ms / took)
     raise Infeasible(f"no edits of {one.entry.name} hold latency_ms <= {budget_ms:.4g}", {"latency_ms": took})
 
 
