@@ -33,6 +33,8 @@ def test_a_run_without_weights_is_taken_up_under_other_limits(folder: Path) -> N
     less = resume(folder, limits=["dsp=400"]).best
     assert before is not None
     assert less is not None
+    assert before.meets_budget
+    assert less.meets_budget
     assert less.details["dsp"] <= 400 < before.details["dsp"]
     with Store(folder, read_only=True) as store:
         untouched = [t.measured("latency_ms") for t in store.trials(role="zoo")]

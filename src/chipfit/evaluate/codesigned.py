@@ -28,8 +28,8 @@ from chipfit.space.menu import Assignment, Choice, Menu
 LOOKS = 8
 """Searches at most for one budget: behind concatenations costs are near, not exact."""
 
-MISSED = 0.98
-"""After a miss the next look aims at this share of the last limit at most: the next network is as likely to miss."""
+FIRST_STEP = 2e-3
+"""Share of a limit that it is drawn in by after a first miss, at least; twice as much after each further one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def codesigned(
     solve = sized(search.solve, sizes, lambda a: menu.total("damage", a))
     budget_ms = next(x.value for x in limits if x.metric == "latency_ms")
     aimed, best, least_ms = list(limits), None, np.inf
-    for _ in range(LOOKS):
+    for look in range(LOOKS):
         try:
             found = search.simulated(solve(aimed))
         except (Infeasible, OutOfTime):
@@ -103,16 +103,19 @@ def codesigned(
             best = found if best is None else min(best, found, key=lambda c: c.joint.damage)
             if found.nothing_to_gain(budget_ms):
                 break
-        aimed = drawn_in(aimed, budget_ms / took_ms)
+        aimed = drawn_in(aimed, budget_ms / took_ms, look)
     if best is None:
         nearest = {"latency_ms": float(least_ms)}
         raise Infeasible(f"no design within latency_ms <= {budget_ms:.4g} was found", nearest)
     return best
 
 
-def drawn_in(limits: Sequence[Limit], room: float) -> list[Limit]:
-    """The limits for the next look, the latency multiplied; `room` is the budget over what the last network took."""
-    share = room if room >= 1 else min(room, MISSED)
+def drawn_in(limits: Sequence[Limit], room: float, look: int) -> list[Limit]:
+    """The limits for the look after this one (from 0), the latency multiplied.
+
+    `room` is the budget over what the last network took: where that missed by a hair, the next may too.
+    """
+    share = room if room >= 1 else min(room, 1 - FIRST_STEP * 2**look)
     return [replace(x, value=x.value * share) if x.metric == "latency_ms" else x for x in limits]
 
 
