@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
+from chipfit.core.deadline import Deadline
 from chipfit.core.types import Limit
 from chipfit.data.load import load_data
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.null import Null
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import Entry
-from chipfit.recipes.check import check, reference
+from chipfit.recipes.check import SEARCH_S, check, reference
 from chipfit.report.view import view
+from chipfit.search.codesign import codesign
 from chipfit.store.store import Store
 from made_up import Memory
 from recipes import small
@@ -85,3 +88,17 @@ def test_an_untouched_model_that_holds_its_limits_is_an_answer() -> None:
     missed = check(entry, device, [Limit("latency_ms", 1e-3)], Memory())
     assert not missed.feasible
     assert missed.reachable["latency_ms"] <= whole
+
+
+def test_a_check_on_an_accelerator_ends_soon(monkeypatch: pytest.MonkeyPatch, entries: list[Entry]) -> None:
+    """A joint search that could take minutes to prove ends at a deadline, with the best until then."""
+    left = []
+
+    def searched(*args: Any, deadline: Deadline, **more: Any) -> Any:
+        left.append(deadline.left())
+        return codesign(*args, deadline=deadline, **more)
+
+    monkeypatch.setattr("chipfit.recipes.check.codesign", searched)
+    assert check(entries[0], Accelerator("accel:pynq-z2"), [Limit.parse("latency_ms=80%")], Memory()).feasible
+    assert len(left) == 2
+    assert max(left) <= SEARCH_S

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from chipfit.core.deadline import Deadline
 from chipfit.core.errors import ChipfitError, Infeasible
 from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
@@ -32,6 +33,9 @@ from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
+
+SEARCH_S = 20.0
+"""Of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ def check(
 
 def _jointly(menu: Menu, costs: DesignCosts, limits: Sequence[Limit]) -> Assignment:
     """The assignment that keeps most, where the hardware is a variable too."""
-    return codesign(menu, costs, limits).assignment
+    return codesign(menu, costs, limits, deadline=Deadline.after(SEARCH_S)).assignment
 
 
 def _whole(versions: Sequence[Version], limits: Sequence[Limit]) -> Version | None:
@@ -171,6 +175,6 @@ def _least(menu: Menu, metric: str, sizes: Sizes, costs: DesignCosts | None, own
     """The least value of a metric that any design reaches; of a size that of a file."""
     if metric == LATENCY and costs is not None:
         whole = min(v.values[LATENCY] for v in own.versions)
-        return min(whole, codesign(menu, costs, [], objective=LATENCY).value)
+        return min(whole, codesign(menu, costs, [], objective=LATENCY, deadline=Deadline.after(SEARCH_S)).value)
     least: tuple[float, Assignment] = reachable(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
     return sizes.file_mb(least[1]) if metric == "size_mb" else least[0]
