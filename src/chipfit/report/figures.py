@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from chipfit.core.types import Plain
@@ -91,32 +91,58 @@ def operators(run: RunView) -> Figure | None:
     if not run.before and not run.after:
         return None
     before, after = _summed(run.before), _summed(run.after)
-    order = sorted({*before, *after}, key=lambda n: (-max(before.get(n, (0.0, ""))[0], after.get(n, (0.0, ""))[0]), n))
+    order = sorted({*before, *after}, key=lambda name: (-max(_ms(before, name), _ms(after, name)), name))
     shown, rest = order[:SLOWEST], order[SLOWEST:]
-    traces = []
-    for title, times, colour in (("before", before, "var:faint"), ("after", after, "var:accent")):
-        others = sum(times[n][0] for n in rest if n in times)
-        bars: list[tuple[str, float | None, str]] = [(n, *times.get(n, (None, "not there"))) for n in shown]
-        bars += [(f"{len(rest)} others", others, "")] if rest else []
-        traces.append(_bars(title, bars, colour))
-    y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11})
-    longest = max((ms for times in (before, after) for ms, _ in times.values()), default=1.0)
     simulated = any(r.latency is not None and r.latency.provenance == "simulated" for r in run.of_role("final"))
-    x = axis(
-        "ms, simulated" if simulated else "ms, measured by the runtime's profiler", range=[0, 1.15 * longest or 1.0]
-    )  # with room for words
+    traces = (
+        _bars("before", _slowest(before, shown, rest), "var:faint"),
+        _bars("after", _slowest(after, shown, rest), "var:accent"),
+    )
+    longest = max((_ms(times, name) for times in (before, after) for name in order), default=1.0)
+    with_room_for_words = [0, 1.15 * longest or 1.0]
+    x = axis("ms, simulated" if simulated else "ms, measured by the runtime's profiler", range=with_room_for_words)
+    y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11})
     shape = layout(x, y, barmode="group", bargap=0.25, bargroupgap=0.05)
-    totals = [sum(ms for ms, _ in times.values()) for times in (before, after)]
+    caption = _profile_caption(_total(before), _total(after), simulated)
+    return Figure("operators", caption, traces, shape, 90 + 34 * len(shown))
+
+
+Times = Mapping[str, tuple[float, str]]
+"""Operator to (ms, bottleneck)."""
+
+Bar = tuple[str, float | None, str]
+"""(operator, ms or None where it is not there, the word beside it)."""
+
+
+def _ms(times: Times, name: str) -> float:
+    return times[name][0] if name in times else 0.0
+
+
+def _total(times: Times) -> float:
+    return sum(ms for ms, _ in times.values())
+
+
+def _slowest(times: Times, shown: Sequence[str], rest: Sequence[str]) -> list[Bar]:
+    """A bar for each operator that is shown, and one for all others."""
+    bars: list[Bar] = []
+    for name in shown:
+        ms, word = times.get(name, (None, "not there"))
+        bars.append((name, ms, word))
+    if rest:
+        bars.append((f"{len(rest)} others", sum(_ms(times, name) for name in rest), ""))
+    return bars
+
+
+def _profile_caption(before_ms: float, after_ms: float, simulated: bool) -> str:
     own = (
         " Profiling has its own cost, so the sums are not the latencies of the table; fused operators appear under one"
         " name."
     )
-    caption = (
+    return (
         f"Time of each operator in the {'model' if simulated else 'runtime'}'s own profile, slowest first:"
-        f" {totals[0]:.3g} ms in all before, {totals[1]:.3g} ms after. The word at a bar is what holds the operator"
+        f" {before_ms:.3g} ms in all before, {after_ms:.3g} ms after. The word at a bar is what holds the operator"
         f" back.{'' if simulated else own}"
     )
-    return Figure("operators", caption, tuple(traces), shape, 90 + 34 * len(shown))
 
 
 def _summed(bars: Sequence[OpBar]) -> dict[str, tuple[float, str]]:
@@ -127,7 +153,7 @@ def _summed(bars: Sequence[OpBar]) -> dict[str, tuple[float, str]]:
     return total
 
 
-def _bars(title: str, bars: Sequence[tuple[str, float | None, str]], colour: str) -> Trace:
+def _bars(title: str, bars: Sequence[Bar], colour: str) -> Trace:
     return {
         "type": "bar",
         "orientation": "h",
