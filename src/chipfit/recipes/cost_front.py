@@ -30,7 +30,7 @@ from chipfit.evaluate.screen import all_int8
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import hotnas
 from chipfit.recipes.hardware import front_rows
-from chipfit.recipes.report_facts import options_fact
+from chipfit.recipes.report_facts import decisions_fact, write_device
 from chipfit.recipes.settings import Progress, Settings, budget_text
 from chipfit.search.codesign import codesign
 from chipfit.space.edits import apply, from_plain, to_plain
@@ -99,9 +99,7 @@ def _against(base: Reference, limits: Sequence[Limit]) -> tuple[Limit, ...]:
 
 def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings, store: Store) -> Reference:
     """Untouched networks as rows; what shares are of."""
-    facts = device.facts()
-    block = {str(bits): step for bits, step in facts.channel_block.items()}
-    store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
+    write_device(store, device.facts())
     versions: list[Version] = []
     known = {(t.labels["model"], t.labels["name"]): t.measured("latency_ms").where for t in store.trials()}
     for entry in entries:
@@ -138,9 +136,8 @@ def _open(entry: Entry, device: Accelerator, settings: Settings, store: Store, t
     known = costs(graph, offered.menu, device.target, np.random.default_rng(settings.seed))
     terms = [Term(LOST, on, table, "lost") for on, table in lost(known)]
     menu = priced_counts(graph, offered).priced(terms)
-    named = [[d.name, d.kind, options_fact(d)] for d in menu.decisions]
     decisions = cast(dict[str, Plain], store.fact("decisions") or {})
-    store.set_fact("decisions", {**decisions, entry.name: cast(Plain, named)})
+    store.set_fact("decisions", {**decisions, entry.name: decisions_fact(menu)})
     return Opened(entry, menu, known)
 
 

@@ -11,7 +11,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import cast
 
@@ -192,9 +192,7 @@ def _check_shapes(entries: Sequence[Entry], dataset: Dataset) -> None:
 
 def _record(run: Run) -> None:
     """What the report says of the device, the data and the versions."""
-    facts = run.timing.facts
-    block = {str(bits): step for bits, step in facts.channel_block.items()}
-    run.store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
+    report_facts.write_device(run.store, run.timing.facts)
     run.store.set_fact("dataset", report_facts.dataset_fact(run.dataset))
     report_facts.keep_samples(run.store, run.dataset)
     run.store.set_fact("licences", {e.name: e.licence for e in run.entries} | {run.dataset.name: run.dataset.licence})

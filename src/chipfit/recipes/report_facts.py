@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import ChipfitError
 from chipfit.core.reference import Reference
-from chipfit.core.types import Artifact, Limit, Measurement, Plain, Trial
+from chipfit.core.types import Artifact, DeviceFacts, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.design import slower_in_int8
 from chipfit.evaluate.price import predicted, tested
@@ -123,10 +123,7 @@ def write_untrained(store: Store, trials: Sequence[Trial]) -> None:
 
 def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> None:
     """Decisions, what could not be touched, and how well the cost tables foretold whole networks."""
-    store.set_fact("decisions", {
-        s.entry.name: [[d.name, d.kind, options_fact(d)] for d in s.menu.decisions]
-        for s in starts
-    })  # fmt: skip
+    store.set_fact("decisions", {s.entry.name: decisions_fact(s.menu) for s in starts})
     facts = cast(dict[str, Any], store.fact("dataset"))
     known = [line for line in facts["notes"] if not line.startswith("damage of ")]
     store.set_fact("dataset", {**facts, "notes": [*known, *(s.sureness for s in starts)]})
@@ -143,7 +140,18 @@ def write_menus(store: Store, starts: Sequence[Start], timing: Latencies) -> Non
         })  # fmt: skip
 
 
-def options_fact(decision: Decision) -> list[Plain]:
+def write_device(store: Store, facts: DeviceFacts) -> None:
+    """What the report says of the device."""
+    block = {str(bits): step for bits, step in facts.channel_block.items()}
+    store.set_fact("device", cast(Plain, {**asdict(facts), "channel_block": block}))
+
+
+def decisions_fact(menu: Menu) -> list[Plain]:
+    """Name, kind and options of each decision."""
+    return [[d.name, d.kind, _options(d)] for d in menu.decisions]
+
+
+def _options(decision: Decision) -> list[Plain]:
     """The label of each option, and the share that it leaves of a decision's channels, bits or block: 1 as it is."""
     return [[option.label, _left(decision, option)] for option in decision.options]
 
