@@ -22,14 +22,13 @@ import numpy as np
 from chipfit.compress.patterns import pattern_sets, prunable
 from chipfit.compress.profile import profile
 from chipfit.compress.stored import stored_weights
-from chipfit.core.fixed_point import WIDEST
+from chipfit.core.fixed_point import WIDEST, integer_bits
 from chipfit.core.graph import LAYERS, Graph, Network, Op
 from chipfit.data.load import load_data
 from chipfit.evaluate.damage import damage
 from chipfit.nets.published import published
 from chipfit.nets.zoo import load_zoo
 from chipfit.space import edits as on_graph
-from chipfit.space.edits.fixed import integer_bits
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.pattern import candidates
 from chipfit.space.knobs import Knobs

@@ -11,11 +11,11 @@ from onnx import ModelProto, numpy_helper
 from chipfit.compress.patterns import pattern_sets, prunable
 from chipfit.compress.stored import stored_weights
 from chipfit.core.edits import Edit, Skip, Width
-from chipfit.core.fixed_point import on_grid
+from chipfit.core.fixed_point import integer_bits, on_grid
 from chipfit.core.graph import LAYERS, Network
 from chipfit.core.kernel_patterns import kept, patterns_of
 from chipfit.export import onnx
-from chipfit.space.edits.fixed import Fixed, integer_bits
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern
 from compress.networks import network_of, noise
 from compress.test_refit import error, repaired

@@ -14,13 +14,14 @@ from chipfit.compress.patterns import pattern_sets
 from chipfit.compress.profile import Profile, profile
 from chipfit.compress.stored import stored_weights
 from chipfit.core.edits import Edit, Precision
+from chipfit.core.fixed_point import integer_bits
 from chipfit.core.graph import Network
 from chipfit.data.load import load_data
 from chipfit.evaluate.damage import EFFORT, Scorer
 from chipfit.evaluate.damage import damage as priced_damage
 from chipfit.nets.zoo import load_zoo
 from chipfit.space.edits.expand import Expand
-from chipfit.space.edits.fixed import Fixed, integer_bits
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern
 from chipfit.space.knobs import Knobs, decisions
 from chipfit.space.menu import Menu

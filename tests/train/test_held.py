@@ -13,12 +13,12 @@ from chipfit.compress.patterns import pattern_sets, prunable
 from chipfit.compress.stored import stored_weights
 from chipfit.core.data import Dataset
 from chipfit.core.edits import Edit
-from chipfit.core.fixed_point import on_grid, stored_as
+from chipfit.core.fixed_point import integer_bits, on_grid, stored_as
 from chipfit.core.graph import LAYERS, Network
 from chipfit.data.load import load_data
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.space.edits.fixed import Fixed, integer_bits
+from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern
 from chipfit.train.held import Held, rounded
 from chipfit.train.jobs import Job, train_job

@@ -6,6 +6,7 @@ With i integer bits (the sign among them) and f fraction bits a number is a mult
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,19 @@ def bounds(integer: int, fraction: int) -> tuple[float, float]:
     """
     top = 2.0 ** (integer - 1)
     return -top, top - 2.0**-fraction
+
+
+def integer_bits(values: NDArray[Any]) -> int:
+    """Integer bits that hold values, the sign among them: 1 and how often their largest must be halved until it is 1.
+
+    Halves are rounded up. What is beyond 16 bits is clamped.
+
+    >>> integer_bits(np.array([0.3, -0.9])), integer_bits(np.array([3.2])), integer_bits(np.zeros(4))
+    (1, 3, 1)
+    """
+    largest = ceil(float(np.abs(values).max(initial=0.0)))
+    halvings = max(0, largest - 1).bit_length()
+    return min(WIDEST, 1 + halvings)
 
 
 def on_grid(values: NDArray[Any], integer: int, fraction: int) -> NDArray[np.float64]:

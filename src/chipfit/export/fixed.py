@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.channels import foldable
-from chipfit.core.fixed_point import WIDEST, on_grid
+from chipfit.core.fixed_point import WIDEST, integer_bits, on_grid
 from chipfit.core.graph import LAYERS, Network
 from chipfit.core.types import Artifact
 from chipfit.export import onnx
@@ -73,6 +73,5 @@ def widest(weights: NDArray[np.float32]) -> Bits:
     >>> widest(np.array([0.7, -3.0], np.float32))
     (3, 13)
     """
-    largest = int(np.ceil(float(np.abs(weights).max(initial=0.0))))
-    integer = min(WIDEST, 1 + max(0, largest - 1).bit_length())
+    integer = integer_bits(weights)
     return integer, WIDEST - integer

@@ -11,11 +11,11 @@ from onnx import ModelProto, numpy_helper
 from chipfit.compress.edit import apply
 from chipfit.compress.stored import stored_weights
 from chipfit.core.edits import Factor, Precision, Rounded, Same
-from chipfit.core.fixed_point import bounds, on_grid
+from chipfit.core.fixed_point import bounds, integer_bits, on_grid
 from chipfit.core.graph import LAYERS
 from chipfit.export import onnx
 from chipfit.space.edits import edited
-from chipfit.space.edits.fixed import Fixed, formats, integer_bits
+from chipfit.space.edits.fixed import Fixed, formats
 from compress.networks import network_of
 from models.residual import residual
 

@@ -8,12 +8,12 @@ layer that is bound by its memory (HotNAS, arXiv 2007.09087).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chipfit.core.edits import Edit, Edited, Padded, Source
-from chipfit.core.graph import Graph, Op
+from chipfit.core.graph import Op
 from chipfit.space.edits.kind import Kind, Structure
-from chipfit.space.edits.layer import by_layer
+from chipfit.space.edits.layer import by_layer, changed
 
 ALL_AROUND = {2: (1, 1), 3: (1, 1)}
 """One zero before and after on the rows and columns of a convolution's weight."""
@@ -27,20 +27,13 @@ class Expand(Edit):
 
 
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Expand]) -> Edited:
-    widened = by_layer(original.graph, edits, frozenset({"conv"}))
-    arrays, ops = dict[str, Source](made.arrays), list[Op]()
-    for o in made.graph:
-        if o.name in widened:
-            weight = o.array("weight")
-            arrays[weight] = Padded(arrays[weight], ALL_AROUND)
-            o = _wider(o)
-        ops.append(o)
-    return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays)
+    return changed(made, by_layer(original.graph, edits, frozenset({"conv"})), _wider)
 
 
-def _wider(o: Op) -> Op:
+def _wider(edit: Expand, o: Op, weight: Source) -> tuple[Op, Source]:
     (rows, columns), (above, left), (down, across) = o["kernel"], o["padding"], o["dilation"]
-    return o.having(kernel=(rows + 2, columns + 2), padding=(above + down, left + across))
+    wider = o.having(kernel=(rows + 2, columns + 2), padding=(above + down, left + across))
+    return wider, Padded(weight, ALL_AROUND)
 
 
 EXPAND = Kind(

@@ -10,21 +10,17 @@ Fewer of these are of use until the second largest of a layer's transfers and co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from chipfit.core.channels import foldable
 from chipfit.core.edits import Edit, Edited, Factor, Rounded, Source
 from chipfit.core.fixed_point import WIDEST
-from chipfit.core.graph import Graph, Op
+from chipfit.core.graph import Op
 from chipfit.core.types import Plain
 from chipfit.space.edits.kind import Kind, Structure
-from chipfit.space.edits.layer import by_layer
+from chipfit.space.edits.layer import by_layer, changed
 
 FORMATS = 6
 """Formats of one layer at most."""
@@ -37,20 +33,6 @@ class Fixed(Edit):
     layer: str
     integer: int
     fraction: int
-
-
-def integer_bits(weights: NDArray[Any]) -> int:
-    """Integer bits that hold weights, the sign among them: 1 and how often their largest must be halved until it is 1.
-
-    Halves are rounded up. What is beyond 16 bits is clamped.
-
-    >>> integer_bits(np.array([0.3, -0.9])), integer_bits(np.array([3.2])), integer_bits(np.zeros(4))
-    (1, 3, 1)
-    """
-    left, bits = ceil(float(np.abs(weights).max(initial=0.0))), 1
-    while left > 1 and bits < WIDEST:
-        left, bits = ceil(left / 2), bits + 1
-    return bits
 
 
 def formats(integer: int, slack: float) -> tuple[int, ...]:
@@ -69,18 +51,14 @@ def formats(integer: int, slack: float) -> tuple[int, ...]:
 
 
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Fixed]) -> Edited:
-    rounded = by_layer(original.graph, edits)
     norms = {layer: made.graph[norm] for norm, layer in foldable(made.graph).items()}
-    arrays, ops = dict[str, Source](made.arrays), list[Op]()
-    for o in made.graph:
-        if (e := rounded.get(o.name)) is not None:
-            _check(e)
-            weight = o.array("weight")
-            factor = _factor(norms.get(o.name), arrays)
-            arrays[weight] = Rounded(arrays[weight], e.integer, e.fraction, factor)
-            o = o.having(integer_bits=e.integer, fraction_bits=e.fraction)
-        ops.append(o)
-    return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays)
+
+    def rounded(edit: Fixed, o: Op, weight: Source) -> tuple[Op, Source]:
+        _check(edit)
+        on_grid = Rounded(weight, edit.integer, edit.fraction, _factor(norms.get(o.name), made.arrays))
+        return o.having(integer_bits=edit.integer, fraction_bits=edit.fraction), on_grid
+
+    return changed(made, by_layer(original.graph, edits), rounded)
 
 
 def _check(edit: Fixed) -> None:
@@ -91,7 +69,7 @@ def _check(edit: Fixed) -> None:
         )
 
 
-def _factor(norm: Op | None, arrays: dict[str, Source]) -> Factor | None:
+def _factor(norm: Op | None, arrays: Mapping[str, Source]) -> Factor | None:
     """What is folded into a layer's weights."""
     if norm is None:
         return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from chipfit.core.edits import Edited, Source
 from chipfit.core.graph import LAYERS, Graph, Op
 
 
@@ -28,6 +30,17 @@ def by_layer(graph: Graph, edits: Sequence[E], kinds: frozenset[str] = LAYERS) -
     for e in edits:
         _check(graph, e.layer, kinds)
     return {e.layer: e for e in edits}
+
+
+def changed(made: Edited, edits: Mapping[str, E], change: Callable[[E, Op, Source], tuple[Op, Source]]) -> Edited:
+    """The graph with each of these layers as `change` makes it of its edit, the operator and how its weight is made."""
+    arrays, ops = dict(made.arrays), list[Op]()
+    for o in made.graph:
+        if (e := edits.get(o.name)) is not None:
+            weight = o.array("weight")
+            o, arrays[weight] = change(e, o, arrays[weight])
+        ops.append(o)
+    return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays)
 
 
 def alone(graph: Graph, o: Op) -> bool:

@@ -14,16 +14,16 @@ What differs from the released generator: it never put a zero on the last place,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 from chipfit.core.edits import Edit, Edited, Masked, Source
-from chipfit.core.graph import Graph, Op
+from chipfit.core.graph import Op
 from chipfit.core.kernel_patterns import Pattern as Places
 from chipfit.core.kernel_patterns import as_number
 from chipfit.core.types import Plain
 from chipfit.space.edits.kind import Kind, Structure
-from chipfit.space.edits.layer import by_layer
+from chipfit.space.edits.layer import by_layer, changed
 
 DIAMOND: Places = (2, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 22)
 """Places of a 5x5 kernel within two steps of its centre."""
@@ -116,16 +116,13 @@ def taps(patterns: Sequence[Places]) -> int:
 
 
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Pattern]) -> Edited:
-    pruned = by_layer(original.graph, edits, frozenset({"conv"}))
-    arrays, ops = dict[str, Source](made.arrays), list[Op]()
-    for o in made.graph:
-        if (e := pruned.get(o.name)) is not None:
-            _check(e, o)
-            weight = o.array("weight")
-            arrays[weight] = Masked(arrays[weight], e.patterns)
-            o = o.having(taps=taps(e.patterns), patterns=tuple(map(as_number, e.patterns)))
-        ops.append(o)
-    return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays)
+    return changed(made, by_layer(original.graph, edits, frozenset({"conv"})), _pruned)
+
+
+def _pruned(edit: Pattern, o: Op, weight: Source) -> tuple[Op, Source]:
+    _check(edit, o)
+    pruned = o.having(taps=taps(edit.patterns), patterns=tuple(map(as_number, edit.patterns)))
+    return pruned, Masked(weight, edit.patterns)
 
 
 def _check(edit: Pattern, o: Op) -> None:
