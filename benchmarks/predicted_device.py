@@ -58,7 +58,7 @@ def fitted(target: str, models: tuple[str, ...], networks: int) -> predict.Fit:
     predict.measure(Config.of(asked), networks, [], sources, say)
     predict.measure(Config.of({"device": target, "bits": (32,)}), SAMPLES, [str(sources)], few, say)
     made = predict.fit([str(sources)], str(few), target, format=TARGETS[target])
-    like = ", ".join(f"{s.device} {s.spearman:.3f} ± {s.error:.3f}" for s in made.sources)
+    like = ", ".join(f"{s.device} {s.spearman:.3f} (at least {s.least:.3f})" for s in made.sources)
     error, half = 100 * made.left_out_error, 100 * made.half_width
     print(f"  {target}: left-out error {error:.1f} %, half-width {half:.0f} %, {like}")
     return made
