@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from chipfit.core.graph import CHANNELWISE, LAYERS, Graph, Op, Weights
+from chipfit.core.graph import Graph, Op, Weights
 from chipfit.nets.accelerator import here
-from chipfit.nets.build import function
+from chipfit.nets.execute import execute
 
 Tensors = dict[str, Tensor]
 
@@ -39,28 +38,7 @@ def batch(inputs: NDArray[np.float32]) -> Tensor:
 
 def evaluate(o: Op, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
     """The output of one operator (batch norm in evaluation)."""
-    if o.kind not in LAYERS | CHANNELWISE:
-        result: Tensor = function(o)(*inputs)
-        return result
-    (x,) = inputs
-    if o.kind == "affine":
-        return scaled(o, x, weights)
-    weight, bias = weights[o.array("weight")], weights.get(o.array("bias"))
-    if o.kind == "prelu":
-        return F.prelu(x, weight)
-    if o.kind == "conv":
-        return F.conv2d(x, weight, bias if o["bias"] else None, o["stride"], o["padding"], o["dilation"], o["groups"])
-    if o.kind == "linear":
-        return F.linear(x, weight, bias if o["bias"] else None)
-    mean, var = weights[o.array("running_mean")], weights[o.array("running_var")]
-    return F.batch_norm(x, mean, var, weight, bias, False, 0.0, o["eps"])
-
-
-def scaled(o: Op, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    """The values (n, C, ...) as an affine operator scales and shifts them."""
-    form = (-1, *(1,) * (x.ndim - 2))
-    y = x * weights[o.array("scale")].view(form) if o["scale"] else x
-    return y + weights[o.array("shift")].view(form) if o["shift"] else y
+    return execute(o, lambda role: weights[o.array(role)], *inputs)
 
 
 class Walk:

@@ -14,6 +14,7 @@ Biases (int32 in the file) are kept in float here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,14 +28,15 @@ from chipfit.compress.moments import affine
 from chipfit.compress.statistics import MEMORY_MB
 from chipfit.core.channels import foldable, on_channels
 from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.kinds import KINDS, named
 
 Range = tuple[float, float]
 
 LEVELS = 255
 BINS = 2048
-MOVES = frozenset({"max_pool", "flatten", "reshape", "transpose", "slice"})
-CLAMPS = frozenset({"relu", "relu6"})
-FUSES = frozenset({"conv", "linear", "batch_norm", "add", "mul", "avg_pool", "global_pool", "leaky_relu"})
+MOVES = named(lambda kind: bool(kind.moves))
+CLAMPS = named(lambda kind: kind.clamp is not None)
+FUSES = named(lambda kind: kind.hosts)
 """Kinds into which a relu vanishes."""
 
 
@@ -136,7 +138,8 @@ def _reach(graph: Graph, o: Op, known: Mapping[str, Range], rounds: Mapping[str,
     if o.kind == "concat" and o.bits == 8 and len(sources) == len(o.inputs):
         return min(s[0] for s in sources), max(s[1] for s in sources)
     low, high = known[o.name]
-    return max(low, 0.0) if o.kind in CLAMPS else low, min(high, 6.0) if o.kind == "relu6" else high
+    least, most = KINDS[o.kind].clamp or (-math.inf, math.inf)
+    return max(low, least), min(high, most)
 
 
 def _vanishes(graph: Graph, o: Op) -> bool:

@@ -11,127 +11,43 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Attr = int | float | str | tuple[int, ...]
+from chipfit.core.kinds import KINDS as RECORDS
+from chipfit.core.kinds import known, named
+from chipfit.core.kinds.layers import STORED
+from chipfit.core.kinds.norms import single
+from chipfit.core.op import Attr, Op
+
+__all__ = [
+    "ACTIVATIONS", "CHANNELWISE", "ELEMENTWISE", "GLOBAL_POOLS", "KINDS", "LAYERS", "POOLS", "SOFTMAXES", "STORED",
+    "Attr", "Graph", "Network", "Op", "Weights", "live", "op", "single",
+]  # fmt: skip
+
 Weights = dict[str, NDArray[np.float32]]
 """Arrays by name: `<op.weights>.weight`, `.bias`, and what else `Graph.weight_shapes` names."""
 
-ACTIVATIONS = frozenset(
-    {
-        "relu",
-        "relu6",
-        "sigmoid",
-        "hard_sigmoid",
-        "silu",
-        "hard_swish",
-        "tanh",
-        "gelu",
-        "gelu_tanh",
-        "leaky_relu",
-        "clip",
-    }
-)
-ELEMENTWISE = frozenset({"add", "sub", "mul"})
-POOLS = frozenset({"max_pool", "avg_pool"})
-GLOBAL_POOLS = frozenset({"global_pool", "global_max_pool"})
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
-LAYERS = frozenset({"conv", "linear"})
-"""Kinds that multiply by a matrix of weights."""
-CHANNELWISE = frozenset({"batch_norm", "affine", "prelu"})
-"""Kinds with arrays of one value a channel: their channels are those of what they read."""
-KINDS = (
-    frozenset({"input", "concat", "flatten", "reshape", "transpose", "slice", "pad"})
-    | ACTIVATIONS
-    | ELEMENTWISE
-    | POOLS
-    | GLOBAL_POOLS
-    | SOFTMAXES
-    | LAYERS
-    | CHANNELWISE
-)
-"""Every kind of operator that has a rule in trace, build, edits and export. Attributes, by kind:
-
-conv        kernel, stride, padding, dilation (pairs), groups (int), bias (0/1)
-linear      bias (0/1); acts on the last axis
-batch_norm  eps (float)
-affine      scale, shift (0/1): which of the two there are in y = x · scale + shift; single (0/1): one value for all
-            channels; learnt (0/1): trained and counted, else constants of the model
-prelu       single (0/1): one slope for all channels
-*_pool      kernel, stride, padding (pairs), ceil (0/1); avg_pool also count_include_pad (0/1)
-global_*    keep (0/1): mean (or maximum) over the two spatial axes, which stay as 1 where keep is 1
-concat      axis, counted without the batch axis (0 is channels)
-reshape     to: the new shape without the batch axis
-transpose   perm of the axes after the batch axis, 0-based
-slice       axis (without batch), start, stop, step
-pad         pads: (before, after) of each axis without batch, flattened
-*softmax    axis, counted without the batch axis
-leaky_relu  slope (float)
-clip        low, high (floats)
-
-conv and linear may also say how their weights are stored, which changes nothing of what is computed (`STORED`):
-taps        (int) places of each kernel that may be other than zero, the most of any of its patterns
-patterns    one number a pattern: the sum of 2^p over its flat places p; each 2-D kernel is within one of them
-integer_bits, fraction_bits
-            fixed point, the sign among the integer bits; on its grid are the weights with what is folded into them
+KINDS = frozenset(RECORDS)
+"""Every kind of operator that has a record in `core.kinds`.
 
 A kind with a capital is an ONNX operator of a file that was not made here: it has macs (int), counted; a `Constant` is
 an array that such operators read. A graph of these is counted and profiled, never edited or built.
 """
 
-STORED = frozenset({"taps", "patterns", "integer_bits", "fraction_bits"})
-"""Attributes about values of weights: accelerators are built for them, runtimes and modules know nothing of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One operator; its `name` also names its output, of `shape` without the batch axis.
-
-    `weights` is the prefix of its arrays ("" for none): `<weights>.<role>`; two operators with one prefix share them
-    all. `tied` lists (role, name) of those arrays that are another prefix's: layers may share a weight and have biases
-    of their own. `bits` is 8 where the operator computes in int8 (QDQ in the file), else 32.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    shape: tuple[int, ...]
-    attrs: tuple[tuple[str, Attr], ...] = ()
-    weights: str = ""
-    bits: int = 32
-    tied: tuple[tuple[str, str], ...] = ()
-
-    def array(self, role: str) -> str:
-        """The name of its array of this role: "weight", "bias", ..."""
-        for own, name in self.tied:
-            if own == role:
-                return name
-        return f"{self.weights}.{role}"
-
-    def __getitem__(self, key: str) -> Any:
-        """The value of an attribute; KeyError names the operator."""
-        for name, value in self.attrs:
-            if name == key:
-                return value
-        raise KeyError(f"{self.kind} {self.name!r} has no attribute {key!r}")
-
-    def get(self, key: str) -> Any:
-        """The value of an attribute that it need not have; None where it has none."""
-        return dict(self.attrs).get(key)
-
-    def having(self, **attrs: Attr) -> Op:
-        """The same operator with these attributes replaced or added."""
-        return replace(self, attrs=tuple(sorted((dict(self.attrs) | attrs).items())))
-
-    @property
-    def size(self) -> int:
-        """Values in one output."""
-        return math.prod(self.shape)
+ACTIVATIONS = named(lambda kind: kind.family == "activation")
+ELEMENTWISE = named(lambda kind: kind.family == "join")
+POOLS = named(lambda kind: kind.family == "pool")
+GLOBAL_POOLS = named(lambda kind: kind.family == "global_pool")
+SOFTMAXES = named(lambda kind: kind.family == "softmax")
+LAYERS = named(lambda kind: kind.family == "layer")
+"""Kinds that multiply by a matrix of weights, a row for each output."""
+CHANNELWISE = named(lambda kind: kind.channels == "carries")
+"""Kinds with arrays of one value a channel: their channels are those of what they read."""
 
 
 def op(
@@ -193,6 +109,10 @@ class Graph:
         """Shape of an operator's i-th input."""
         return self.by_name[o.inputs[i]].shape
 
+    def in_shapes(self, o: Op) -> tuple[tuple[int, ...], ...]:
+        """Shapes of all that an operator reads."""
+        return tuple(self.by_name[i].shape for i in o.inputs)
+
     def weight_shapes(self, o: Op) -> dict[str, tuple[int, ...]]:
         """Name to shape of an operator's arrays."""
         if o.kind == "Constant":
@@ -201,21 +121,14 @@ class Graph:
 
     def roles(self, o: Op) -> dict[str, tuple[int, ...]]:
         """Role ("weight", "bias", ...) to shape of an operator's arrays, in the order in which files take them."""
-        if o.kind in CHANNELWISE:
-            shape = (1,) if single(o) else (o.shape[0],)
-            return dict.fromkeys(_channelwise_roles(o), shape)
-        if o.kind not in LAYERS:
+        kind = known(o.kind)
+        if kind is None or kind.arrays is None:
             return {}
-        if o.kind == "conv":
-            outputs, inputs = o.shape[0], (self.in_shape(o)[0] // o["groups"], *o["kernel"])
-        else:
-            outputs, inputs = o.shape[-1], self.in_shape(o)[-1:]
-        weight = {"weight": (outputs, *inputs)}
-        return weight | {"bias": (outputs,)} if o["bias"] else weight
+        return kind.arrays(o, self.in_shapes(o))
 
     def learnt(self, o: Op) -> dict[str, tuple[int, ...]]:
         """Name to shape of those of an operator's arrays that are trained: no running statistics, no constants."""
-        if o.kind == "affine" and not o["learnt"]:
+        if o.get("learnt") == 0:
             return {}
         fixed = {o.array(role) for role in self.roles(o) if role.startswith("running")}
         return {name: shape for name, shape in self.weight_shapes(o).items() if name not in fixed}
@@ -230,10 +143,11 @@ class Graph:
         return frozenset(name for names in readers.values() if len(names) > 1 for name in names)
 
     def macs(self, o: Op) -> int:
-        """Multiply-accumulates of one operator for one input (convolutions and linear layers)."""
-        if o.kind not in LAYERS:
+        """Multiply-accumulates of one operator for one input."""
+        kind = known(o.kind)
+        if kind is None:
             return int(o["macs"]) if o.kind[0].isupper() else 0
-        return o.size * math.prod(self.roles(o)["weight"][1:])
+        return kind.macs(o, self.in_shapes(o)) if kind.macs else 0
 
     @property
     def total_macs(self) -> int:
@@ -284,17 +198,6 @@ class Graph:
             for n, k, i, s, attrs, w, b, *tied in data["ops"]
         )
         return cls(ops, data["output"])
-
-
-def single(o: Op) -> bool:
-    """True where an operator's arrays hold one value for all channels, so that narrowing leaves them as they are."""
-    return o.kind in ("affine", "prelu") and bool(o["single"])
-
-
-def _channelwise_roles(o: Op) -> tuple[str, ...]:
-    if o.kind == "batch_norm":
-        return ("weight", "bias", "running_mean", "running_var")
-    return ("weight",) if o.kind == "prelu" else tuple(role for role in ("scale", "shift") if o[role])
 
 
 def _pairs(tied: Iterable[Sequence[str]] = ()) -> tuple[tuple[str, str], ...]:

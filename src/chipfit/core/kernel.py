@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, SOFTMAXES, STORED, Attr, Graph, Op
+from chipfit.core.channels import FOLDED as INSIDE
+from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, STORED, Attr, Graph, Op
+from chipfit.core.kinds import named
 
-INSIDE = frozenset({"batch_norm", "affine"})
-"""Kinds that are folded into the layer before them."""
-
-_FREE = frozenset({"input", "flatten", "concat", "reshape", "slice", "pad", "transpose"}) | SOFTMAXES | INSIDE
+_FREE = named(lambda kind: kind.cost in ("free", "inside"))
 """Kinds whose cost is folded elsewhere or left to the calibration on whole networks."""
 
-_FUSED = ACTIVATIONS - {"leaky_relu", "clip"}
+_FUSED = named(lambda kind: kind.cost == "fused")
 """Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
 
 _NO_MATTER = STORED | {"bias"}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Op
+from chipfit.core.kinds import FOLDED_AWAY
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device.engines.engine import in_batches
 
@@ -21,7 +22,7 @@ MS_PER_OP = 0.002
 
 BATCH = 64
 
-FREE = frozenset({"input", "batch_norm", "flatten", "reshape", "Constant"})
+FREE = FOLDED_AWAY | {"Constant"}
 """Kinds that a runtime folds away."""
 
 

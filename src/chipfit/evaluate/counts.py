@@ -9,8 +9,9 @@ from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import CHANNELWISE, LAYERS, Graph, Op
+from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.core.kernel import Kernel, kernel, members
+from chipfit.core.kinds import named
 from chipfit.core.types import Measurement
 from chipfit.evaluate.cells import Cells, Variants
 from chipfit.evaluate.pieces import pieces, term
@@ -167,7 +168,7 @@ def counted(graph: Graph) -> tuple[Measurement, ...]:
 
 def peak_memory_mb(graph: Graph) -> float:
     """Megabytes of activations alive at the worst moment, operators run in order, batch norm and ReLU in place."""
-    in_place_kinds = CHANNELWISE | {"relu", "relu6", "clip", "flatten", "BatchNormalization", "Relu", "Flatten"}
+    in_place_kinds = named(lambda kind: kind.in_place) | {"BatchNormalization", "Relu", "Flatten"}
     last = {i: n for n, o in enumerate(graph) for i in o.inputs}
     alive: dict[str, float] = {}
     peak = 0.0

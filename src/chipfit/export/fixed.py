@@ -21,6 +21,9 @@ from chipfit.export import onnx
 from chipfit.export.fold import fold
 from chipfit.export.lower import Range
 
+WRITES = onnx.WRITES
+"""Kinds that have a form here."""
+
 Bits = tuple[int, int]
 """(integer, fraction) bits; the sign is an integer bit."""
 

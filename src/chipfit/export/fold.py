@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.channels import foldable
+from chipfit.core.channels import array_axis, foldable
 from chipfit.core.fixed_point import on_grid
 from chipfit.core.graph import LAYERS, Graph, Network, Op, Weights
 
@@ -60,7 +60,7 @@ def scale_and_shift(norm: Op, weights: Weights) -> tuple[NDArray[np.float64], ND
     if norm.kind == "affine":
         factor = arrays["scale"] if norm["scale"] else np.ones(1)
         offset = arrays["shift"] if norm["shift"] else np.zeros(1)
-        channels = np.ones(norm.shape[0])
+        channels = np.ones(norm.shape[array_axis(norm)])
         return factor * channels, offset * channels
     factor = arrays["weight"] / np.sqrt(arrays["running_var"] + norm["eps"])
     return factor, arrays["bias"] - factor * arrays["running_mean"]

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.core.graph import Graph, Network
+from chipfit.core.graph import Graph, Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.dummy import dummy_ranges, random_weights
 from chipfit.export.lower import Range
@@ -51,7 +51,7 @@ ALIASES: Final[Mapping[str, str]] = {"litert": "tflite"}
 
 
 class Writer(Protocol):
-    """What each format's module has as `write`.
+    """What each format's module has as `write`, beside the kinds of operators it has a form of (`WRITES`).
 
     The file with batch norm folded and batch 1; `ranges` holds the least and the greatest value of each tensor by
     operator name, needed for what int8 operators read and write; `metadata` is kept in the file; `reduce_range` gives
@@ -147,12 +147,23 @@ def writer(format: str) -> Writer:
 
     @wraps(write)
     def told(network: Network, **options: Any) -> Artifact:
+        if strangers := unwritable(network.graph, format):
+            o = strangers[0]
+            raise BadInput(
+                f"this network cannot be written as {format}: it has no form of operator {o.name!r} ({o.kind})"
+            )
         try:
             return write(network, **options)
         except ValueError as e:  # an operator, a precision or a range that the format has no form of
             raise BadInput(f"this network cannot be written as {format}: {e}") from e
 
     return told
+
+
+def unwritable(graph: Graph, format: str) -> tuple[Op, ...]:
+    """Operators of kinds that a format has no form of; its module names those that it has."""
+    writes: frozenset[str] = import_module(FORMATS[format].module).WRITES
+    return tuple(o for o in graph if o.kind not in writes)
 
 
 def only_float(graph: Graph, runtime: str) -> None:

@@ -22,19 +22,23 @@ import numpy as np
 
 from chipfit.core.channels import foldable
 from chipfit.core.graph import Graph, Network, Op, Weights, op
+from chipfit.core.kinds import named
 from chipfit.export.fold import fold, scale_and_shift
 
 Range = tuple[float, float]
 
-PRESERVING: Final = frozenset({"max_pool", "flatten", "reshape", "transpose", "slice"})
+PRESERVING: Final = named(lambda kind: bool(kind.moves))
 """Kinds that move values and make none: their int8 output has the scale of their input."""
 
-FUSING: Final = frozenset({"conv", "linear", "add", "mul", "avg_pool", "global_pool", "leaky_relu"})
-"""Kinds whose int8 kernels clamp their output for nothing, so that a relu after them vanishes."""
+FUSING: Final = named(lambda kind: kind.hosts) - {"batch_norm"}
+"""Kinds whose int8 kernels clamp their output for nothing, so that a relu after them vanishes.
 
-CLAMPS: Final = frozenset({"relu", "relu6"})
+Lowering leaves no int8 batch norm, which would be among them: one that is left is float, and keeps its relu apart.
+"""
 
-INT8: Final = PRESERVING | FUSING | CLAMPS | {"concat", "sigmoid", "silu", "batch_norm"}
+CLAMPS: Final = named(lambda kind: kind.clamp is not None)
+
+INT8: Final = named(lambda kind: kind.int8)
 """Kinds that are written in int8 where their bits say so; the others compute in float whatever their bits."""
 
 

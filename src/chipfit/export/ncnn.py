@@ -355,3 +355,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "pad": _from("Padding", _pad),
 }
 """The rule of each kind."""
+
+WRITES: Final = frozenset(RULES)
+"""Kinds that have a form here."""

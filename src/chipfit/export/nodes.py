@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from chipfit.core.graph import Op
+from chipfit.core.kinds import Shapes
 from chipfit.export.lower import ends
 
 Attribute = int | float | str | Sequence[int]
@@ -61,23 +62,23 @@ def _attribute(name: str, value: Attribute) -> AttributeProto:
     return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
 
 
-Emit = Callable[[Sheet, Op, Sequence[str], str, tuple[int, ...]], object]
-"""Adds an operator's nodes: sheet, operator, names of its inputs (and arrays), of its output, shape of its input."""
+Emit = Callable[[Sheet, Op, Sequence[str], str, Shapes], object]
+"""Adds an operator's nodes: sheet, operator, names of its inputs (and arrays), of its output, shapes of its inputs."""
 
 
 def _plain(kind: str, **attributes: Attribute) -> Emit:
     """The rule of an operator that is one node with these attributes."""
-    return lambda sheet, o, ins, out, shape: sheet.node(kind, ins, out, o.name, **attributes)
+    return lambda sheet, o, ins, out, shapes: sheet.node(kind, ins, out, o.name, **attributes)
 
 
-def _conv(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _conv(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     pads = o["padding"] if len(o["padding"]) == 4 else o["padding"] * 2
     window = {"kernel_shape": o["kernel"], "strides": o["stride"], "pads": pads}
     sheet.node("Conv", ins, out, o.name, **window, dilations=o["dilation"], group=o["groups"])
 
 
-def _linear(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    if len(shape) == 1:
+def _linear(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
+    if len(shapes[0]) == 1:
         sheet.node("Gemm", ins, out, o.name, transB=1)
         return
     turned = sheet.node("Transpose", ins[1:2], f"{o.name}/turned", perm=(1, 0))  # constant: folded on loading
@@ -87,17 +88,17 @@ def _linear(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int,
         sheet.node("Add", [product, ins[2]], out, f"{o.name}/bias")
 
 
-def _batch_norm(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _batch_norm(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     sheet.node("BatchNormalization", ins, out, o.name, epsilon=float(o["eps"]))
 
 
-def _max_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    pads = (*o["padding"], *ends(o, shape))
+def _max_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
+    pads = (*o["padding"], *ends(o, shapes[0]))
     sheet.node("MaxPool", ins, out, o.name, kernel_shape=o["kernel"], strides=o["stride"], pads=pads)
 
 
-def _avg_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
-    pads, count = (*o["padding"], *ends(o, shape)), o["count_include_pad"]
+def _avg_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
+    pads, count = (*o["padding"], *ends(o, shapes[0])), o["count_include_pad"]
     if count and pads[2:] != o["padding"]:
         # the given padding counts in the mean, what hangs over does not: the first has to become values
         axes = [0, 0, *o["padding"]] * 2
@@ -107,15 +108,15 @@ def _avg_pool(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[in
     sheet.node("AveragePool", ins, out, o.name, **window, count_include_pad=count)
 
 
-def _concat(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _concat(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     sheet.node("Concat", ins, out, o.name, axis=o["axis"] + 1)
 
 
-def _softmax(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _softmax(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     sheet.node("Softmax" if o.kind == "softmax" else "LogSoftmax", ins, out, o.name, axis=o["axis"] + 1)
 
 
-def _affine(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _affine(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     if not o["shift"]:
         sheet.node("Mul", ins, out, o.name)
         return
@@ -123,37 +124,37 @@ def _affine(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int,
     sheet.node("Add", [x, ins[-1]], out, o.name)
 
 
-def _clip(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _clip(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     bounds = [sheet.constant(f"{o.name}/{end}", np.float32(o[end])) for end in ("low", "high")]
     sheet.node("Clip", [*ins, *bounds], out, o.name)
 
 
-def _reshape(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _reshape(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     # -1 and not 0 (a copy) for the batch axis: dense layers on several axes fold some of them into it
     sheet.node("Reshape", [*ins, sheet.constant(f"{o.name}/shape", np.array([-1, *o.shape]))], out, o.name)
 
 
-def _transpose(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _transpose(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     sheet.node("Transpose", ins, out, o.name, perm=(0, *(p + 1 for p in o["perm"])))
 
 
-def _slice(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _slice(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     values = {"start": o["start"], "stop": o["stop"], "axis": o["axis"] + 1, "step": o["step"]}
     bounds = [sheet.constant(f"{o.name}/{key}", np.array([v], np.int64)) for key, v in values.items()]
     sheet.node("Slice", [*ins, *bounds], out, o.name)
 
 
-def _pad(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _pad(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     pads = np.array([0, *o["pads"][::2], 0, *o["pads"][1::2]])
     sheet.node("Pad", [*ins, sheet.constant(f"{o.name}/pads", pads)], out, o.name)
 
 
-def _relu6(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _relu6(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     bounds = [sheet.constant(f"relu6/{v:.0f}", v) for v in (np.float32(0), np.float32(6))]
     sheet.node("Clip", [*ins, *bounds], out, o.name)
 
 
-def _leaky_relu(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shape: tuple[int, ...]) -> None:
+def _leaky_relu(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     sheet.node("LeakyRelu", ins, out, o.name, alpha=float(o["slope"]))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto
 from onnx.helper import make_tensor_value_info
 
+from chipfit.core.channels import array_axis
 from chipfit.core.graph import Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.lower import Range, prepared
@@ -25,6 +26,8 @@ OPSET: Final = 18
 IR_VERSION: Final = 9
 INPUT: Final = "input"
 OUTPUT: Final = "logits"
+WRITES: Final = frozenset(EMIT) | {"input", "silu"}
+"""Kinds that have a form here; a silu is written as a sigmoid and a product."""
 
 
 def write(
@@ -103,7 +106,7 @@ def _emit(job: _Job, o: Op) -> None:
     raw = f"{o.name}/float" if made else out
     if o.kind != "input":
         ins = [_read(job, o, i) for i in o.inputs] + _arrays(job, o)
-        EMIT[o.kind](sheet, o, ins, raw, graph.in_shape(o))
+        EMIT[o.kind](sheet, o, ins, raw, graph.in_shapes(o))
     elif o.name == graph.output:
         sheet.node("Identity", [INPUT], OUTPUT)
     if made is not None:
@@ -156,8 +159,9 @@ def _arrays(job: _Job, o: Op) -> list[str]:
     graph, weights = job.network.graph, job.network.weights
     keys = list(graph.weight_shapes(o))
     if o.kind in ("affine", "prelu"):  # broadcast over what is behind the channels
-        form = (-1, *(1,) * (len(o.shape) - 1))
-        arrays = {f"{k}/{len(o.shape)}": np.asarray(weights[k], np.float32).reshape(form) for k in keys}
+        behind = len(o.shape) - 1 - array_axis(o)
+        form = (-1, *(1,) * behind)
+        arrays = {f"{k}/{behind + 1}": np.asarray(weights[k], np.float32).reshape(form) for k in keys}
         return [job.sheet.constant(name, array) for name, array in arrays.items()]
     if not keys or o.bits == 32:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]

@@ -22,6 +22,9 @@ RAMP: Final = 1e-30
 times too large) where an int8 layer without bias, or with one of zeros, is read by another; with any other it is right.
 """
 
+WRITES: Final = onnx.WRITES
+"""Kinds that have a form here: those of the ONNX file that it is converted from."""
+
 
 def write(
     network: Network,

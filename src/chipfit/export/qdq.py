@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.graph import Graph, Op
+from chipfit.core.kinds import KINDS
 from chipfit.export.lower import CLAMPS, PRESERVING, Range, fused
 
 TOP: Final = 255
@@ -106,7 +107,8 @@ def reach(o: Op, reaches: Mapping[str, Range], ranges: Mapping[str, Range]) -> R
     low, high = (float(v) for v in ranges[o.name])
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"tensor {o.name!r} has the range ({low}, {high}); it has to be finite, the lower end first")
-    return max(low, 0.0) if o.kind in CLAMPS else low, min(high, 6.0) if o.kind == "relu6" else high
+    least, most = KINDS[o.kind].clamp or (-math.inf, math.inf)
+    return max(low, least), min(high, most)
 
 
 def _union(reaches: Iterable[Range]) -> Range:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from safetensors.numpy import save
 
-from chipfit.core.graph import Network
+from chipfit.core.graph import KINDS, Network
 from chipfit.core.types import Artifact
 from chipfit.export.fold import fold
 from chipfit.export.formats import only_float
 from chipfit.export.lower import Range
+
+WRITES: Final = KINDS
+"""Kinds that have a form here: every one, for the file holds the graph itself."""
 
 
 def write(

@@ -545,3 +545,6 @@ _RULES: Final[Mapping[str, Rule]] = {
     "pad": _pad,
 }
 """The rule of each kind that is left after lowering."""
+
+WRITES: Final = frozenset(_RULES) | {"input", "silu"}
+"""Kinds that have a form here; a silu is written as a sigmoid and a product."""

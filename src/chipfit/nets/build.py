@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from chipfit.core.graph import Graph, Network, Op, Weights
+from chipfit.nets.execute import Function, layered, plain
 
-Function = Callable[..., Tensor]
 
+class Layer(nn.Module):
+    """An operator's arrays, as parameters where they are learnt, else as buffers, and what it computes of them."""
 
-class Affine(nn.Module):
-    """y = x · scale + shift for each channel: parameters where they are learnt, else buffers."""
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], learnt: bool) -> None:
-        """`shapes` has those of "scale" and "shift" that there are."""
+    def __init__(self, o: Op, shapes: Mapping[str, tuple[int, ...]], learnt: bool) -> None:
+        """`shapes` by role; the arrays are zero until they are given."""
         super().__init__()
-        self._roles = tuple(shapes)
+        self._function = layered(o)
         for role, shape in shapes.items():
-            value = torch.ones(shape) if role == "scale" else torch.zeros(shape)
             if learnt:
-                self.register_parameter(role, nn.Parameter(value))
+                self.register_parameter(role, nn.Parameter(torch.zeros(shape)))
             else:
-                self.register_buffer(role, value)
+                self.register_buffer(role, torch.zeros(shape))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The values (n, C, ...) scaled and shifted."""
-        form = (-1, *(1,) * (x.ndim - 2))
-        if "scale" in self._roles:
-            x = x * getattr(self, "scale").view(form)  # noqa: B009  a tensor, which mypy would take for a module
-        return x + getattr(self, "shift").view(form) if "shift" in self._roles else x  # noqa: B009
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The operator's output for inputs that have a batch axis."""
+        return self._function(partial(getattr, self), *inputs)
 
 
 class GraphModule(nn.Module):
@@ -50,7 +44,7 @@ class GraphModule(nn.Module):
             if o.weights and (key := _key(o)) not in self.layers:
                 self.layers[key] = _layer(graph, o)
                 _tie(self.layers[key], {role: o.array(role) for role in graph.roles(o)}, arrays)
-            function = self.layers[_key(o)] if o.weights else _FUNCTIONS[o.kind](o)
+            function = self.layers[_key(o)] if o.weights else plain(o)
             self._plan.append((function, tuple(place[i] for i in o.inputs)))
         self._out = place[graph.output]
         last = {i: n for n, (_, inputs) in enumerate(self._plan) for i in inputs}
@@ -133,79 +127,12 @@ def _tie(layer: nn.Module, names: Mapping[str, str], arrays: dict[str, tuple[nn.
 
 
 def _layer(graph: Graph, o: Op) -> nn.Module:
-    if o.kind == "conv":
-        return nn.Conv2d(
-            graph.in_shape(o)[0], o.shape[0], o["kernel"], o["stride"], o["padding"], o["dilation"], o["groups"],
-            bool(o["bias"]),
-        )  # fmt: skip
-    if o.kind == "linear":
-        return nn.Linear(graph.in_shape(o)[-1], o.shape[-1], bool(o["bias"]))
-    if o.kind == "affine":
-        return Affine(graph.roles(o), bool(o["learnt"]))
-    if o.kind == "prelu":
-        return nn.PReLU(1 if o["single"] else o.shape[0])
-    norm = nn.BatchNorm2d if len(o.shape) == 3 else nn.BatchNorm1d
+    if o.kind != "batch_norm":
+        return Layer(o, graph.roles(o), bool(graph.learnt(o)))
+    # torch's own, which keeps running statistics while it is trained
+    norm = _BATCH_NORMS[min(len(o.shape), 4)]
     return norm(o.shape[0], eps=o["eps"])
 
 
-def _max_pool(o: Op) -> Function:
-    return partial(
-        F.max_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"])
-    )
-
-
-def _avg_pool(o: Op) -> Function:
-    return partial(
-        F.avg_pool2d, kernel_size=o["kernel"], stride=o["stride"], padding=o["padding"], ceil_mode=bool(o["ceil"]),
-        count_include_pad=bool(o["count_include_pad"]),
-    )  # fmt: skip
-
-
-def _slice(o: Op) -> Function:
-    index = (slice(None),) * (o["axis"] + 1) + (slice(o["start"], o["stop"], o["step"]),)
-    return lambda x: x[index]
-
-
-def _pad(o: Op) -> Function:
-    pads = o["pads"]
-    reverse = [v for i in range(len(pads) // 2 - 1, -1, -1) for v in pads[2 * i : 2 * i + 2]]
-    return lambda x: F.pad(x, reverse)
-
-
-_FUNCTIONS: dict[str, Callable[[Op], Function]] = {
-    "relu": lambda o: torch.relu,
-    "relu6": lambda o: F.relu6,
-    "sigmoid": lambda o: torch.sigmoid,
-    "hard_sigmoid": lambda o: F.hardsigmoid,
-    "silu": lambda o: F.silu,
-    "hard_swish": lambda o: F.hardswish,
-    "tanh": lambda o: torch.tanh,
-    "gelu": lambda o: F.gelu,
-    "gelu_tanh": lambda o: partial(F.gelu, approximate="tanh"),
-    "clip": lambda o: partial(torch.clamp, min=o["low"], max=o["high"]),
-    "leaky_relu": lambda o: partial(F.leaky_relu, negative_slope=o["slope"]),
-    "add": lambda o: torch.add,
-    "sub": lambda o: torch.sub,
-    "mul": lambda o: torch.mul,
-    "max_pool": _max_pool,
-    "avg_pool": _avg_pool,
-    "global_pool": lambda o: lambda x: x.mean((2, 3), keepdim=bool(o["keep"])),
-    "global_max_pool": lambda o: lambda x: x.amax((2, 3), keepdim=bool(o["keep"])),
-    "concat": lambda o: lambda *xs: torch.cat(xs, o["axis"] + 1),
-    "flatten": lambda o: lambda x: x.flatten(1),
-    "reshape": lambda o: lambda x: x.reshape(x.shape[0], *o["to"]),
-    "transpose": lambda o: lambda x: x.permute(0, *(p + 1 for p in o["perm"])),
-    "slice": _slice,
-    "pad": _pad,
-    "softmax": lambda o: lambda x: torch.softmax(x, o["axis"] + 1),
-    "log_softmax": lambda o: lambda x: torch.log_softmax(x, o["axis"] + 1),
-}
-
-
-def function(o: Op) -> Function:
-    """What an operator without weights computes, as a function of its inputs (each with a batch axis)."""
-    return _FUNCTIONS[o.kind](o)
-
-
-FUNCTIONS = frozenset(_FUNCTIONS)
-"""Kinds that compute without arrays."""
+_BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
+"""By the number of axes behind the batch."""

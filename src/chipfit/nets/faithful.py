@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from chipfit.core.errors import Untraceable
 from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.kinds import named
 from chipfit.nets.answers import Answers, Floats, ask, relative_error, undisturbed
 from chipfit.nets.build import GraphModule, build
 from chipfit.nets.trace import trace
@@ -40,10 +41,10 @@ DOUBT = 0.1
 DOUBLE = 1e-5
 """Allowed relative error in float64, where scalars of the graph are rounded to float32 and nothing else is."""
 
-SATURATING = frozenset({"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "tanh", "hardtanh", "relu6"})
+SATURATING = named(lambda kind: kind.saturates)
 """Kinds that may hide at the end what happened before: the value that they read is held too."""
 
-SHAPES = frozenset({"flatten", "reshape", "transpose"})
+SHAPES = named(lambda kind: kind.moves in ("view", "all"))
 """Kinds that change no value."""
 
 CONSTANT = 1e-6

@@ -14,6 +14,7 @@ from math import prod
 
 from chipfit.core.channels import array_axis, on_channels
 from chipfit.core.graph import ACTIVATIONS, CHANNELWISE, ELEMENTWISE, GLOBAL_POOLS, POOLS, Graph, Op, single
+from chipfit.core.kinds import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +308,7 @@ class Site:
     ops: tuple[str, ...]
 
 
-QUANTISABLE = (
-    frozenset({"conv", "linear", "batch_norm", "add", "mul", "concat", "global_pool", "relu", "relu6", "leaky_relu"})
-    | frozenset({"sigmoid", "silu", "flatten", "reshape", "transpose", "slice"})
-    | POOLS
-)
+QUANTISABLE = named(lambda kind: kind.int8)
 """Kinds that compute in int8 at an int8 site; others there stay float."""
 
 

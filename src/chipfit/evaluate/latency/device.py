@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Op
+from chipfit.core.kinds import FOLDED_AWAY
 from chipfit.core.protocols import Device
 from chipfit.core.types import HIGH, LOW, Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.evaluate.latency.predict import FittedPredictor
@@ -24,9 +25,6 @@ Z90 = 1.645
 
 STEP = 8
 """Channels to a step of its kernels, which nobody measured."""
-
-FREE = frozenset({"input", "batch_norm", "flatten", "reshape"})
-"""Kinds that runtimes fold away."""
 
 
 class PredictedDevice:
@@ -102,7 +100,7 @@ class PredictedDevice:
         """The latency shared out by the MACs of each operator and the values it writes: parts are not predicted."""
         (whole,) = self.foretell([artifact.graph])
         graph = artifact.graph
-        work = {o.name: graph.macs(o) + o.size for o in graph if o.kind not in FREE}
+        work = {o.name: graph.macs(o) + o.size for o in graph if o.kind not in FOLDED_AWAY}
         ms = {name: whole.value * share / sum(work.values()) for name, share in work.items()}
         rows = [OpTime(o.name, o.kind, ms[o.name], graph.macs(o), 0, _bound(graph, o)) for o in graph if o.name in ms]
         return sorted(rows, key=lambda r: -r.ms)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.errors import BadInput
-from chipfit.core.graph import ACTIVATIONS, ELEMENTWISE, GLOBAL_POOLS, KINDS, POOLS, SOFTMAXES, Graph, Op, live
+from chipfit.core.graph import ACTIVATIONS, ELEMENTWISE, GLOBAL_POOLS, POOLS, SOFTMAXES, Graph, Op, live
 from chipfit.evaluate.latency.base import Floats, Ints, Networks
 
 OUTPUT, INPUT, FIRST = 0, 1, 2
@@ -240,12 +240,16 @@ def _of_variant(graph: Graph, reference: Graph) -> Floats:
 
 
 OTHER = "other"
-"""What stands for kinds that are not ours (those of an ONNX file)."""
+"""What stands for kinds without a word: those of an ONNX file, and those that came after predictors were stored."""
 
-_LATER = ("affine", "prelu", "gelu_tanh", "clip", "global_max_pool", "log_softmax")
-"""Kinds that came after predictors were tuned and stored: behind the others, whose tokens stay."""
+_VOCABULARY = (
+    "add", "avg_pool", "batch_norm", "concat", "conv", "flatten", "gelu", "global_pool", "hard_sigmoid", "hard_swish",
+    "leaky_relu", "linear", "max_pool", "mul", "pad", "relu", "relu6", "reshape", "sigmoid", "silu", "slice", "softmax",
+    "sub", "tanh", "transpose", OTHER, "affine", "prelu", "gelu_tanh", "clip", "global_max_pool", "log_softmax",
+)  # fmt: skip
+"""Kinds in the order of their tokens, which stored predictors know: a kind keeps its place for good."""
 
-_VOCABULARY = (*sorted(KINDS - {"input", *_LATER}), OTHER, *_LATER)
+_TOKENS = {word: FIRST + place for place, word in enumerate(_VOCABULARY)}
 
 
 def _tokens(networks: Sequence[Graph]) -> tuple[Ints, NDArray[np.bool_]]:
@@ -255,6 +259,6 @@ def _tokens(networks: Sequence[Graph]) -> tuple[Ints, NDArray[np.bool_]]:
     for i, g in enumerate(networks):
         place = {o.name: j for j, o in enumerate(g.ops)}
         for j, o in enumerate(g.ops):
-            tokens[i, j] = INPUT if j == 0 else FIRST + _VOCABULARY.index(o.kind if o.kind in KINDS else OTHER)
+            tokens[i, j] = INPUT if j == 0 else _TOKENS.get(o.kind, _TOKENS[OTHER])
             reads[i, [place[a] for a in o.inputs], j] = True
     return tokens, reads
