@@ -128,10 +128,10 @@ class Graph:
 
     def learnt(self, o: Op) -> dict[str, tuple[int, ...]]:
         """Name to shape of those of an operator's arrays that are trained: no running statistics, no constants."""
-        if o.get("learnt") == 0:
-            return {}
-        fixed = {o.array(role) for role in self.roles(o) if role.startswith("running")}
-        return {name: shape for name, shape in self.weight_shapes(o).items() if name not in fixed}
+        kind = known(o.kind)
+        if kind is None:
+            return self.weight_shapes(o)
+        return {o.array(role): shape for role, shape in self.roles(o).items() if kind.learns(o, role)}
 
     @cached_property
     def sharing(self) -> frozenset[str]:

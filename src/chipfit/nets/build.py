@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -15,12 +15,12 @@ from chipfit.nets.execute import Function, layered, plain
 class Layer(nn.Module):
     """An operator's arrays, as parameters where they are learnt, else as buffers, and what it computes of them."""
 
-    def __init__(self, o: Op, shapes: Mapping[str, tuple[int, ...]], learnt: bool) -> None:
-        """`shapes` by role; the arrays are zero until they are given."""
+    def __init__(self, o: Op, shapes: Mapping[str, tuple[int, ...]], learnt: Collection[str]) -> None:
+        """`shapes` by role, of which some are `learnt`; the arrays are zero until they are given."""
         super().__init__()
         self._function = layered(o)
         for role, shape in shapes.items():
-            if learnt:
+            if role in learnt:
                 self.register_parameter(role, nn.Parameter(torch.zeros(shape)))
             else:
                 self.register_buffer(role, torch.zeros(shape))
@@ -128,7 +128,8 @@ def _tie(layer: nn.Module, names: Mapping[str, str], arrays: dict[str, tuple[nn.
 
 def _layer(graph: Graph, o: Op) -> nn.Module:
     if o.kind != "batch_norm":
-        return Layer(o, graph.roles(o), bool(graph.learnt(o)))
+        roles, learnt = graph.roles(o), graph.learnt(o)
+        return Layer(o, roles, [role for role in roles if o.array(role) in learnt])
     # torch's own, which keeps running statistics while it is trained
     norm = _BATCH_NORMS[min(len(o.shape), 4)]
     return norm(o.shape[0], eps=o["eps"])

@@ -61,6 +61,11 @@ def said(o: Op) -> int:
     return int(o.get("axis") or 0)
 
 
+def unless_said(o: Op, role: str) -> bool:
+    """True for an array of an operator that does not have `learnt` as 0."""
+    return o.get("learnt") != 0
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """All that is known of a kind; what is not said is the cautious answer.
@@ -73,6 +78,7 @@ class Kind:
         optional: attributes that one may have; it is read as if they were 0 where it has not.
         axis: of the output, without the batch, along which the arrays have a value each (or a row of the weight).
         arrays: role -> shape of an operator's arrays, in the order in which files take them; None for no arrays.
+        learns: whether the array of a role is trained, and counted among the parameters.
         macs: multiply-accumulates for one input; None for 0.
         rows, columns: axes of the weight that stand for channels out and in, of kinds that produce channels.
         moves: see `Moved`.
@@ -91,6 +97,7 @@ class Kind:
     optional: tuple[str, ...] = ()
     axis: Callable[[Op], int] = first
     arrays: Callable[[Op, Shapes], dict[str, Shape]] | None = None
+    learns: Callable[[Op, str], bool] = unless_said
     macs: Callable[[Op, Shapes], int] | None = None
     rows: int = 0
     columns: int = 1

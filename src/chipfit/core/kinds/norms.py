@@ -22,6 +22,10 @@ def _batch_norm(o: Op, shapes: Shapes) -> dict[str, Shape]:
     return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (o.shape[0],))
 
 
+def _no_statistic(o: Op, role: str) -> bool:
+    return not role.startswith("running")
+
+
 def _affine(o: Op, shapes: Shapes) -> dict[str, Shape]:
     there = [role for role in ("scale", "shift") if o[role]]
     return dict.fromkeys(there, (1,) if single(o) else (o.shape[said(o)],))
@@ -34,7 +38,7 @@ def _prelu(o: Op, shapes: Shapes) -> dict[str, Shape]:
 CHANNELWISE = (
     Kind(
         "batch_norm", "norm", "carries", ("eps",),
-        arrays=_batch_norm, hosts=True, int8=True, cost="inside", in_place=True,
+        arrays=_batch_norm, learns=_no_statistic, hosts=True, int8=True, cost="inside", in_place=True,
     ),
     Kind(
         "affine", "norm", "carries", ("scale", "shift", "single", "learnt"), ("axis",),
