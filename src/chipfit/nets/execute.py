@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def _prelu(o: Op) -> LayerFunction:
     return lambda arrays, x: F.prelu(x, arrays("weight"))
 
 
-def _window(o: Op) -> dict[str, object]:
+def _window(o: Op) -> dict[str, Any]:
     window = {"kernel_size": o["kernel"], "stride": o["stride"], "padding": o["padding"]}
     return window | {"ceil_mode": bool(o["ceil"])}
 

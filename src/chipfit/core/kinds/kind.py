@@ -63,7 +63,7 @@ def said(o: Op) -> int:
 
 def unless_said(o: Op, role: str) -> bool:
     """True for an array of an operator that does not have `learnt` as 0."""
-    return o.get("learnt") != 0
+    return bool(o.get("learnt") != 0)
 
 
 @dataclass(frozen=True, slots=True)
