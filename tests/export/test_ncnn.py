@@ -55,8 +55,8 @@ def layers(network: Network) -> dict[str, str]:
     return {r[1]: r[0] for r in rows}
 
 
-def test_every_kind_has_a_rule():
-    assert set(RULES) == KINDS
+def test_every_rule_is_for_a_kind():
+    assert set(RULES) <= KINDS
 
 
 def test_outputs_agree_with_torch(network):

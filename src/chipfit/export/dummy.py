@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from chipfit.core.graph import CHANNELWISE, Graph, Weights
+from chipfit.core.graph import Graph, Weights
+from chipfit.core.kinds import named
 from chipfit.export.lower import Range
 
 
@@ -21,7 +22,7 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
     made: Weights = {}
     for o in graph:
         for key, shape in graph.weight_shapes(o).items():
-            if o.kind in CHANNELWISE:
+            if o.kind in _NORMS:
                 centre = np.float32(key.endswith(("weight", "running_var", "scale"))) * _CENTRE.get(o.kind, 1)
                 made[key] = np.float32(centre) + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
             elif key.endswith("weight"):
@@ -44,6 +45,9 @@ def dummy_ranges(graph: Graph) -> dict[str, Range]:
         found[o.name] = low * scale, high * scale
     return found
 
+
+_NORMS: Final = named(lambda kind: kind.family == "norm")
+"""Kinds that scale and shift what they read."""
 
 _CENTRE: Final[Mapping[str, float]] = {"prelu": 0.25}
 """What channel-wise weights are near; 1 where nothing is said."""

@@ -24,6 +24,7 @@ from typing import Final, final
 
 import numpy as np
 
+from chipfit.core.channels import array_axis
 from chipfit.core.graph import Graph, Network, Op, live, op
 from chipfit.core.types import Artifact
 from chipfit.export.fold import scale_and_shift
@@ -234,6 +235,8 @@ def _batch_norm(sheet: _Sheet, o: Op, ins: list[str]) -> str:
 
 
 def _affine(sheet: _Sheet, o: Op, ins: list[str]) -> str:
+    if array_axis(o) != 0:
+        raise _no_form(o, "scale along another axis than the first")
     sheet.scale(o)
     return sheet.layer("Scale", o.name, ins, given={0: o.shape[0], 1: o["shift"]})[0]
 

@@ -1,80 +1,40 @@
-"""ONNX nodes and constants, written straight as protobuf messages, and the rule of each kind of operator.
+"""The rule of each kind of operator that ONNX files hold.
 
-`onnx.helper` checks and converts each value in Python, which costs more than all else here; constants are raw bytes
-for the same reason. What differs from torch: a pool with `ceil` gets the padding that makes its last window whole,
-because runtimes disagree on ONNX's `ceil_mode`.
+What differs from torch: a pool with `ceil` gets the padding that makes its last window whole, because runtimes disagree
+on ONNX's `ceil_mode`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto
 
 from chipfit.core.graph import Op
 from chipfit.core.kinds import Shapes
 from chipfit.export.lower import ends
-
-Attribute = int | float | str | Sequence[int]
-
-_TYPES: Final = {
-    np.dtype(np.float32): TensorProto.FLOAT,
-    np.dtype(np.int64): TensorProto.INT64,
-    np.dtype(np.int32): TensorProto.INT32,
-    np.dtype(np.int8): TensorProto.INT8,
-    np.dtype(np.uint8): TensorProto.UINT8,
-}
-
-
-@final
-class Sheet:
-    """The nodes and constants of one ONNX graph in the making."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, TensorProto] = {}
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, name: str = "", **attributes: Attribute) -> str:
-        """Adds a node of one output, named like it unless `name` is given, and returns the output's name."""
-        made = [_attribute(key, value) for key, value in attributes.items()]
-        self.nodes.append(NodeProto(op_type=kind, input=inputs, output=[output], name=name or output, attribute=made))
-        return output
-
-    def constant(self, name: str, array: NDArray[np.generic] | np.generic) -> str:
-        """Adds an initialiser, once by name, and returns the name."""
-        if name not in self.constants:
-            self.constants[name] = TensorProto(
-                name=name, data_type=_TYPES[array.dtype], dims=array.shape, raw_data=array.tobytes()
-            )
-        return name
-
-
-def _attribute(name: str, value: Attribute) -> AttributeProto:
-    if isinstance(value, float):
-        return AttributeProto(name=name, type=AttributeProto.FLOAT, f=value)
-    if isinstance(value, int):
-        return AttributeProto(name=name, type=AttributeProto.INT, i=value)
-    if isinstance(value, str):
-        return AttributeProto(name=name, type=AttributeProto.STRING, s=value.encode())
-    return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
-
-
-Emit = Callable[[Sheet, Op, Sequence[str], str, Shapes], object]
-"""Adds an operator's nodes: sheet, operator, names of its inputs (and arrays), of its output, shapes of its inputs."""
-
-
-def _plain(kind: str, **attributes: Attribute) -> Emit:
-    """The rule of an operator that is one node with these attributes."""
-    return lambda sheet, o, ins, out, shapes: sheet.node(kind, ins, out, o.name, **attributes)
+from chipfit.export.nodes_norms import NORMS
+from chipfit.export.nodes_pointwise import POINTWISE
+from chipfit.export.nodes_sizes import SIZES
+from chipfit.export.sheet import Emit, Sheet, plain
 
 
 def _conv(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
-    pads = o["padding"] if len(o["padding"]) == 4 else o["padding"] * 2
+    pads = o["padding"] if len(o["padding"]) > len(o["kernel"]) else o["padding"] * 2
     window = {"kernel_shape": o["kernel"], "strides": o["stride"], "pads": pads}
     sheet.node("Conv", ins, out, o.name, **window, dilations=o["dilation"], group=o["groups"])
+
+
+def _conv_transpose(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
+    window = {"kernel_shape": o["kernel"], "strides": o["stride"], "pads": o["padding"] * 2}
+    more = {"output_padding": o["extra"], "dilations": o["dilation"], "group": o["groups"]}
+    sheet.node("ConvTranspose", ins, out, o.name, **window, **more)
+
+
+def _embedding(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
+    words, weight = ins
+    sheet.node("Gather", [weight, words], out, o.name, axis=0)
 
 
 def _linear(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
@@ -124,11 +84,6 @@ def _affine(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -
     sheet.node("Add", [x, ins[-1]], out, o.name)
 
 
-def _clip(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
-    bounds = [sheet.constant(f"{o.name}/{end}", np.float32(o[end])) for end in ("low", "high")]
-    sheet.node("Clip", [*ins, *bounds], out, o.name)
-
-
 def _reshape(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     # -1 and not 0 (a copy) for the batch axis: dense layers on several axes fold some of them into it
     sheet.node("Reshape", [*ins, sheet.constant(f"{o.name}/shape", np.array([-1, *o.shape]))], out, o.name)
@@ -149,45 +104,31 @@ def _pad(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> N
     sheet.node("Pad", [*ins, sheet.constant(f"{o.name}/pads", pads)], out, o.name)
 
 
-def _relu6(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
-    bounds = [sheet.constant(f"relu6/{v:.0f}", v) for v in (np.float32(0), np.float32(6))]
-    sheet.node("Clip", [*ins, *bounds], out, o.name)
-
-
-def _leaky_relu(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
-    sheet.node("LeakyRelu", ins, out, o.name, alpha=float(o["slope"]))
-
-
 EMIT: Final[Mapping[str, Emit]] = {
     "conv": _conv,
     "linear": _linear,
     "batch_norm": _batch_norm,
     "affine": _affine,
-    "prelu": _plain("PRelu"),
-    "add": _plain("Add"),
-    "sub": _plain("Sub"),
-    "mul": _plain("Mul"),
-    "relu": _plain("Relu"),
-    "relu6": _relu6,
-    "sigmoid": _plain("Sigmoid"),
-    "tanh": _plain("Tanh"),
-    "hard_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
-    "hard_swish": _plain("HardSwish"),
-    "leaky_relu": _leaky_relu,
-    "gelu": _plain("Gelu"),
-    "gelu_tanh": _plain("Gelu", approximate="tanh"),
-    "clip": _clip,
+    "prelu": plain("PRelu"),
     "softmax": _softmax,
     "log_softmax": _softmax,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
-    "global_pool": _plain("GlobalAveragePool"),
-    "global_max_pool": _plain("GlobalMaxPool"),
+    "global_pool": plain("GlobalAveragePool"),
+    "global_max_pool": plain("GlobalMaxPool"),
     "concat": _concat,
-    "flatten": _plain("Flatten", axis=1),
+    "flatten": plain("Flatten", axis=1),
     "reshape": _reshape,
     "transpose": _transpose,
     "slice": _slice,
     "pad": _pad,
+    "conv3d": _conv,
+    "conv_transpose": _conv_transpose,
+    "embedding": _embedding,
+    "constant": plain("Identity"),
+    "matmul": plain("MatMul"),
+    **POINTWISE,
+    **NORMS,
+    **SIZES,
 }
 """The rule of each kind that is left after lowering (`silu` and whole pools without `keep` are not)."""

@@ -19,8 +19,9 @@ from chipfit.core.channels import array_axis
 from chipfit.core.graph import Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.lower import Range, prepared
-from chipfit.export.nodes import EMIT, Sheet
+from chipfit.export.nodes import EMIT
 from chipfit.export.qdq import Grid, grids, int_arrays, quantised
+from chipfit.export.sheet import Sheet
 
 OPSET: Final = 18
 IR_VERSION: Final = 9
@@ -61,12 +62,16 @@ def write(
     """
     lowered, known = prepared(network, ranges)
     graph = lowered.graph
-    job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range, ramp)
+    job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range, ramp, batch)
     for o in graph:
         _emit(job, o)
+    whole = TensorProto.INT64 if graph.ops[0].get("integer") else TensorProto.FLOAT
     ends = [
-        make_tensor_value_info(end, TensorProto.FLOAT, ["n" if batch is None else batch, *shape])
-        for end, shape in ((INPUT, graph.input_shape), (OUTPUT, graph[graph.output].shape))
+        make_tensor_value_info(end, of, ["n" if batch is None else batch, *shape])
+        for end, of, shape in (
+            (INPUT, whole, graph.input_shape),
+            (OUTPUT, TensorProto.FLOAT, graph[graph.output].shape),
+        )
     ]
     return Artifact("onnx", _model(job, name, ends, metadata).SerializeToString(), network.graph)
 
@@ -81,6 +86,7 @@ class _Job:
     made: Mapping[str, bool]
     reduce_range: bool
     ramp: float
+    batch: int | None
 
 
 def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mapping[str, str]) -> ModelProto:
@@ -106,11 +112,23 @@ def _emit(job: _Job, o: Op) -> None:
     raw = f"{o.name}/float" if made else out
     if o.kind != "input":
         ins = [_read(job, o, i) for i in o.inputs] + _arrays(job, o)
+        if o.kind == "concat" and job.batch != 1:
+            ins = [_repeated(job, o, n) if graph[o.inputs[n]].kind == "constant" else i for n, i in enumerate(ins)]
         EMIT[o.kind](sheet, o, ins, raw, graph.in_shapes(o))
     elif o.name == graph.output:
         sheet.node("Identity", [INPUT], OUTPUT)
     if made is not None:
         _quantise(job, o, raw, out if made else f"{o.name}/int8")
+
+
+def _repeated(job: _Job, o: Op, n: int) -> str:
+    """A constant among the inputs of a concatenation, which has to be there for each input of the batch."""
+    graph, sheet, part = job.network.graph, job.sheet, f"{o.name}/{n}"
+    other = next(i for i in o.inputs if graph[i].kind != "constant")
+    alone = sheet.constant(f"{o.name}/alone", np.ones(len(o.shape), np.int64))
+    size = sheet.node("Shape", [_read(job, o, other)], f"{part}/size", start=0, end=1)
+    shape = sheet.node("Concat", [size, alone], f"{part}/shape", axis=0)
+    return sheet.node("Expand", [_read(job, o, o.inputs[n]), shape], f"{part}/repeated")
 
 
 def _quantise(job: _Job, o: Op, raw: str, out: str) -> None:
@@ -163,6 +181,8 @@ def _arrays(job: _Job, o: Op) -> list[str]:
         form = (-1, *(1,) * behind)
         arrays = {f"{k}/{behind + 1}": np.asarray(weights[k], np.float32).reshape(form) for k in keys}
         return [job.sheet.constant(name, array) for name, array in arrays.items()]
+    if o.kind == "constant":  # once for all inputs
+        return [job.sheet.constant(f"{o.name}/array", np.asarray(weights[keys[0]], np.float32)[None])]
     if not keys or o.bits == 32:
         return [job.sheet.constant(k, np.asarray(weights[k], np.float32)) for k in keys]
     low = int_arrays(*(weights[k] for k in keys), step=job.grids[o.inputs[0]].step, reduce_range=job.reduce_range)

@@ -21,6 +21,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from chipfit.core.channels import array_axis
 from chipfit.core.graph import CHANNELWISE, GLOBAL_POOLS, POOLS, Graph, Network, Op
 from chipfit.core.types import Artifact
 from chipfit.export.flat import FlatSheet
@@ -317,7 +318,9 @@ def _batch_norm(job: _Job, o: Op, out: int, act: str) -> None:
 
 def _per_channel(o: Op) -> tuple[int, ...]:
     """The shape in which values of each channel broadcast: maps have their channels last, other tensors first."""
-    return (1, 1, -1) if len(o.shape) == 3 else (-1, *(1,) * (len(o.shape) - 1))
+    form = [1] * len(o.shape)
+    form[array_axis(o)] = -1
+    return (*form[1:], form[0]) if len(o.shape) == 3 else tuple(form)
 
 
 def _prelu(job: _Job, o: Op, out: int, act: str) -> None:

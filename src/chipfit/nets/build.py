@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chipfit.core.graph import Graph, Network, Op, Weights
-from chipfit.nets.execute import Function, layered, plain
+from chipfit.nets.execute import layered, plain
+from chipfit.nets.executors.forms import Function
 
 
 class Layer(nn.Module):
@@ -111,7 +112,10 @@ def build(network: Network) -> GraphModule:
                     raise ValueError(f"weight {name!r} is {have}; the graph says {shape}")
                 target = getattr(module.layer(o), role)
                 target.copy_(torch.from_numpy(array))
-    return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 4:  # the format is one of maps; arrays with more axes have none that kernels want
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return module.eval()
 
 
 def _key(o: Op) -> str:

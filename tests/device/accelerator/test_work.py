@@ -94,8 +94,8 @@ def test_compression_that_cannot_be_is_named(shrunk: dict[str, Shrunk], said: st
         works(sheet.graph(sheet.conv("input", 4, 3)), shrunk)
 
 
-def test_every_kind_of_ours_has_a_rule() -> None:
-    assert PRICED == KINDS
+def test_every_kind_with_a_rule_is_one_of_ours() -> None:
+    assert PRICED <= KINDS
 
 
 def test_operators_without_a_rule_are_named() -> None:

@@ -15,7 +15,7 @@ Shapes = Sequence[Shape]
 
 Family = Literal[
     "source", "layer", "convolution", "norm", "activation", "function", "join", "product", "reduction", "pool",
-    "global_pool", "softmax", "view", "lookup", "resize", "opaque",
+    "global_pool", "pool_3d", "softmax", "view", "lookup", "resize", "opaque",
 ]  # fmt: skip
 
 Channels = Literal[
@@ -120,7 +120,7 @@ def uses_of_weight(arrays: Callable[[Op, Shapes], dict[str, Shape]]) -> Callable
 
 
 def weight_and_bias(o: Op, weight: Shape, bias: Shape) -> dict[str, Shape]:
-    """The arrays that attributes of these names say there are; a kind without an attribute `weight` has one."""
+    """The arrays that the attributes `weight` and `bias` (0/1) say there are; without the first there is a weight."""
     arrays: dict[str, Any] = {}
     if o.get("weight") != 0:
         arrays["weight"] = weight

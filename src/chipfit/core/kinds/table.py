@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from chipfit.core.kinds.activations import ACTIVATIONS
-from chipfit.core.kinds.joins import CONCATENATIONS, ELEMENTWISE
+from chipfit.core.kinds.activations import ACTIVATIONS, FUNCTIONS
+from chipfit.core.kinds.convolutions import CONVOLUTIONS, LOOKUPS, POOLS_3D
+from chipfit.core.kinds.joins import CONCATENATIONS, ELEMENTWISE, PRODUCTS
 from chipfit.core.kinds.kind import Kind
 from chipfit.core.kinds.layers import LAYERS
-from chipfit.core.kinds.norms import CHANNELWISE
+from chipfit.core.kinds.norms import CHANNELWISE, NORMS
 from chipfit.core.kinds.pools import GLOBAL_POOLS, POOLS
+from chipfit.core.kinds.reductions import REDUCTIONS, RESIZES
 from chipfit.core.kinds.softmaxes import SOFTMAXES
 from chipfit.core.kinds.views import SOURCES, VIEWS
 
@@ -25,6 +27,14 @@ _ROWS = (
     *GLOBAL_POOLS,
     *SOFTMAXES,
     *VIEWS,
+    *NORMS,
+    *FUNCTIONS,
+    *PRODUCTS,
+    *REDUCTIONS,
+    *RESIZES,
+    *CONVOLUTIONS,
+    *POOLS_3D,
+    *LOOKUPS,
 )
 
 KINDS: Final[Mapping[str, Kind]] = {row.name: row for row in _ROWS}

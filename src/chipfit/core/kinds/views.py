@@ -1,5 +1,8 @@
 """Kinds that move values, and where values come from.
 
+input      integer (0/1): whole numbers, as of words; read as float32 that holds such, or as integers
+constant   an array "value" of the operator's shape, the same for every input: its batch axis is 1 and is broadcast;
+           learnt (0/1). It reads nothing; additions, products and concatenations read it
 flatten    everything behind the batch axis in one row
 reshape    to: the new shape without the batch axis
 transpose  perm of the axes after the batch axis, 0-based
@@ -9,9 +12,18 @@ pad        pads: (before, after) of each axis without batch, flattened; with zer
 
 from __future__ import annotations
 
-from chipfit.core.kinds.kind import Kind
+from chipfit.core.kinds.kind import Kind, Shape, Shapes
+from chipfit.core.op import Op
 
-SOURCES = (Kind("input", "source", "source", cost="free"),)
+
+def _value(o: Op, shapes: Shapes) -> dict[str, Shape]:
+    return {"value": o.shape}
+
+
+SOURCES = (
+    Kind("input", "source", "source", (), ("integer",), cost="free"),
+    Kind("constant", "source", "source", ("learnt",), arrays=_value, cost="free"),
+)
 
 VIEWS = (
     Kind("flatten", "view", "moves", moves="view", int8=True, cost="free", in_place=True),
