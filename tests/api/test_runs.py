@@ -16,6 +16,7 @@ from torch import nn
 
 import chipfit
 from chipfit.api import exporting, runs
+from chipfit.api.config import Config
 from chipfit.api.result import read_result
 from chipfit.cli import main
 from chipfit.core.data import Dataset, Split
@@ -396,6 +397,16 @@ def test_what_one_device_refuses_another_may_take(recipe: StandIn) -> None:
 def test_a_device_that_is_not_there_is_found_before_anything_is_done(recipe: StandIn) -> None:
     with pytest.raises(BadInput, match="'opnvino' is unknown"):
         each(devices=["null", "opnvino"])
+    assert recipe.calls == []
+
+
+def test_a_limit_that_one_device_refuses_is_found_before_any_is_run(recipe: StandIn) -> None:
+    devices, limits = ["accel:pynq-z2", "onnxruntime"], {"latency_ms": 0.5, "dsp": 100}
+    with pytest.raises(BadInput, match="limits the hardware of an accelerator, and --device onnxruntime is none"):
+        each(devices=devices, limits=limits)
+    config = Config.of({"models": "net.py:build", "data": "digits", "device": ",".join(devices), "max": limits})
+    with pytest.raises(BadInput, match="limits the hardware of an accelerator, and --device onnxruntime is none"):
+        runs.run_each(config)
     assert recipe.calls == []
 
 

@@ -128,6 +128,8 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("model.pt2", None, ".pt2 files as input come later"),
         ("model.pth", None, "holds weights, not the network; give FILE.py:FUNCTION with --weights model.pth"),
         ("resnet8", None, "model 'resnet8' is not known; today zoo:fashion-mnist"),
+        ("published", None, "model 'published' is not known; write published:NAME for what"),
+        ("resnet18", None, "model 'resnet18' is not known; write published:resnet18 for what"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_said_in_one_line(

@@ -278,8 +278,18 @@ def _on_hardware(limit: str) -> bool:
 
 
 def _name(limit: str) -> str:
-    """What is limited: a metric, or a resource of an accelerator."""
-    return limit.partition("=")[0].strip() if _on_hardware(limit) else Limit.parse(limit).metric
+    """What is limited: a metric, or a resource of an accelerator.
+
+    Raises:
+        BadInput: neither, or a number that is no limit.
+    """
+    name, equals, _ = (part.strip() for part in limit.partition("="))
+    if equals and name not in METRICS and name not in RESOURCES:
+        meant = did_you_mean(name, (*METRICS, *RESOURCES))
+        raise BadInput(
+            f"metric {name!r} is unknown{meant}; known: {', '.join(METRICS)}; of an accelerator: {', '.join(RESOURCES)}"
+        )
+    return name if name in RESOURCES else Limit.parse(limit).metric
 
 
 def _joined(values: Iterable[object]) -> str:

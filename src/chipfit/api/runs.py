@@ -227,6 +227,8 @@ def fit_each(
     """
     asked = Config.of({"device": ",".join(devices), "time": time, "epochs": options.get("epochs")})
     names, part = asked.devices, _part(asked.time, len(asked.devices))
+    for name in names:  # what one of them refuses is said before any is run
+        Config.of({"models": Given.of(model, data).names, "device": name, "max": options.get("limits")})
     return _each(names, lambda d: fit(model, data=data, device=d, time=part, out=Path(out).expanduser() / d, **options))
 
 
@@ -235,11 +237,13 @@ def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, R
     names, folder = config.devices, config.directory
     part = _part(config.time, len(names))
 
+    each = {name: config.changed(device=name, out=str(folder / name), time=part) for name in names}
+
     def one(name: str) -> Result:
         def tell(phase: str, detail: str) -> None:
             (progress or _silent)(phase, f"{name}: {detail}")
 
-        return run(config.changed(device=name, out=str(folder / name), time=part), progress=tell)
+        return run(each[name], progress=tell)
 
     return _each(names, one)
 

@@ -23,6 +23,7 @@ from chipfit.nets import zoo
 from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
+from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
 from chipfit.nets.received import check_weights, lazy, received
 from chipfit.nets.zoo import Entry
@@ -260,6 +261,12 @@ def _unsupported(spec: str) -> BadInput:
     for prefix, what in _LATER.items():
         if spec.startswith(prefix):
             return BadInput(f"model {spec!r}: {what}; write a function that builds it; {_NOW}")
+    if spec in {PUBLISHED.rstrip(":"), *NETWORKS}:
+        name = spec if spec in NETWORKS else "NAME"
+        return BadInput(
+            f"model {spec!r} is not known; write {PUBLISHED}{name} for what a published network would cost on an"
+            f" accelerator; {_NOW}"
+        )
     suffix = Path(spec).suffix
     if suffix == ".onnx":
         return BadInput(

@@ -14,7 +14,7 @@ from chipfit.core.edits import Factor, Precision, Rounded, Same
 from chipfit.core.fixed_point import bounds, integer_bits, on_grid
 from chipfit.core.graph import LAYERS
 from chipfit.export import onnx
-from chipfit.space.edits import edited
+from chipfit.space.edits import edited, from_plain
 from chipfit.space.edits.fixed import Fixed, formats
 from compress.networks import network_of
 from models.residual import residual
@@ -112,3 +112,11 @@ def test_int8_rounds_what_is_rounded() -> None:
 def test_bits_that_no_number_has_are_refused(integer: int, fraction: int) -> None:
     with pytest.raises(ValueError, match="none below 0, and 1 to 16 together"):
         edited(residual(), [Fixed("head", integer, fraction)])
+
+
+@pytest.mark.parametrize(("integer", "fraction"), [(2.5, 3), (2, 3.0)])
+def test_parts_of_bits_are_refused(integer: float, fraction: float) -> None:
+    with pytest.raises(ValueError, match="give whole numbers"):
+        edited(residual(), [Fixed("head", integer, fraction)])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give whole numbers"):
+        edited(residual(), from_plain([["fixed", "head", integer, fraction]]))

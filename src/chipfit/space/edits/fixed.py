@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from numbers import Integral
 
 from chipfit.core.channels import foldable
 from chipfit.core.edits import Edit, Edited, Factor, Rounded, Source
@@ -62,6 +63,11 @@ def _rewrite(original: Structure, made: Edited, edits: Sequence[Fixed]) -> Edite
 
 
 def _check(edit: Fixed) -> None:
+    bits: tuple[object, ...] = (edit.integer, edit.fraction)
+    if not all(isinstance(n, Integral) for n in bits):
+        raise ValueError(
+            f"layer {edit.layer!r} gets {edit.integer} integer and {edit.fraction} fraction bits; give whole numbers"
+        )
     if edit.integer < 0 or edit.fraction < 0 or not 1 <= edit.integer + edit.fraction <= WIDEST:
         raise ValueError(
             f"layer {edit.layer!r} gets {edit.integer} integer and {edit.fraction} fraction bits; "
@@ -80,7 +86,7 @@ def _factor(norm: Op | None, arrays: Mapping[str, Source]) -> Factor | None:
 
 def _from_plain(layer: str, rest: Sequence[Plain]) -> Fixed:
     integer, fraction = rest
-    return Fixed(layer, int(integer), int(fraction))  # type: ignore[arg-type]
+    return Fixed(layer, integer, fraction)  # type: ignore[arg-type]
 
 
 FIXED = Kind(
