@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chipfit.core.graph import Graph
+from chipfit.core.graph import LAYERS, Graph
 from chipfit.core.types import Limit
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.named import target
+from chipfit.device.accelerator.resources import fits, used
 from chipfit.device.accelerator.v2 import network_cycles
 from chipfit.device.accelerator.work import Layer, works
 from chipfit.evaluate import modelled
@@ -21,10 +22,11 @@ from chipfit.evaluate.price import pricer
 from chipfit.evaluate.sizes import Sizes
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.trace import trace
-from chipfit.search.design_costs import tabled
+from chipfit.search.design_costs import Tabled, tabled
 from chipfit.space.edits import apply
 from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.pattern import candidates
+from chipfit.space.edits.precision import JOINS
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import MOST
 from chipfit.space.offer import Offer, offer
@@ -109,6 +111,32 @@ def test_contenders_hold_the_fastest_design_of_the_untouched_network(
     assert few.count == modelled.FEWEST_DESIGNS < everyone.count
     least = [network_cycles(works(graph), c.designs).min() for c in (everyone, few)]
     assert least[0] == least[1]
+
+
+def test_designs_that_hold_int8_networks_alone_run_these_and_no_others(graph: Graph) -> None:
+    """Banks of weights in half as many bits leave room for more multipliers."""
+    layers = [o.name for o in graph if o.kind in LAYERS | JOINS]
+    menu = offer(graph, {32: 8, 8: 8}, bits=(32,), knobs={name: Knobs(int8=True) for name in layers}).menu
+    to = target("accel:pynq-z2/dsp=64/lutram=256/bram18=80")
+    found = costs(graph, menu, to, np.random.default_rng(0))
+    tight = ~fits(used(found.designs, works(graph), to.part), to.part)
+    assert tight.any()
+    assert not tight.all()
+    in_int8 = tuple(len(d.options) - 1 if d.name.endswith(("/weights", "/values")) else 0 for d in menu.decisions)
+    one_in_16 = tuple(0 if d == 0 else o for d, o in enumerate(reversed(in_int8)))[::-1]
+    everyone = tabled(found, np.arange(found.count))
+    for assignment, runs_on_all in ((menu.as_is, False), (one_in_16, False), (in_int8, True)):
+        ms = sum(t[(slice(None), *(assignment[d] for d in on))] for on, t in zip(*_of(everyone), strict=True))
+        work = works(apply(graph, menu.edits(assignment)))
+        assert np.isinf(ms[tight]).all() != runs_on_all
+        reached = np.isfinite(ms)
+        expected = network_cycles(work, found.designs.take(reached)) / (to.part.clock_mhz * 1e3)
+        np.testing.assert_allclose(ms[reached], expected)
+        assert fits(used(found.designs.take(reached), work, to.part), to.part).all()
+
+
+def _of(everyone: Tabled) -> tuple[tuple[tuple[int, ...], ...], tuple[np.ndarray, ...]]:
+    return everyone.scopes, everyone.held
 
 
 def test_a_joint_search_ends_within_the_budget_on_the_device(graph: Graph) -> None:

@@ -20,7 +20,7 @@ from chipfit.core.types import Limit
 from chipfit.evaluate.design import SLACK, Design, timed
 from chipfit.evaluate.sizes import Sizes, sized
 from chipfit.evaluate.timing import Latencies
-from chipfit.search.codesign import Joint, codesign
+from chipfit.search.codesign import Joint, codesign, finite
 from chipfit.search.design_costs import DesignCosts, tabled
 from chipfit.space.edits.expand import Expand
 from chipfit.space.menu import Assignment, Choice, Menu
@@ -65,7 +65,7 @@ class _Search:
     def simulated(self, assignment: Assignment) -> Codesigned:
         """An assignment that was found, on every design of the part."""
         joint = self.known[assignment]
-        on_design = tabled(self.costs, np.array([joint.design])).priced(self.menu, 0)
+        on_design = finite(tabled(self.costs, np.array([joint.design])).priced(self.menu, 0))
         return Codesigned(timed(on_design, self.graph, assignment, self.timing), on_design, joint)
 
 

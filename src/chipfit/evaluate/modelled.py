@@ -4,7 +4,10 @@ The model has no error and needs no calibration. What it costs to ask is time: a
 thousand different layers, and a grid some ten thousand designs. So the grid is narrowed to *contenders* first: a few
 networks that the menu can make, from the untouched one to the smallest, are timed on all designs, and those that are
 among the fastest for one of them stay. What is proven of a joint search is proven for these; the network that it finds
-is then timed on every design (`Accelerator.measure`), which can only be faster.
+is then timed on every design (`Designing.chosen`), which can only be faster.
+
+Some designs hold a network's maps and weights only where all of these have 8 bits. They are contenders too, on which
+choices of more bits take for ever.
 
 Only behind concatenations of many groups is a layer's latency put together from those of layers at points between
 (`pieces`), as its table over all groups would be too large.
@@ -13,7 +16,7 @@ Only behind concatenations of many groups is a layer's latency put together from
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import ClassVar
@@ -23,18 +26,19 @@ from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
-from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.grid import grid
 from chipfit.device.accelerator.named import Target
 from chipfit.device.accelerator.parts import Part
+from chipfit.device.accelerator.port import Designing
 from chipfit.device.accelerator.resources import fits, runs, used
 from chipfit.device.accelerator.v2 import ms, network_cycles
-from chipfit.device.accelerator.work import Work, anonymous, works
+from chipfit.device.accelerator.work import Layer, Work, anonymous, works
 from chipfit.evaluate.cells import Cells, cells
 from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.evaluate.pricing import Pricing
 from chipfit.search.design_costs import Indices, Table, tabled
 from chipfit.space import edits as on_graph
+from chipfit.space.edits import computed_in
 from chipfit.space.hardware import Designs
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import Offer
@@ -47,8 +51,10 @@ WIDTHS, STACKED = 17, 6
 
 Where maps are stacked (`concat`) a layer depends on several groups, and their widths multiply.
 """
-EXAMPLES = 10
-"""Networks that tell which designs are contenders."""
+EXAMPLES, EACH = 10, 3
+"""Networks that tell which designs are contenders; each third of them does so in int8 too."""
+NARROW = 8
+"""Bits of values and weights in int8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Modelled:
     That is the one which suits the untouched network best.
     """
 
-    device: Accelerator
+    device: Designing
     predicted: ClassVar[bool] = False
     tested: ClassVar[bool] = False
 
@@ -102,7 +108,8 @@ class Held:
 class Costs:
     """`search.design_costs.DesignCosts` of a menu: `designs` on a `part`, and what each scope's choices are.
 
-    `records` are the different pieces of work; `held[i]` has what depends on the decisions `scopes[i]`.
+    `records` are the different pieces of work; `held[i]` has what depends on the decisions `scopes[i]`. A design that
+    does not fit with `own`, the untouched network, runs records of 8 bits at most.
     """
 
     designs: Designs
@@ -110,6 +117,7 @@ class Costs:
     records: tuple[Work, ...] = field(repr=False)
     scopes: tuple[tuple[int, ...], ...]
     held: tuple[tuple[Held, ...], ...]
+    own: tuple[Work, ...] = field(default=(), repr=False)
 
     @property
     def count(self) -> int:
@@ -120,6 +128,8 @@ class Costs:
     def _times(self) -> Table:
         """(designs, records + 1) ms of each piece of work, and 0 for what is not there."""
         times = ms(self.records, self.designs, self.part)
+        wide = np.array([not narrow(record) for record in self.records])
+        times[np.ix_(~fits(used(self.designs, self.own, self.part), self.part), wide)] = np.inf
         return np.concatenate([times, np.zeros((len(times), 1))], axis=1)
 
     def tables(self, designs: Indices) -> list[Table]:
@@ -156,10 +166,11 @@ def costs(graph: Graph, menu: Menu, to: Target, rng: np.random.Generator) -> Cos
     """
     known = cells(graph, menu, read)
     records, scopes, held = _scoped(known)
-    all_designs = legal_designs(graph, records, to)
+    mixed = any((h.shares != 1.0).any() for scope in held for h in scope)  # what takes for ever cannot be mixed
+    all_designs = legal_designs(graph, records, to, narrow_ones=not mixed)
     most = max(FEWEST_DESIGNS, int(MOST_TIMES / max(1, len(records))))
-    chosen = contenders(graph, menu, all_designs, most, rng)
-    return Costs(chosen, to.part, records, scopes, held)
+    chosen = contenders(graph, menu, all_designs, to.part, most, rng)
+    return Costs(chosen, to.part, records, scopes, held, works(graph))
 
 
 def on_fastest(menu: Menu, known: Costs) -> Menu:
@@ -176,38 +187,72 @@ def most_widths(graph: Graph) -> int:
     return STACKED if any(o.kind == "concat" for o in graph) else WIDTHS
 
 
-def legal_designs(graph: Graph, records: Sequence[Work], to: Target) -> Designs:
-    """The designs that fit the part with the untouched network and can run every choice; any that fits if none can."""
+def narrow(work: Work) -> bool:
+    """True for work on values of 8 bits at most with weights of as many."""
+    return max(work.value_bits, work.weight_bits if isinstance(work, Layer) else 0) <= NARROW
+
+
+def narrowed(work: Work) -> Work:
+    """The same work in 8 bits."""
+    made = replace(work, value_bits=min(work.value_bits, NARROW))
+    return replace(made, weight_bits=min(made.weight_bits, NARROW)) if isinstance(made, Layer) else made
+
+
+def legal_designs(graph: Graph, records: Sequence[Work], to: Target, *, narrow_ones: bool = True) -> Designs:
+    """The designs that fit the part with the untouched network and can run every choice; any that fits if none can.
+
+    With `narrow_ones` also those that it fits only in 8 bits, where there are such choices.
+    """
     own = works(graph)
     designs = grid([*own, *records], to.part, to.pinned)
-    fitting = fits(used(designs, own, to.part), to.part)
-    able = fitting & runs(designs, records)
-    return designs.take(able if able.any() else fitting & runs(designs, own))
+    fitting, able = fits(used(designs, own, to.part), to.part), runs(designs, records)
+    if not (fitting & able).any():
+        return designs.take(fitting & runs(designs, own))
+    if narrow_ones and any(map(narrow, records)):
+        fitting |= fits(used(designs, [narrowed(work) for work in own], to.part), to.part)
+    return designs.take(fitting & able)
 
 
-def contenders(graph: Graph, menu: Menu, designs: Designs, most: int, rng: np.random.Generator) -> Designs:
+def contenders(graph: Graph, menu: Menu, designs: Designs, part: Part, most: int, rng: np.random.Generator) -> Designs:
     """At most so many designs, each among the fastest for one of some networks of the menu; all where these are few."""
     if len(designs) <= most:
         return designs
     kept: dict[int, None] = {}
     chosen = examples(menu, rng)
+    tight = ~fits(used(designs, works(graph), part), part)
     for left, assignment in zip(range(len(chosen), 0, -1), chosen, strict=True):
         share = (most - len(kept)) // left
-        edited = on_graph.apply(graph, menu.edits(assignment))
-        order = np.argsort(network_cycles(works(edited), designs), kind="stable")
+        work = works(on_graph.apply(graph, menu.edits(assignment)))
+        cycles = network_cycles(work, designs)
+        if not all(map(narrow, work)):
+            cycles[tight] = np.inf
+        order = np.argsort(cycles, kind="stable")
         new = [int(i) for i in order[:most] if int(i) not in kept][:share]
         kept |= dict.fromkeys(new)
     return designs.take(np.sort(np.array(list(kept), np.int64)))
 
 
 def examples(menu: Menu, rng: np.random.Generator) -> list[Assignment]:
-    """Networks of a menu from the untouched one to small ones: options drawn from a first share of each decision's."""
+    """Networks of a menu from the untouched one to small ones: options drawn from a first share of each decision's.
+
+    Some of them in int8 too, wherever that is offered: chance alone would leave a layer in more bits.
+    """
     found = [menu.as_is]
     for n in range(1, EXAMPLES):
         share = n / (EXAMPLES - 1)
         drawn = [int(rng.integers(0, 1 + round(share * (size - 1)))) for size in menu.sizes]
         found.append(_tied(menu, drawn))
+    found += [_tied(menu, _in_int8(menu, a)) for a in found[::EACH]]
     return list(dict.fromkeys(found))
+
+
+def _in_int8(menu: Menu, assignment: Assignment) -> list[int]:
+    """The options with int8, and nothing else, wherever that is offered."""
+    options = list(assignment)
+    for d, decision in enumerate(menu.decisions):
+        low = [o for o, option in enumerate(decision.options) if computed_in(option.edits) == NARROW]
+        options[d] = low[0] if low else options[d]
+    return options
 
 
 def _tied(menu: Menu, options: list[int]) -> Assignment:

@@ -281,7 +281,7 @@ class _Search:
 
     def _solve_by_program(self, held: Tabled, row: int, design: int) -> bool:
         """The same by HiGHS, with all limits; False where the deadline came first."""
-        menu, limits = _finite(held.priced(self.menu, row)), list(self.limits)
+        menu, limits = finite(held.priced(self.menu, row)), list(self.limits)
         if self.joint is not None:
             limits.append(Limit(self.objective, self.joint.value))
         try:
@@ -319,7 +319,7 @@ def _within(menu: Menu, limits: Sequence[Limit], assignment: Assignment) -> bool
     return menu.valid(assignment) and all(x.met(menu.total(x.metric, assignment)) for x in limits)
 
 
-def _finite(menu: Menu) -> Menu:
+def finite(menu: Menu) -> Menu:
     """The menu without infinite latencies, which are beyond the sum of all finite ones in their place."""
     latencies = [t for t in menu.terms if t.metric == LATENCY]
     finite = [t.table[np.isfinite(t.table)] for t in latencies]
