@@ -19,7 +19,7 @@ from chipfit.core.types import Artifact
 from chipfit.data.given import checked
 from chipfit.data.load import load_data
 from chipfit.data.options import parse_normalize, parse_resize
-from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.port import Designing, designing
 from chipfit.device.cache import usable_folder
 from chipfit.device.registry import DEVICES, open_device
 from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
@@ -232,19 +232,20 @@ def load_predictor(name: str) -> FittedPredictor:
 
 
 @contextmanager
-def opened_accelerator(config: Config) -> Iterator[Accelerator]:
+def opened_accelerator(config: Config) -> Iterator[Designing]:
     """The one accelerator of a configuration, closed at the end.
 
     Raises:
         BadInput: its device is another, or several.
     """
     with opened_all(config.devices) as devices:
-        if len(devices) != 1 or not isinstance(devices[0], Accelerator):
+        device = designing(devices[0]) if len(devices) == 1 else None
+        if device is None:
             raise BadInput(
                 f"{config.models[0]} has no weights, so that it can only be checked on {config.device} (chipfit check);"
                 " give --device accel:zcu102 for what edits and hardware cost"
             )
-        yield devices[0]
+        yield device
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and (design := run.hardware.files.get(result.best.file)) is not None:
-        for line in hardware_words(design)[:3]:
+        for line in hardware_words(design)[:-1]:
             yield Text(f"hardware  {line}")
         yield Text(f"          {result.path / 'best' / 'hardware.json'}")
     if result.best is not None and result.best.exportable:
@@ -226,12 +226,13 @@ def feasibility(found: Mapping[str, Feasibility | FileFeasibility]) -> list[Rend
 
 def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
     rows: list[list[RenderableType]] = []
+    plain = next((v.plain for f in found.values() for v in f.versions), "fp32")
     for name, f in found.items():
         untouched = {v.precision: _pairs({m: v.values[m] for m in f.limits if m in v.values}) for v in f.versions}
         suggested = _pairs({m: v for m, v in f.predicted.items() if m in f.limits})
-        numbers = (untouched.get("fp32", NONE), untouched.get("int8", NONE), _pairs(f.reachable), suggested)
+        numbers = (untouched.get(plain, NONE), untouched.get("int8", NONE), _pairs(f.reachable), suggested)
         rows.append([name, _yes(f.feasible), *numbers, f"{f.seconds:.1f}"])
-    heads = ("model", "feasible", "fp32", "all int8", "least reachable", "suggested", "seconds")
+    heads = ("model", "feasible", plain, "all int8", "least reachable", "suggested", "seconds")
     parts: list[RenderableType] = [table("", heads, rows, left=6), *_shares(next(iter(found.values())))]
     if any(f.foretold for f in found.values()):
         parts.append(Text(f"latencies are {FORETOLD}", style="dim"))

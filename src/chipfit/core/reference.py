@@ -38,11 +38,15 @@ def amount(metric: str, value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One untouched model in one precision throughout, and its numbers by metric."""
+    """One untouched model in one precision throughout, and its numbers by metric.
+
+    `plain` is what it computes in where it is not in int8.
+    """
 
     model: str
     bits: int
     values: Mapping[str, float]
+    plain: str = "fp32"
 
     @property
     def name(self) -> str:
@@ -52,7 +56,7 @@ class Version:
     @property
     def precision(self) -> str:
         """Such as fp32."""
-        return "fp32" if self.bits == 32 else f"int{self.bits}"
+        return self.plain if self.bits == 32 else f"int{self.bits}"
 
 
 @dataclass(frozen=True, slots=True)

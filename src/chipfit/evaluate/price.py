@@ -9,7 +9,7 @@ import numpy as np
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
 from chipfit.core.protocols import Foretelling
-from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.foretold import Foretold
 from chipfit.evaluate.modelled import Modelled
 from chipfit.evaluate.pricing import Pricing
@@ -48,8 +48,8 @@ class Pricer(Protocol):
 
 def pricer(timing: Timing) -> Pricer:
     """What prices menus on a device."""
-    if isinstance(timing.device, Accelerator):
-        return Modelled(timing.device)
+    if (device := designing(timing.device)) is not None:
+        return Modelled(device)
     return Foretold(timing) if isinstance(timing.device, Foretelling) else Timed(timing)
 
 

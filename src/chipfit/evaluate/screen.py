@@ -14,6 +14,7 @@ from chipfit.device.child import DeviceFailed
 from chipfit.evaluate.deployed import Deployed, Deployer
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.joint import JointTiming
+from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import Precision, to_plain
@@ -137,7 +138,7 @@ def told_reference(rows: Sequence[Screened], base: Screened) -> Reference:
 
 def _version(row: Screened) -> Version:
     numbers = {m.metric: m.value for m in reversed(row.trial.measurements)}  # of several the first counts
-    return Version(row.entry.name, row.bits, numbers)
+    return Version(row.entry.name, row.bits, numbers, plain_numbers(row.artifact.format))
 
 
 def in_shares(

@@ -26,7 +26,7 @@ class Format:
     """One format: the end of its files' names, the module with its `write`, the package that needs, its precisions.
 
     `run_as` is the format that runtimes take its files for, "" for itself. With `rounds` its weights are numbers on a
-    grid, and its module has `rounded`, the network with these.
+    grid, and its module has `rounded`, the network with these. `plain` is what layers compute in that are not int8.
     """
 
     suffix: str
@@ -35,11 +35,12 @@ class Format:
     bits: tuple[int, ...] = (32, 8)
     run_as: str = ""
     rounds: bool = False
+    plain: str = "fp32"
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
-    "onnx-fixed": Format(".onnx", "chipfit.export.fixed", "onnx", run_as="onnx", rounds=True),
+    "onnx-fixed": Format(".onnx", "chipfit.export.fixed", "onnx", run_as="onnx", rounds=True, plain="16-bit"),
     "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors", (32,)),
     "ncnn": Format(".param", "chipfit.export.ncnn", "numpy", (32,)),
     "tflite": Format(".tflite", "chipfit.export.tflite", "ai_edge_litert"),
@@ -66,6 +67,11 @@ class Writer(Protocol):
         metadata: Mapping[str, str] = {},
         reduce_range: bool = False,
     ) -> Artifact: ...
+
+
+def plain_numbers(format: str) -> str:
+    """What layers of such files compute in that are not int8, such as fp32; of several formats together fp32."""
+    return FORMATS[format].plain if format in FORMATS else "fp32"
 
 
 def known_format(name: str) -> str:

@@ -15,7 +15,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Limit
-from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.port import designing
 from chipfit.device.protocol import reason
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work, timed
@@ -25,6 +25,7 @@ from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
 from chipfit.evaluate.timing import Timing
+from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
@@ -79,7 +80,7 @@ def reference(
         values = {"latency_ms": latency.value, "size_mb": timing.size_mb(graph)}
         values |= {"macs": float(graph.total_macs), "params": float(graph.total_params)}
         accuracy = {} if entry.accuracy is None else {"accuracy": entry.accuracy}
-        versions.append(Version(entry.name, b, values | accuracy))
+        versions.append(Version(entry.name, b, values | accuracy, plain_numbers(device.format)))
     if all(np.isnan(m.value) for m in latencies):
         raise ChipfitError(f"{entries[0].name} cannot be timed on {device.name}: {reason(latencies[0])}")
     return Reference.of(versions)
@@ -112,7 +113,7 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph = entry.network.graph
-    widths = most_widths(graph) if isinstance(device, Accelerator) else None
+    widths = most_widths(graph) if designing(device) is not None else None
     offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep, widths=widths)
     counted = priced_counts(graph, offered)
     prices = pricer(timing)

@@ -19,17 +19,18 @@ from chipfit.core.graph import Graph
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
 from chipfit.device.accelerator.breakdown import LayerTime
-from chipfit.device.accelerator.chosen import described
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.parts import PARTS
+from chipfit.device.accelerator.port import Designing
 from chipfit.device.accelerator.work import Layer, Work
 from chipfit.evaluate.codesigned import LOOKS, drawn_in
 from chipfit.evaluate.counts import counted, priced_counts
 from chipfit.evaluate.modelled import Costs, costs, most_widths, summed
 from chipfit.evaluate.screen import all_int8
+from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import hotnas
-from chipfit.recipes.hardware import front_rows
+from chipfit.recipes.hardware import Built, Design, write_designs
 from chipfit.recipes.report_facts import decisions_fact, write_device
 from chipfit.recipes.settings import Progress, Settings, budget_text
 from chipfit.search.codesign import codesign
@@ -65,7 +66,7 @@ class Opened:
 
 
 def cost_front(
-    entries: Sequence[Entry], device: Accelerator, settings: Settings, store: Store, progress: Progress
+    entries: Sequence[Entry], device: Designing, settings: Settings, store: Store, progress: Progress
 ) -> None:
     """Writes the run of networks without weights: what holds each budget with the least loss, and the front beside it.
 
@@ -97,7 +98,7 @@ def _against(base: Reference, limits: Sequence[Limit]) -> tuple[Limit, ...]:
     return tuple(base.against(limit) for limit in limits)
 
 
-def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings, store: Store) -> Reference:
+def _screened(entries: Sequence[Entry], device: Designing, settings: Settings, store: Store) -> Reference:
     """Untouched networks as rows; what shares are of."""
     write_device(store, device.facts())
     versions: list[Version] = []
@@ -107,7 +108,8 @@ def _screened(entries: Sequence[Entry], device: Accelerator, settings: Settings,
             graph = entry.network.graph if bits == 32 else all_int8(entry.network).graph
             name = entry.name if bits == 32 else f"{entry.name} int8"
             measured = _measured(graph, device)
-            versions.append(Version(entry.name, bits, {m.metric: m.value for m in measured}))
+            numbers = {m.metric: m.value for m in measured}
+            versions.append(Version(entry.name, bits, numbers, plain_numbers(device.format)))
             role = "zoo" if bits == 32 else "baseline"
             if known.get((entry.name, name)) != device.fingerprint:
                 store.append(_trial(entry.name, name, role, graph, measured))
@@ -121,12 +123,12 @@ def _trial(model: str, name: str, role: str, graph: Graph, measured: Sequence[Me
     return Trial(Candidate({"model": model, **more}), tuple(measured), None, labels)
 
 
-def _measured(graph: Graph, device: Accelerator) -> list[Measurement]:
+def _measured(graph: Graph, device: Designing) -> list[Measurement]:
     (latency,) = device.measure([Artifact(device.format, b"", graph)], "final")
     return [latency, *counted(graph)]
 
 
-def _open(entry: Entry, device: Accelerator, settings: Settings, store: Store, tell: Progress) -> Opened:
+def _open(entry: Entry, device: Designing, settings: Settings, store: Store, tell: Progress) -> Opened:
     graph, rows = entry.network.graph, device.chosen(entry.network.graph).rows
     tell("detect", hotnas.detect(store, entry.name, rows))
     tell("menu", f"{entry.name}: what may change, and what each layer then costs on each design")
@@ -153,7 +155,7 @@ def _work(record: Work) -> float:
     return float(record.kept_macs * min(record.weight_bits, WHOLE_BITS)) if isinstance(record, Layer) else 0.0
 
 
-def _answer(opened: Sequence[Opened], device: Accelerator, limits: Sequence[Limit]) -> Trial:
+def _answer(opened: Sequence[Opened], device: Designing, limits: Sequence[Limit]) -> Trial:
     """The network that loses least within a budget.
 
     Raises:
@@ -175,7 +177,7 @@ def _answer(opened: Sequence[Opened], device: Accelerator, limits: Sequence[Limi
     return best[1]
 
 
-def _within(one: Opened, device: Accelerator, limits: Sequence[Limit]) -> Assignment:
+def _within(one: Opened, device: Designing, limits: Sequence[Limit]) -> Assignment:
     """The assignment of least loss; it is held against every design.
 
     That can only be faster, but behind concatenations, where prices are near and not exact.
@@ -195,7 +197,7 @@ def _within(one: Opened, device: Accelerator, limits: Sequence[Limit]) -> Assign
     raise Infeasible(f"no edits of {one.entry.name} hold latency_ms <= {budget_ms:.4g}", {"latency_ms": least_ms})
 
 
-def _chosen(one: Opened, device: Accelerator, a: Assignment, role: str, budget: str) -> Trial:
+def _chosen(one: Opened, device: Designing, a: Assignment, role: str, budget: str) -> Trial:
     graph = apply(one.graph, one.menu.edits(a))
     loss = Measurement(LOST, one.menu.total(LOST, a), "counted", "edits", "products by bits of weights")
     measured = [*_measured(graph, device), loss]
@@ -204,7 +206,7 @@ def _chosen(one: Opened, device: Accelerator, a: Assignment, role: str, budget: 
     return replace(trial, labels={**trial.labels, "budget": budget})
 
 
-def _write_front(one: Opened, device: Accelerator, store: Store) -> None:
+def _write_front(one: Opened, device: Designing, store: Store) -> None:
     """Candidates along the latency, least loss at each; as many as can be reached."""
     as_is = device.chosen(one.graph).latency_ms
     for share in FRONT:
@@ -223,22 +225,18 @@ def _same(a: Trial, b: Trial) -> bool:
     return a.candidate == b.candidate and a.measurements == b.measurements and a.labels == b.labels
 
 
-def _write_hardware(opened: Sequence[Opened], device: Accelerator, found: Sequence[Trial], store: Store) -> None:
-    files: dict[str, Plain] = {}
-    before: dict[str, Plain] = {}
-    front: list[Plain] = []
+def _write_hardware(opened: Sequence[Opened], device: Designing, found: Sequence[Trial], store: Store) -> None:
+    built = []
     for trial in found:
         one = next(o for o in opened if o.entry.name == trial.labels["model"])
         edits = from_plain(cast(Sequence[Sequence[Plain]], trial.candidate.values["edits"]))
-        own = device.chosen(apply(one.graph, edits))
-        files[trial.labels["file"]] = described(own)
-        before[one.entry.name] = described(device.chosen(one.graph))
-        front = front or front_rows(own)
-    store.set_fact("hardware", {"files": files, "before": before, "front": front})
+        design = Design(device.chosen(apply(one.graph, edits)), device.chosen(one.graph))
+        built.append(Built(trial.labels["file"], one.entry.name, (design,)))
+    write_designs(store, built)
 
 
 def _unreachable(
-    opened: Sequence[Opened], device: Accelerator, limits: Sequence[Limit], missed: Sequence[Infeasible]
+    opened: Sequence[Opened], device: Designing, limits: Sequence[Limit], missed: Sequence[Infeasible]
 ) -> Infeasible | BadInput:
     """What is nearest, what takes longest there, and the smallest part on which it is within the limit."""
     limit = next((x for x in limits if x.metric == "latency_ms"), None)

@@ -21,6 +21,7 @@ from chipfit.evaluate.screen import Screened, quality
 from chipfit.evaluate.sizes import Sizes, on_weights, sized
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
+from chipfit.export.formats import plain_numbers
 from chipfit.recipes.hardware import on_hardware
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.assign import assign
@@ -161,11 +162,12 @@ def _solved(
         )
         found += _grown(plain[:1], limits, timing)
     if settings.baselines and starts:
+        named = plain_numbers(timing.device.format)
         for bits in settings.bits:
             of = sizes[starts[0].entry.name]
             if (baseline := _uniform(starts[0], limits, timing, bits, of, deadline)) is not None:
                 found.append(
-                    _plain(f"uniform width {'fp32' if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
+                    _plain(f"uniform width {named if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
     return {"designs": _best_uniform(found), "nearest": nearest}
 

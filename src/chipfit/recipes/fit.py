@@ -23,7 +23,7 @@ from chipfit.core.errors import BadInput, Infeasible, OutOfTime
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
 from chipfit.core.types import Limit, Plain, Trial
-from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
@@ -66,7 +66,7 @@ def fit(
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
         BadInput: the models do not fit the data.
     """
-    if any(isinstance(device, Accelerator) for device in devices):
+    if any(designing(device) is not None for device in devices):
         progress = hotnas.named(progress)
     _check_shapes(entries, dataset)
     check_enough(len(dataset.train))
@@ -298,8 +298,8 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
 
 def _knobs(run: Run, entry: Entry) -> Mapping[str, Knobs]:
     """What an accelerator's bottlenecks open for each layer; nothing on a device whose hardware is fixed."""
-    device = run.timing.each[0][0].device
-    if len(run.timing.each) > 1 or not isinstance(device, Accelerator):
+    device = designing(run.timing.device)
+    if len(run.timing.each) > 1 or device is None:
         return {}
     run.progress("detect", hotnas.detect(run.store, entry.name, device.chosen(entry.network.graph).rows))
     return hotnas.knobs(entry.network, device, run.settings.bits)

@@ -24,9 +24,10 @@ from chipfit.core.graph import LAYERS, Network, Op
 from chipfit.core.kernel_patterns import Pattern
 from chipfit.core.types import Plain
 from chipfit.device.accelerator.breakdown import LayerTime, shares
-from chipfit.device.accelerator.device import Accelerator
+from chipfit.device.accelerator.port import Designing
 from chipfit.export.fixed import formats
 from chipfit.recipes.settings import Progress
+from chipfit.report.hardware import STAGES
 from chipfit.space.edits.fixed import formats as fixed_formats
 from chipfit.space.edits.pattern import ZEROS, candidates, drawn_by_hand
 from chipfit.space.edits.precision import JOINS
@@ -35,15 +36,8 @@ from chipfit.store.store import Store
 
 T = TypeVar("T")
 
-STEPS: Mapping[str, str] = {
-    "screen": "iSearch",
-    "detect": "iDetect",
-    "menu": "iSpace",
-    "assign": "iDesign",
-    "fine-tune": "iRefine",
-    "measure": "iRefine",
-}
-"""Phases of `fit` to the published names of the stages that they are."""
+STEPS: Mapping[str, str] = {**STAGES, "detect": "iDetect", "menu": "iSpace"}
+"""What `fit` says that it does to the published names of the stages: its phases, and two steps of one of them."""
 
 PATTERN_SETS = 2
 """Of each kernel size: a light set of patterns and a heavy one."""
@@ -74,7 +68,7 @@ def detect(store: Store, name: str, rows: Sequence[LayerTime]) -> str:
     return f"{name}: {'; '.join(words)}"
 
 
-def knobs(network: Network, device: Accelerator, bits: Sequence[int]) -> dict[str, Knobs]:
+def knobs(network: Network, device: Designing, bits: Sequence[int]) -> dict[str, Knobs]:
     """What iSpace opens: what may be done to each layer's weights, by what holds it back on its network's best design.
 
     Args:

@@ -60,7 +60,7 @@ class LayerFact:
 
 @dataclass(frozen=True, slots=True)
 class DesignFact:
-    """An accelerator's design for one network."""
+    """An accelerator's design for one network; `others` are those of further accelerators that the network is for."""
 
     part: str
     chip: str
@@ -71,6 +71,7 @@ class DesignFact:
     provenance: str
     model: str
     layers: tuple[LayerFact, ...] = ()
+    others: tuple[DesignFact, ...] = ()
 
     @property
     def peak_gops(self) -> float:
@@ -95,7 +96,12 @@ class HardwareFact:
 
 
 def words(design: DesignFact) -> list[str]:
-    """A design in lines of plain text."""
+    """A design, and those of other accelerators beside it, in lines of plain text."""
+    of_others = [line for other in design.others for line in _told(other)]
+    return [*_told(design), *of_others, "parameters and layers: best/hardware.json"]
+
+
+def _told(design: DesignFact) -> list[str]:
     d = design.design
     engine = f"{d['tm']} x {d['tn']} multipliers of {d['mac_bits']} bits, tiles of {d['tr']} x {d['tc']}"
     depthwise = f", {d['tm_dw']} for depth-wise layers" if d["tm_dw"] else ""
@@ -109,7 +115,7 @@ def words(design: DesignFact) -> list[str]:
         f"{design.part} ({design.chip}) at {design.clock_mhz:g} MHz: {engine}{depthwise}, kernels up to {d['tk']}",
         f"ports of {ports} words of 16 bits for weights/inputs/outputs{''.join(f'; {gene}' for gene in genes)}",
         f"takes {', '.join(used)}",
-        f"{design.latency_ms:.4g} ms, {design.provenance} by {design.model}; parameters and layers: best/hardware.json",
+        f"{design.latency_ms:.4g} ms, {design.provenance} by {design.model}",
     ]
 
 
@@ -247,8 +253,8 @@ def _line(word: str, points: Sequence[tuple[float, float]], has: float) -> Trace
     }
 
 
-def layer_table(design: DesignFact) -> str:
-    """Each layer's milliseconds, and those of its parts if each were alone, as HTML."""
+def layer_table(design: DesignFact, number: int = 0) -> str:
+    """Each layer's milliseconds, and those of its parts if each were alone, as HTML: the table of so many before it."""
     columns = (
         "Layer",
         "ms",
@@ -263,7 +269,8 @@ def layer_table(design: DesignFact) -> str:
     )
     head = "".join(f'<th scope="col">{c}</th>' for c in columns)
     body = "".join(_row(row) for row in design.layers)
-    table = f'<table id="hardware-layers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    mark = "hardware-layers" if number == 0 else f"hardware-layers-{number}"
+    table = f'<table id="{mark}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="wide">{table}</div>'
 
 
@@ -284,7 +291,8 @@ def section(hardware: HardwareFact) -> str:
         return ""
     design = next(iter(hardware.files.values()))
     lines = "".join(f"<li>{escape(line)}</li>" for line in words(design))
-    return f"<ul>{lines}</ul>{layer_table(design)}"
+    tables = "".join(layer_table(each, n) for n, each in enumerate((design, *design.others)))
+    return f"<ul>{lines}</ul>{tables}"
 
 
 def as_file(fact: Any, blob: str) -> Plain | None:
