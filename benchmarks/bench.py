@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph, Network
+from chipfit.core.kernel_patterns import kept, patterns_of
 from chipfit.core.types import Limit, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.start import Start, open_start
@@ -26,7 +27,7 @@ from chipfit.evaluate.timing import Timing
 from chipfit.export.dummy import random_weights
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
-from chipfit.recipes.fit import fit
+from chipfit.recipes.fit import fit, forget
 from chipfit.recipes.settings import Settings
 from chipfit.recipes.steps import BATCH, FIRST_SHARE
 from chipfit.space import edits as on_graph
@@ -40,7 +41,10 @@ from chipfit.train.loop import Schedule, Views
 
 @dataclass
 class Bench:
-    """One data set on one device; `epochs` is the length of the recipe's long schedule."""
+    """One data set on one device; `epochs` is the length of the recipe's long schedule.
+
+    With `exact` int8 layers of files are computed without the saturation that some processors' kernels have.
+    """
 
     name: str
     dataset: Dataset
@@ -49,6 +53,7 @@ class Bench:
     memory: MeasurementMemory
     rows: Rows
     epochs: float
+    exact: bool = False
     deployer: Deployer = field(init=False)
     trained: dict[str, Done] = field(default_factory=dict, init=False)
     _starts: dict[str, Start] = field(default_factory=dict, init=False)
@@ -128,7 +133,7 @@ def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
 
 def scored(bench: Bench, key: str, seed: int, file: bytes, found: dict[str, Any]) -> None:
     """Records a row: what was found, and the file's answers on the test part, read by a session of its own."""
-    session = plain_session(file)
+    session = plain_session(file, exact=bench.exact)
     x, targets = bench.test
     answers = np.concatenate([session.run(None, {"input": x[i : i + 1]})[0] for i in range(len(x))]).argmax(1)
     right = answers == targets
@@ -138,9 +143,11 @@ def scored(bench: Bench, key: str, seed: int, file: bytes, found: dict[str, Any]
     bench.rows.get(key, lambda: {**row, "right": np.packbits(right).tobytes().hex()})
 
 
-def plain_session(file: bytes | str) -> ort.InferenceSession:
-    """The runtime as anyone would use it, on one thread: nothing of the device's worker."""
+def plain_session(file: bytes | str, *, exact: bool = False) -> ort.InferenceSession:
+    """The runtime as anyone would use it, on one thread: nothing of the device's worker. `exact`: see `Bench`."""
     options = ort.SessionOptions()
+    if exact:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -155,36 +162,50 @@ def ours(
     *,
     train: bool = True,
     starts: int | None = None,
+    one_by_one: bool = False,
 ) -> None:
     """The recipe itself, from these models under these budgets (key: ms), its finals recorded as `<key>/<seed>`.
 
-    The run's CPU seconds, all processes from start to end, are shared equally among its budgets.
+    The run's CPU seconds, all processes from start to end, are shared equally among its budgets. `one_by_one`: the
+    first budget is a run of its own, and each other one another pass over it, with what that pass took.
     """
-    if all(f"{tag}/{seed}" in bench.rows.rows for tag in budgets):
+    passes = [{tag: ms} for tag, ms in budgets.items()] if one_by_one else [budgets]
+    missing = [part for part in passes if any(f"{tag}/{seed}" not in bench.rows.rows for tag in part)]
+    if not missing:
         return
     folder = bench.rows.path.parent / "runs" / f"{run}-{seed}"
-    shutil.rmtree(folder, ignore_errors=True)  # a run that was cut off has lost count of its CPU seconds
-    limits = tuple((Limit("latency_ms", ms),) for ms in budgets.values())
-    settings = Settings(limits, train, bench.epochs, starts=starts or len(names), baselines=False, seed=seed)
-    began = cpu_seconds()
-    tell = lambda phase, detail: print(f"    {phase}: {detail}", flush=True)  # noqa: E731
+    if missing == passes:
+        shutil.rmtree(folder, ignore_errors=True)  # a run that was cut off has lost count of its CPU seconds
     with Store.open_or_create(folder, {"run": run, "seed": seed}) as store:
-        finals = fit([bench.entries[n] for n in names], bench.dataset, [bench.timing.device], settings, store,
-                     bench.memory, Deadline.never(), tell)  # fmt: skip
-        cpu_s = (cpu_seconds() - began) / len(budgets)
-        by_budget = {t.labels["budget"]: t for t in finals}
-        for (tag, ms), limit in zip(budgets.items(), limits, strict=True):
-            if (trial := by_budget.get(str(limit[0]))) is not None:
-                scored(bench, f"{tag}/{seed}", seed, store.blob(trial.labels["blob"]), _found(trial, ms, cpu_s))
+        for part in missing:
+            if store.finished:
+                forget(store, training=False)
+            limits = tuple((Limit("latency_ms", ms),) for ms in part.values())
+            settings = Settings(limits, train, bench.epochs, starts=starts or len(names), baselines=False, seed=seed)
+            began = cpu_seconds()
+            finals = fit([bench.entries[name] for name in names], bench.dataset, [bench.timing.device], settings, store,
+                         bench.memory, Deadline.never(), _told)  # fmt: skip
+            cpu_s = (cpu_seconds() - began) / len(part)
+            by_budget = {t.labels["budget"]: t for t in finals}
+            for (tag, ms), limit in zip(part.items(), limits, strict=True):
+                if (trial := by_budget.get(str(limit[0]))) is not None:
+                    scored(bench, f"{tag}/{seed}", seed, store.blob(trial.labels["blob"]), _found(trial, ms, cpu_s))
+
+
+def _told(phase: str, detail: str) -> None:
+    print(f"    {phase}: {detail}", flush=True)
 
 
 def _found(trial: Trial, budget_ms: float, cpu_s: float) -> dict[str, Any]:
     values = {(m.metric, m.provenance): m.value for m in trial.measurements}
-    return {
+    latency = trial.measured("latency_ms")
+    found = {
         "model": trial.labels["model"], "edits": trial.candidate.values["edits"], "budget_ms": budget_ms,
-        "ms": values["latency_ms", "measured"], "predicted_ms": values.get(("latency_ms", "predicted")),
+        "ms": latency.value, "predicted_ms": values.get(("latency_ms", "predicted")),
         "validation": next(m.value for m in trial.measurements if m.where == "validation"), "cpu_s": cpu_s,
     }  # fmt: skip
+    simulated = latency.provenance == "simulated"
+    return found | ({"design": dict(latency.details)} if simulated else {})
 
 
 def graph_of(bench: Bench, row: dict[str, Any]) -> Graph:
@@ -193,13 +214,19 @@ def graph_of(bench: Bench, row: dict[str, Any]) -> Graph:
 
 
 def fresh(graph: Graph, seed: int) -> Network:
-    """The architecture with newly drawn weights."""
+    """The architecture with newly drawn weights, those of pruned kernels within their patterns."""
     torch.manual_seed(seed)
     net = build(Network(graph, random_weights(graph, np.random.default_rng(seed))))
     for m in net.modules():
         if hasattr(m, "reset_parameters"):
             m.reset_parameters()
-    return net.network()
+    made = net.network()
+    weights = dict(made.weights)
+    for o in graph:
+        if patterns := patterns_of(o):
+            array = o.array("weight")
+            weights[array] = np.where(kept(weights[array], patterns), weights[array], np.float32(0))
+    return Network(graph, weights)
 
 
 def cpu_seconds() -> float:

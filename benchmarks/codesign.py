@@ -1,7 +1,14 @@
-"""Hardware and network together: what the exploration of all designs of an accelerator costs, and that it is exact.
+"""Hardware and network together: what the exploration costs, the joint search beside its rivals, and its finals.
 
-ResNet-18 for ImageNet, 16 bits, on a ZCU102: the fine grid of 1,242,864 designs, the whole model (edge tiles, fill and
-drain, dense layers, additions, pools), front over latency and every resource. Beside it
+* the exploration of all designs of an accelerator, below;
+* one design, one network: the exact assignment beside hull, evolution and controller (`codesign_assignment`);
+* one network's edits with the design, against one after the other (`codesign_joint`);
+* a zoo's network, its edits and the design, against one after the other (`codesign_zoos`);
+* finals after their fine-tune, beside the reference and training from scratch (`codesign_refined`);
+* a cold start (`codesign_cold`).
+
+The exploration: ResNet-18 for ImageNet, 16 bits, on a ZCU102, the fine grid of 1,242,864 designs, the whole model (edge
+tiles, fill and drain, dense layers, additions, pools), front over latency and every resource. Beside it
 
 * the same model in plain Python, tile by tile (`tile_walk.py`), on a sample of the same designs, from which the seconds
   of all are extrapolated: nobody waits for them, and the cycles of the sample are compared;
@@ -16,7 +23,10 @@ from typing import Any
 import numpy as np
 import tile_walk
 from codesign_assignment import assignment
-from codesign_joint import joint
+from codesign_cold import cold
+from codesign_joint import one_network
+from codesign_refined import refined
+from codesign_zoos import zoos
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
 from chipfit.device.accelerator.explore import explore
@@ -95,7 +105,8 @@ def exploration(rows: Rows, options: Options) -> list[Target]:
 def main() -> None:
     options = arguments(__doc__ or "")
     rows = options.rows("codesign")
-    targets = [*exploration(rows, options), *assignment(rows, options), *joint(rows, options)]
+    arms = (exploration, assignment, one_network, zoos, refined, cold)
+    targets = [target for arm in arms for target in arm(rows, options)]
     finish("codesign", rows, targets, options)
 
 

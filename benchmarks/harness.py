@@ -64,7 +64,7 @@ class Rows:
     """Rows of one benchmark, each kept in `results/<name>.jsonl` as soon as it is measured."""
 
     def __init__(self, name: str, *, full: bool) -> None:
-        self.path = RESULTS / f"{name}.jsonl"
+        self.path, self.full = RESULTS / f"{name}.jsonl", full
         self.rows: dict[str, dict[str, Any]] = {}
         self.fresh: set[str] = set()
         if self.path.exists() and not full:
@@ -100,7 +100,7 @@ def _arm(key: str) -> str:
     return key.rpartition("/")[0].partition(" (")[0]
 
 
-_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms", "devices")
+_QUIET = ("key", "commit", "machine", "right", "edits", "parts_ms", "devices", "design", "best", "for_all", "default")
 
 
 def _short(v: Any) -> str:

@@ -1,0 +1,55 @@
+"""Cold start on an accelerator: NSGA-II over the menu that the recipe's final came from, each candidate from scratch.
+
+One recorded run at the tight budget of the Fashion-MNIST networks. It is told the model, every knob that its
+bottlenecks open and the budget, and tries each candidate on the design that suits it best, as the recipe does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from bench import Bench
+from codesign_refined import REFERENCE, SCRATCH_SHARE, fashion, tag
+from cold import cold_start
+from harness import Options, Rows, Target, at_least
+
+from chipfit.device.accelerator.device import Accelerator
+from chipfit.evaluate.modelled import most_widths
+from chipfit.evaluate.price import pricer
+from chipfit.recipes import hotnas
+from chipfit.space.menu import Menu
+from chipfit.space.offer import offer
+
+CAP_S, CAP_RATIO = 3600.0, 11.0
+"""The cold start ends at so many CPU seconds, or at so many times ours: what it would take is then beyond the claim."""
+KEY = "cold/start"
+
+
+def menu_of(bench: Bench, model: str) -> Menu:
+    """What may vary of a model on the accelerator; its latencies are there to tell what makes a difference."""
+    device, network = bench.timing.device, bench.entries[model].network
+    assert isinstance(device, Accelerator)
+    knobs = hotnas.knobs(network, device, (32, 8))
+    graph = network.graph
+    offered = offer(graph, device.facts().channel_block, bits=(32,), knobs=knobs, widths=most_widths(graph))
+    return pricer(bench.timing).price(graph, offered, np.random.default_rng(0)).menu
+
+
+def cold(rows: Rows, options: Options) -> list[Target]:
+    """The recorded run beside ours at the same budget, and its target."""
+    if options.quick or options.here:
+        return []
+    bench = fashion(rows)
+    mine = rows.rows.get(f"{tag(bench, SCRATCH_SHARE, 'ours')}/0")
+    if mine is not None and KEY not in rows.rows:
+        cap_s = min(CAP_S, CAP_RATIO * mine["cpu_s"])
+        found = cold_start(bench, REFERENCE, mine, cap_s, menu=menu_of(bench, mine["model"]))
+        rows.get(KEY, lambda: found)
+    row = rows.rows.get(KEY)
+    if row is None:
+        return [at_least("cold_ratio", None, 10)]
+    what = "as good as ours" if row["reached"] else f"not as good as ours within {row['ratio']:.1f} x its CPU seconds"
+    print(
+        f"\nCold start: {what} ({row['ours_cpu_s']:.0f} s), {row['trained']} networks trained,"
+        f" best validation {row['best_validation']:.4f} of {row['ours_validation']:.4f}"
+    )
+    return [at_least("cold_ratio", row["ratio"], 10)]
