@@ -90,7 +90,7 @@ class Bench:
 
     def validation(self, network: Network) -> float:
         """Accuracy of the exported file on validation."""
-        return self.deployer.accuracy(self.deployer.export(network), self.dataset.validation, "validation").value
+        return self.deployer.quality(self.deployer.export(network), self.dataset.validation, "validation").value
 
     def file(self, key: str) -> Path:
         """Where the file of a row is kept for the independent timing."""

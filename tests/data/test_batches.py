@@ -62,6 +62,59 @@ def test_every_form_of_loader_gives_the_same_rows(items: object) -> None:
     np.testing.assert_array_equal(y, Y)
 
 
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (Y + 0.5, np.float32), (np.eye(3)[Y], np.float32), (np.eye(3, dtype=bool)[Y], np.int64), (Y[:, None], np.int64),
+        (np.stack([Y] * 16, 1).reshape(20, 4, 4) - 100, np.int64), (X, np.float32), (-1.0 * Y, np.float32),
+        (3e5 * Y, np.float32),
+    ],
+)  # fmt: skip
+def test_targets_may_be_numbers_labels_maps_and_pictures(y: Any, kind: type) -> None:
+    for items in ([(X, y)], (X, y), [(X[:9], y[:9]), (torch.from_numpy(X[9:]), torch.from_numpy(y[9:]))]):
+        _, found = walked(items)
+        assert found is not None
+        assert found.dtype == kind
+        np.testing.assert_allclose(found, y, rtol=1e-6)
+
+
+def test_rows_of_a_data_set_may_have_arrays_for_targets() -> None:
+    for y in (np.eye(3, dtype=np.float32)[Y], X[:, 0], X):
+        x, found = walked(TensorDataset(torch.from_numpy(X), torch.from_numpy(y)))
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(found, y)
+
+
+def test_bytes_of_pictures_as_targets_are_scaled_like_pixels() -> None:
+    pictures = np.arange(320).reshape(20, 1, 4, 4).astype(np.uint8)
+    batches = Batches("mine.py: train", [(X, pictures)], numbers=True)
+    ((_, y),) = batches
+    np.testing.assert_allclose(y, pictures / 255, atol=1e-7)
+
+
+def test_whole_numbers_are_numbers_where_that_is_told() -> None:
+    ((_, y),) = Batches("mine.py: train", [(X, Y - 7)], numbers=True)
+    assert y is not None
+    assert (y.dtype, y.tolist()) == (np.float32, (Y - 7).tolist())
+
+
+def test_whole_numbers_in_rows_are_tokens_and_signals_are_floats() -> None:
+    x, _ = walked([(np.arange(60).reshape(20, 3), Y)])
+    assert (x.dtype, x.shape) == (np.int64, (20, 3))
+    x, _ = walked([(X[:, 0].astype(np.float64), Y)])
+    assert (x.dtype, x.shape) == (np.float32, (20, 4, 4))
+
+
+def test_a_function_of_the_users_makes_batches_of_items() -> None:
+    def collate(rows: list[tuple[Any, int]]) -> tuple[Any, Any]:
+        return np.stack([x for x, _ in rows]), np.array([y for _, y in rows])
+
+    for items in (Indexed(), list(zip(X, Y, strict=True))):
+        ((x, y),) = Batches("mine.py: train", items, collate=collate)
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(y, Y)
+
+
 @pytest.mark.parametrize("items", [X, torch.from_numpy(X), [X], [[X]], [(X, None)], iter([X[:9], X[9:]])])
 def test_inputs_alone_are_unlabelled(items: object) -> None:
     x, y = walked(items)
@@ -92,14 +145,15 @@ def test_truths_and_whole_floats_are_class_numbers_and_said(y: Any) -> None:
         ([(X, np.full(20, 10**9))], "label 1000000000; labels are 0, 1, ..., classes - 1, with at most 100000 classes"),
         ([(X, np.full(20, 2**64 - 1, np.uint64))], "label 18446744073709551615; labels are 0"),
         ([(X, np.full(20, -1, np.int8))], "label -1; labels are 0"),
-        ([(X, np.full(20, 1e300))], "label 1000000.*; labels are 0"),
-        ([(X, Y + 0.5)], "targets of type float64; give whole class numbers"),
-        ([(X, np.full(20, np.nan))], "targets of type float64; give whole class numbers"),
-        ([(X, np.full(20, np.inf))], "targets of type float64; give whole class numbers"),
-        ([(X, np.eye(3)[Y])], r"targets of shape \(20, 3\); give one class number a row"),
+        ([(X, np.full(20, 1e300))], "targets too large for float32"),
+        ([(X, np.full(20, np.nan))], "targets that are NaN or infinite"),
+        ([(X, np.full((20, 2), np.inf))], "targets that are NaN or infinite"),
+        ([(X, Y[:, None] - 101)], "label -101; labels are 0"),
+        ([(X, np.eye(3)[Y]), (X, np.eye(4)[Y])], r"targets of different shapes: \(3,\), \(4,\)"),
+        ([(X, np.eye(3)[Y][:7])], "a batch of 20 inputs with 7 targets"),
+        ([(Y.reshape(2, 10) - 1, [0, 1])], "has the number -1 among its inputs; whole numbers are those of tokens"),
         ([(X, [str(v) for v in Y])], "targets of type <U1; give whole class numbers"),
         ([(X, [10**30] * 20)], "targets of type object; give whole class numbers"),
-        ([(X, Y[:, None])], r"targets of shape \(20, 1\)"),
         ([(X.astype(np.int64), Y)], "inputs of type int64; give uint8"),
         ([(X > 0, Y)], "inputs of type bool; give uint8"),
         ([(X.astype(complex), Y)], "inputs of type complex128; give uint8"),

@@ -73,13 +73,43 @@ def test_labels_far_apart_are_counted_and_told(tmp_path: Path) -> None:
     assert "labels run from 0 to 8000, and 3 of these 8001 classes occur in train" in d.notes
 
 
+def test_numbers_are_cut_like_rows_without_classes_and_few_whole_ones_stay_class_numbers(tmp_path: Path) -> None:
+    d = own(tmp_path, "dict(train=[(x, y + .5) for x, y in batches(40)])")
+    assert d.train.targets is not None
+    assert (d.train.targets.dtype, d.classes, len(d.train), len(d.validation)) == (np.float32, (), 32, 4)
+    whole = own(tmp_path, "dict(train=[(x, 1. * y) for x, y in batches(40)])")
+    assert whole.train.targets is not None
+    assert whole.train.targets.dtype == np.int64
+    rows = "(np.zeros((n, 4), np.float32), y) for n, y in"
+    ages = f"dict(train=[{rows} [(200, np.arange(200.))]], test=[{rows} [(9, np.ones(9))]])"
+    d = own(tmp_path, ages)
+    assert [part.targets.dtype for part in (d.train, d.validation, d.open_test())] == [np.float32] * 3  # type: ignore[union-attr]
+    assert not any("class numbers" in note for note in d.notes)
+
+
+def test_loss_metric_and_collate_come_with_the_data(tmp_path: Path) -> None:
+    head = f"{HEAD}\ndef joined(rows):\n    return tuple(np.concatenate(parts) for parts in zip(*rows))\n"
+    d = own(tmp_path, "dict(train=batches(), loss=max, metric=('worst', 'min', min), collate=joined)", head)
+    assert d.task.own_loss is max
+    assert (d.task.metric.name, d.task.metric.larger, d.task.metric.own) == ("worst", False, min)
+    assert len(d.train) == 16
+    assert own(tmp_path, "dict(train=batches(), metric=('mae', 'min'))").task.metric.name == "mae"
+    assert own(tmp_path, "dict(train=batches(), loss='huber')").task.loss == "huber"
+
+
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
         ("3", r"returned an int; return dict\(train=, validation=, test=\)"),
         ("dict(test=[])", "'train' is missing"),
         ("dict(train=[], valdation=[])", "key 'valdation' is unknown; did you mean 'validation'"),
-        ("dict(train=batches(), loss='mse')", "loss 'mse' is not supported; leave it out or give 'cross_entropy'"),
+        ("dict(train=batches(), loss='mes')", "loss 'mes' is not known; did you mean 'mse'.; give cross_entropy, bce"),
+        ("dict(train=batches(), loss=3)", "loss is an int; give a function"),
+        ("dict(train=batches(), metric='accurcy')", "metric 'accurcy' is not known; did you mean 'accuracy'"),
+        ("dict(train=batches(), metric=('f2', 'more', len))", "is no .name, 'max' or 'min', function."),
+        ("dict(train=batches(), metric=('f2', 'max'))", "without a function it is one of accuracy"),
+        ("dict(train=batches(), metric=('rmse', 'min', len))", "metric 'rmse' is the name of one that chipfit has"),
+        ("dict(train=batches(), collate=3)", "collate is an int; give a function"),
         ("dict(train=3)", "train is an int; give an iterable"),
         ("dict(train=[])", "train has no rows"),
         ("dict(train=[(1, 2, 3)])", r"train gives a tuple of 3; give \(inputs, targets\)"),
@@ -87,9 +117,12 @@ def test_labels_far_apart_are_counted_and_told(tmp_path: Path) -> None:
         ("dict(train=1 / 0)", "mine.py:loaders raised ZeroDivisionError"),
         ("dict(train=(1 / 0 for _ in 'a'))", r"train raised ZeroDivisionError: division by zero \(mine.py, line \d+\)"),
         ("dict(train=[(np.zeros((2, 4, 4), np.uint8), [0, 1])])", r"inputs of shape \(2, 4, 4\); give \(n, channels"),
-        ("dict(train=[(np.zeros((2, 4)).astype(int), [0, 1])])", "inputs of type int64; give uint8"),
-        ("dict(train=[(np.zeros((2, 4), np.uint8), [0.5, 1])])", "targets of type float64; give whole class numbers"),
-        ("dict(train=[(np.zeros((2, 4), np.uint8), [[0, 1], [1, 0]])])", r"targets of shape \(2, 2\).*argmax"),
+        ("dict(train=[(np.zeros((2, 1, 4, 4)).astype(int), [0, 1])])", "inputs of type int64; give uint8"),
+        ("dict(train=[(np.zeros((2, 4), np.uint8), ['a', 'b'])])", "targets of type <U1; give whole class numbers"),
+        (
+            "dict(train=[(x, np.eye(3)[y]) for x, y in batches()], test=[(x, np.eye(5)[y]) for x, y in batches()])",
+            r"targets are \(3,\) in train and \(5,\) in test; give all one shape",
+        ),
         ("dict(train=[(np.zeros((2, 4), np.uint8), [0])])", "a batch of 2 inputs with 1 targets"),
         ("dict(train=[(np.zeros((2, 4), np.uint8), [0, -1])])", "label -1; labels are 0, 1, ..., classes - 1"),
         (

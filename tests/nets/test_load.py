@@ -40,8 +40,14 @@ def cls():
 class Two(nn.Module):
     def forward(self, x):
         return x, x
-def pictures():
-    return nn.Sequential(nn.Conv2d(1, 4, 3))
+class Chosen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = build()
+    def forward(self, x):
+        return self.net(x).argmax(1)
+def chosen():
+    return Chosen()
 def scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -109,8 +115,8 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}:fails", (1, 8, 8), r"fails raised RuntimeError: no weights on this disk \(mine.py, line 11\)"),
         ("{}:layers", (1, 8, 8), "returned a list; return a torch.nn.Module"),
         ("{}:cls", (1, 8, 8), "returned the class itself; return an instance"),
-        ("{}:Two", (1, 8, 8), r"returns a tuple for one input; return logits of shape \(batch, classes\)"),
-        ("{}:pictures", (1, 8, 8), r"returns a tensor of shape \(1, 4, 6, 6\) for one input"),
+        ("{}:Two", (1, 8, 8), r"returns a tuple for one input; return one tensor with the batch in front"),
+        ("{}:chosen", (1, 8, 8), r"returns torch.int64 values; return what is computed, such as logits"),
         ("{}:scripted", (1, 8, 8), "TorchScript module, which cannot be looked into"),
         ("{}:nothing", (1, 8, 8), "has no convolution and no dense layer"),
         ("{}:meta", (1, 8, 8), "on the meta device"),
@@ -118,16 +124,11 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}:build", (1, 9, 9), r"layer '3' \(Linear\) wants 256 features and gets 324; give the height and width"),
         ("{}:build", None, "input shape of .* is not known; give --input-shape C,H,W, or --data"),
         ("{}", (1, 8, 8), r"write it like .*mine.py:build"),
-        ("timm:resnet18", None, "timm models come later"),
-        ("hf:microsoft/resnet-18", None, "Hugging Face models come later"),
-        (
-            "model.onnx",
-            None,
-            "can be profiled and checked, not fitted: .*; today zoo:fashion-mnist and FILE.py:FUNCTION",
-        ),
-        ("model.pt2", None, ".pt2 files as input come later"),
+        ("timm:", None, "model 'timm:' names nothing; write timm:NAME"),
+        ("model.onnx", None, "can be profiled and checked, not fitted: .*; zoo:fashion-mnist, FILE.py:FUNCTION"),
+        ("model.pt2", (1, 8, 8), "model 'model.pt2' does not exist"),
         ("model.pth", None, "holds weights, not the network; give FILE.py:FUNCTION with --weights model.pth"),
-        ("resnet8", None, "model 'resnet8' is not known; today zoo:fashion-mnist"),
+        ("resnet8", None, "model 'resnet8' is not known; zoo:fashion-mnist, FILE.py:FUNCTION"),
         ("published", None, "model 'published' is not known; write published:NAME for what"),
         ("resnet18", None, "model 'resnet18' is not known; write published:resnet18 for what"),
     ],

@@ -11,6 +11,7 @@ import pytest
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.task import CLASSIFICATION
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.evaluate.screen import Screened
 from chipfit.nets.zoo import Entry
@@ -61,6 +62,7 @@ class FakeRun:
         self.settings, self.now, self.said = Settings((), starts=starts), [0.0], list[str]()
         self.deadline = Deadline.after(seconds, clock=lambda: self.now[0])
         self.store = self.timing = None
+        self.dataset = SimpleNamespace(task=CLASSIFICATION)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()

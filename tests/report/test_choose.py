@@ -25,9 +25,9 @@ points = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), max_size=30
 
 
 def numbers(r: Row) -> tuple[float, float]:
-    assert r.accuracy is not None
+    assert r.quality is not None
     assert r.latency is not None
-    return r.accuracy.value, r.latency.value
+    return r.quality.value, r.latency.value
 
 
 @given(points)

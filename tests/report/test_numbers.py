@@ -24,7 +24,7 @@ def test_the_csv_has_a_line_per_trial_with_both_splits_and_both_latencies(run: R
     for line, row in zip(lines, run.rows, strict=True):
         assert (line["key"], line["role"], line["name"], line["budget"]) == (row.key, row.role, row.name, row.budget)
         for column, m in (
-            ("accuracy_validation", row.accuracy),
+            ("accuracy_validation", row.quality),
             ("accuracy_test", row.test),
             ("latency_ms", row.latency),
             ("latency_ms_predicted", row.predicted),

@@ -134,7 +134,7 @@ def test_the_numbers_of_the_tables_are_those_of_the_store(written: Path):
     for r in rows:
         assert r.latency is not None
         assert base.latency is not None
-        found = [r.test, r.accuracy, r.latency, r.predicted]
+        found = [r.test, r.quality, r.latency, r.predicted]
         expected += [(r.name, m.metric, m.value) for m in found if m is not None]
         if r.predicted is not None:
             expected.append((r.name, "error", r.predicted.value / r.latency.value - 1))

@@ -31,8 +31,8 @@ def a_row(*measurements: Measurement) -> Row:
 
 def test_splits_and_provenances_are_told_apart():
     row = a_row(*MIXED)
-    assert [m and m.value for m in (row.accuracy, row.test, row.latency, row.predicted)] == [0.91, 0.90, 0.6, 0.5]
-    assert row.metric("accuracy") == row.accuracy
+    assert [m and m.value for m in (row.quality, row.test, row.latency, row.predicted)] == [0.91, 0.90, 0.6, 0.5]
+    assert row.metric("accuracy") == row.quality
     assert row.metric("latency_ms") == row.latency
     assert row.metric("damage") == find(MIXED, "damage") == MIXED[-1]
     assert row.metric("size_mb") is None
@@ -51,7 +51,7 @@ def test_what_is_said_of_predictions_holds_for_the_files_of_the_run_too():
 
 def test_a_prediction_never_stands_in_for_a_number():
     row = a_row(*(m for m in MIXED if m.provenance == "predicted"))
-    assert row.accuracy is None
+    assert row.quality is None
     assert row.latency is None
 
 

@@ -15,18 +15,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from chipfit.api import words as read
+from chipfit.api.limits import COSTS, check_limits, check_objective, name_of, of_quality, on_hardware
 from chipfit.core import words
 from chipfit.core.deadline import UNLIMITED, parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.core.types import ACCELERATORS, METRICS, Limit, Plain, metric
+from chipfit.core.task import TASKS, task_named
+from chipfit.core.types import ACCELERATORS, Limit, Plain
+from chipfit.core.user_code import names_code
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.accelerator.named import PREFIX as ACCELERATOR
-from chipfit.device.accelerator.named import RESOURCES, limited_name, target
+from chipfit.device.accelerator.named import RESOURCES, limited_name
 from chipfit.device.registry import ALIASES
 from chipfit.store.plain import dumps
 
-COSTS = ("latency_ms", "size_mb", "macs", "params")
-"""Metrics that can be limited from above today."""
 LADDER = ("70%", "50%", "35%", "25%")
 """Budgets that `minimize` tries where none are given: shares of the reference."""
 
@@ -74,10 +75,12 @@ class Config(BaseModel):
     )
 
     models: Annotated[Texts, BeforeValidator(read.paths("a model"))] = _said(
-        (), "zoo:fashion-mnist, zoo:fashion-mnist/resnet8 or FILE.py:FUNCTION; several for one task are a hot-start zoo"
+        (),
+        "zoo:fashion-mnist, zoo:fashion-mnist/resnet8, FILE.py:FUNCTION, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER"
+        " or FILE.pt2; several for one task are a hot-start zoo",
     )
     weights: Annotated[Texts, BeforeValidator(read.paths("--weights", split=True))] = _said(
-        (), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION, in order"
+        (), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION and each model of a library, in order"
     )
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
     device: Annotated[str, BeforeValidator(read.devices)] = _said(
@@ -90,10 +93,17 @@ class Config(BaseModel):
         f" what it may use of its part: {', '.join(RESOURCES)}",
     )
     min: Annotated[Texts, BeforeValidator(read.limits_of("--min", "accuracy=0.9"))] = _said(
-        (), "accuracy=0.9 or accuracy=99% of the reference, a lower limit"
+        (), "accuracy=0.9 or accuracy=99% of the reference, a lower limit; of another task its own metric, as f1 or iou"
     )
-    maximize: str | None = _said(None, "what is made as large as the limits allow: accuracy, which it is anyway")
-    minimize: str | None = _said(None, "what is made as small as --min accuracy=... allows, such as latency_ms")
+    task: str | None = _said(
+        None, f"what the model is for: {', '.join(TASKS)}; without it seen in the targets beside the model's answers"
+    )
+    maximize: str | None = _said(
+        None, "what is made as large as the limits allow: accuracy, which it is anyway, or another metric of the task"
+    )
+    minimize: str | None = _said(
+        None, "what is made as small as --min accuracy=... allows, such as latency_ms; or an error as the task's metric"
+    )
     budgets: Annotated[Texts, BeforeValidator(read.budget_shares)] = _said(
         (), "several budgets in one run: 40%,20% of the reference's latency, or size_mb=50%,size_mb=25%"
     )
@@ -156,8 +166,8 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         """What pydantic knows nothing of. A BadInput passes through it as it is."""
-        _check_limits(self)
-        _check_objective(self)
+        check_limits(self)
+        check_objective(self)
         parse_duration(self.time)
         if self.resize is not None:
             parse_resize(self.resize)
@@ -172,6 +182,8 @@ class Config(BaseModel):
             raise BadInput(f"--accelerator {words.shown(self.accelerator)} is not known; give auto, cpu or cuda{meant}")
         if self.epochs is not None and not self.train:
             raise BadInput(f"--epochs {self.epochs:g} and --no-train exclude each other; give one of the two")
+        if self.task is not None:
+            task_named(self.task)
         if self.data is not None and not self.data.strip():
             raise BadInput("--data names nothing; give fashion-mnist, digits, a folder or zip of class folders")
         return self
@@ -189,7 +201,7 @@ class Config(BaseModel):
             BadInput: nothing limits anything.
         """
         always = self.limits
-        ladder = tuple(Limit.parse(text) for text in self._ladder)
+        ladder = tuple(Limit.parse(text) for text in self.ladder)
         if not always and not ladder:
             raise BadInput("no budget was given; give --max latency_ms=5, --max latency_ms=60%, or --budgets 40%,20%")
         return tuple((limit, *always) for limit in ladder) or (always,)
@@ -211,19 +223,19 @@ class Config(BaseModel):
     @property
     def limits(self) -> Budget:
         """The upper limits of `max` on what a network costs."""
-        return tuple(Limit.parse(text) for text in self.max if not _on_hardware(text))
+        return tuple(Limit.parse(t) for t in self.max if not (on_hardware(t) or of_quality(name_of(t))))
 
     @property
     def resources(self) -> tuple[str, ...]:
         """The limits of `max` on what an accelerator may use of its part."""
-        return tuple(text for text in self.max if _on_hardware(text))
+        return tuple(text for text in self.max if on_hardware(text))
 
     @property
-    def _ladder(self) -> tuple[str, ...]:
+    def ladder(self) -> tuple[str, ...]:
         """`budgets` with the metric written out; the default ladder for `minimize`."""
-        metric_of = self.minimize or "latency_ms"
+        metric_of = self.minimized or "latency_ms"
         given = self.budgets or (
-            LADDER if self.minimize and not any(_name(t) == self.minimize for t in self.max) else ()
+            LADDER if self.minimized and not any(name_of(t) == self.minimized for t in self.max) else ()
         )
         return tuple(text if "=" in text else f"{metric_of}={text}" for text in given)
 
@@ -236,8 +248,27 @@ class Config(BaseModel):
 
     @property
     def floor(self) -> Limit | None:
-        """The accuracy that a result must reach."""
-        return Limit.parse(self.min[0], at_least=True) if self.min else None
+        """The quality that a result must reach: at least so much of it, or at most so large an error."""
+        if self.min:
+            return Limit.parse(self.min[0], at_least=True, own=True)
+        errors = [text for text in self.max if not on_hardware(text) and of_quality(name_of(text))]
+        return Limit.parse(errors[0], own=True) if errors else None
+
+    @property
+    def judged(self) -> str | None:
+        """The metric of the task that quality is to be measured in, where one was named."""
+        named = self.maximize or (self.minimize if self.minimized is None else None)
+        return named or (self.floor.metric if self.floor is not None else None)
+
+    @property
+    def minimized(self) -> str | None:
+        """The cost that is made as small as the floor of quality allows."""
+        return self.minimize if self.minimize in COSTS else None
+
+    @property
+    def own_metrics(self) -> bool:
+        """True where the data may bring a metric of the user's own."""
+        return self.data is not None and (names_code(self.data) or self.data.startswith("object:"))
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -246,7 +277,7 @@ class Config(BaseModel):
 
     def plain(self) -> dict[str, Plain]:
         """What makes two runs the same one: all but the directory, as JSON-ready values."""
-        return self.model_dump(mode="json", exclude={"out"})
+        return self.model_dump(mode="json", exclude={"out"} if self.task is not None else {"out", "task"})
 
     @property
     def directory(self) -> Path:
@@ -266,88 +297,14 @@ class Config(BaseModel):
     def with_budget(self, limits: Sequence[str], budgets: Sequence[str]) -> Self:
         """The same with other budgets: a new limit takes the place of the old ones on its metric."""
         new = Config.of({"max": tuple(limits), "budgets": tuple(budgets)})
-        named = {_name(t) for t in (*new.max, *new._ladder)}
-        always = (*(t for t in self.max if _name(t) not in named), *new.max)
-        ladder = new.budgets or tuple(t for t in self._ladder if _name(t) not in named)
+        named = {name_of(t) for t in (*new.max, *new.ladder)}
+        always = (*(t for t in self.max if name_of(t) not in named), *new.max)
+        ladder = new.budgets or tuple(t for t in self.ladder if name_of(t) not in named)
         return self.changed(max=always, budgets=ladder)
-
-
-def _on_hardware(limit: str) -> bool:
-    """True for a limit on a resource of an accelerator, such as dsp=1200."""
-    return limit.partition("=")[0].strip() in RESOURCES
-
-
-def _name(limit: str) -> str:
-    """What is limited: a metric, or a resource of an accelerator.
-
-    Raises:
-        BadInput: neither, or a number that is no limit.
-    """
-    name, equals, _ = (part.strip() for part in limit.partition("="))
-    if equals and name not in METRICS and name not in RESOURCES:
-        meant = did_you_mean(name, (*METRICS, *RESOURCES))
-        raise BadInput(
-            f"metric {name!r} is unknown{meant}; known: {', '.join(METRICS)}; of an accelerator: {', '.join(RESOURCES)}"
-        )
-    return name if name in RESOURCES else Limit.parse(limit).metric
 
 
 def _joined(values: Iterable[object]) -> str:
     return ",".join(map(str, values))
-
-
-def _check_limits(c: Config) -> None:
-    _check_resources(c)
-    for text in (*c.max, *c._ladder):
-        name = _name(text)
-        if name in RESOURCES:
-            continue
-        if METRICS[name][1]:
-            raise BadInput(f"--max {text}: of {name} more is better; write --min {text}")
-        if name not in COSTS:
-            raise BadInput(f"--max {text}: {name} cannot be limited today; these can: {', '.join(COSTS)}")
-    for text in c.min:
-        limit = Limit.parse(text, at_least=True)
-        if not METRICS[limit.metric][1]:
-            raise BadInput(f"--min {text}: of {limit.metric} less is better; write --max {text}")
-        if limit.value > 1:
-            raise BadInput(
-                f"--min {text} is beyond all answers right; write accuracy=0.9, or accuracy=99% of the reference"
-            )
-    for option, names in (("--max", [_name(t) for t in c.max]), ("--min", [_name(t) for t in c.min])):
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            raise BadInput(f"{option} limits {twice} twice; give it once, or several budgets as --budgets 40%,20%")
-    both = {_name(t) for t in c.max} & {_name(t) for t in c._ladder}
-    if both:
-        raise BadInput(f"{both.pop()} is limited by --max and by --budgets; give one of the two")
-
-
-def _check_resources(c: Config) -> None:
-    """Limits on hardware are those of an accelerator, one value each."""
-    accelerators = [name for name in c.devices if name.startswith(ACCELERATOR)]
-    if c.resources and c.models and not accelerators:
-        raise BadInput(
-            f"--max {c.resources[0]} limits the hardware of an accelerator, and --device {c.device} is none; give"
-            f" --device {ACCELERATOR}zcu102, or leave it out"
-        )
-    if many := next((text for text in c.budgets if _on_hardware(text)), None):
-        raise BadInput(f"--budgets {many} limits hardware, which is the same for all budgets; write --max {many}")
-    for name in accelerators:
-        target(name)
-
-
-def _check_objective(c: Config) -> None:
-    if c.maximize is not None and metric(c.maximize) != "accuracy":
-        raise BadInput(f"--maximize {c.maximize} is not possible; give accuracy, or --minimize {c.maximize}")
-    if c.minimize is None:
-        return
-    if metric(c.minimize) not in COSTS:
-        raise BadInput(f"--minimize {c.minimize} is not possible today; these are: {', '.join(COSTS)}")
-    if c.maximize is not None:
-        raise BadInput("--minimize and --maximize exclude each other; give one, and a limit on the other metric")
-    if not c.min:
-        raise BadInput(f"--minimize {c.minimize} without a limit would end with nothing; give --min accuracy=0.9 too")
 
 
 def _told(error: ErrorDetails) -> str:

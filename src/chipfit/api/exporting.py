@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from chipfit.api.inputs import opened
 from chipfit.api.result import Model, Result, ending_like, open_run, written
 from chipfit.core.errors import BadInput, ChipfitError
+from chipfit.core.task import CLASSIFICATION, TASKS, Task
 from chipfit.core.types import Artifact, Plain
 from chipfit.device.registry import DEVICES
 from chipfit.export.formats import FORMATS, known_format, run_as
@@ -29,7 +30,7 @@ CHECKED, LEAST_CHECKED, SECONDS = 64, 8, 30.0
 It takes about a tenth of a second for a small network's input, and several for a large one's.
 """
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.05
-"""Shares of the largest logit: largest error of a float file, mean error of one with int8, where codes may differ."""
+"""Shares of the largest answer: largest error of a float file, mean error of one with int8, where codes may differ."""
 AGREEMENT = 0.95
 """Share of inputs that must be given the same class."""
 FLOAT_TIE, INT8_TIE = 1e-3, 0.01
@@ -42,7 +43,8 @@ _FIRST_QDQ = 19
 class Verified:
     """How a runtime's answers agree with those of ONNX's own reference implementation for the same network.
 
-    Errors are shares of the largest logit; `agreement` is the share of inputs given the same class.
+    Errors are shares of the largest answer; `agreement` is the share of inputs (of positions, of labels) given the same
+    class, 1 where answers are numbers.
     """
 
     device: str
@@ -86,7 +88,7 @@ def export(
     `out` it is RUN/export/NAME-KEY with the format's ending; a format of several files writes the others beside it. A
     format without int8 gets the network in float32.
     `verify` loads the file back into a runtime and compares its answers with what ONNX's reference implementation,
-    which shares no code with either, computes: logits, and the class of 95 % of the inputs at least.
+    which shares no code with either, computes: answers, and the class of 95 % of the inputs at least.
 
     Raises:
         BadInput: no such run, candidate or format, or a place that cannot be written.
@@ -151,11 +153,11 @@ def _verify(artifact: Artifact, true: bytes, run: RunView, samples: NDArray[np.f
     with opened(device) as on:
         got = on.run(artifact, inputs)
     low = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    found = _compared(device, got, want, INT8_TIE if low else FLOAT_TIE)
+    found = _compared(device, got, want, INT8_TIE if low else FLOAT_TIE, TASKS.get(run.task.name, CLASSIFICATION))
     worst, allowed = (found.mean_error, INT8_TOLERANCE) if low else (found.largest_error, FLOAT_TOLERANCE)
     if not worst <= allowed:
         raise ChipfitError(
-            f"the file answers differently from ONNX's reference implementation: {worst:.2g} of the largest logit, "
+            f"the file answers differently from ONNX's reference implementation: {worst:.2g} of the largest answer, "
             f"allowed {allowed:g}; this is a fault of the exporter or of the runtime"
         )
     if found.agreement < AGREEMENT:
@@ -167,14 +169,26 @@ def _verify(artifact: Artifact, true: bytes, run: RunView, samples: NDArray[np.f
     return found
 
 
-def _compared(device: str, got: NDArray[np.float32], want: NDArray[np.float32], tie: float) -> Verified:
-    """Errors and agreement of answers (n, classes); a class is the same if the reference has it within a tie."""
+def _compared(
+    device: str, got: NDArray[np.float32], want: NDArray[np.float32], tie: float, task: Task = CLASSIFICATION
+) -> Verified:
+    """Errors and agreement of answers (n, ...); a class is the same if the reference has it within a tie."""
     scale = max(1.0, float(np.abs(want).max()))
     error = np.abs(got - want) / scale
-    rows = np.arange(len(want))
-    behind = want.max(1) - want[rows, got.argmax(1)]
-    agreement = float((behind <= tie * scale).mean()) if np.isfinite(error).all() else 0.0
+    agreement = float(_same(got, want, tie * scale, task).mean()) if np.isfinite(error).all() else 0.0
     return Verified(device, len(want), float(error.max()), float(error.mean()), agreement)
+
+
+def _same(got: NDArray[np.float32], want: NDArray[np.float32], tie: float, task: Task) -> NDArray[np.bool_]:
+    """Where the same class is chosen, or the same yes or no; everywhere where answers are numbers."""
+    if task.divergence == "squared":
+        return np.ones(1, np.bool_)
+    if task.divergence == "bernoulli":
+        alike: NDArray[np.bool_] = ((got > 0) == (want > 0)) | (np.abs(want) <= tie)
+        return alike
+    chosen = np.take_along_axis(want, got.argmax(task.axis, keepdims=True), task.axis).squeeze(task.axis)
+    near: NDArray[np.bool_] = want.max(task.axis) - chosen <= tie
+    return near
 
 
 def _runs(format: str) -> str:
@@ -192,7 +206,10 @@ def _runs(format: str) -> str:
 
 def _noise(model: onnx.ModelProto, run: RunView) -> NDArray[np.float32]:
     """(CHECKED, C, H, W) random pictures, normalised as the run's data are: for runs that kept no inputs."""
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    kind = model.graph.input[0].type.tensor_type
+    shape = [d.dim_value for d in kind.shape.dim][1:]
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        return np.zeros((CHECKED, *shape), np.float32)
     pixels = np.random.default_rng(0).random((CHECKED, *shape), np.float32)
     if not run.dataset.mean:
         return pixels
@@ -208,9 +225,10 @@ def _reference(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[n
     copy.CopyFrom(model)
     copy.opset_import[0].version = max(_FIRST_QDQ, copy.opset_import[0].version)
     session, name, rows = ReferenceEvaluator(copy), model.graph.input[0].name, []
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
     began = time.monotonic()
     for n, x in enumerate(inputs):
         if n >= LEAST_CHECKED and time.monotonic() - began > SECONDS:
             break
-        rows.append(cast(list[Any], session.run(None, {name: x[None]}))[0])
+        rows.append(cast(list[Any], session.run(None, {name: x[None].astype(dtype, copy=False)}))[0])
     return np.concatenate(rows)

@@ -18,6 +18,7 @@ from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.data.given import checked
 from chipfit.data.load import load_data
+from chipfit.data.meant import meant
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.device.accelerator.port import Designing, designing
 from chipfit.device.cache import usable_folder
@@ -116,11 +117,29 @@ def load(config: Config, given: Given) -> Inputs:
     if config.train and not dataset.labelled:
         raise BadInput(f"data {dataset.name!r} has no labels to train with; give labelled data, or --no-train")
     if config.floor is not None and not dataset.labelled:
-        raise BadInput(f"data {dataset.name!r} has no labels, so --min {config.min[0]} cannot be checked; drop it")
+        said = f"--min {config.min[0]}" if config.min else f"the limit on {config.floor.metric}"
+        raise BadInput(f"data {dataset.name!r} has no labels, so {said} cannot be checked; drop it")
     entries = load_entries(config, given, dataset)
     check_kept(config.kept, entries)
+    dataset = meant(dataset, {e.name: answers_of(e) for e in entries}, config.task, config.judged)
+    _check_direction(config, dataset)
     predicted = [d.removeprefix(PREFIX) for d in config.devices if d.startswith(PREFIX)]
     return Inputs(entries, dataset, tuple(load_predictor(name) for name in predicted))
+
+
+def answers_of(entry: Entry) -> tuple[int, ...]:
+    """Shape of a network's answer to one input."""
+    graph = entry.network.graph
+    return graph[graph.output].shape
+
+
+def _check_direction(config: Config, dataset: Dataset) -> None:
+    """Raises BadInput where a limit on the task's metric is on its wrong side."""
+    metric, floor = dataset.task.metric, config.floor
+    if floor is None or floor.at_least == metric.larger:
+        return
+    right = f"--{'min' if metric.larger else 'max'} {metric.name}={floor.value:g}"
+    raise BadInput(f"of {metric.name} {'more' if metric.larger else 'less'} is better; write {right}")
 
 
 def _dataset(config: Config, given: Given) -> Dataset:
@@ -136,6 +155,7 @@ def _dataset(config: Config, given: Given) -> Dataset:
         config.data,
         resize=parse_resize(config.resize) if config.resize is not None else None,
         normalize=parse_normalize(config.normalize) if config.normalize is not None else None,
+        task=config.task,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, op
+from chipfit.core.metric import ACCURACY
 from chipfit.core.types import Artifact, Measurement, Plain, Trial
 from chipfit.evaluate.joint import ON
 from chipfit.export.formats import FORMATS, files, unbundled
@@ -29,9 +30,9 @@ NOTHING = Graph((op("input", "input", (), (1,)),), "input")
 class Model:
     """One network of a run with what was measured of it; None is a number that was not taken.
 
-    `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `accuracy` is that on validation, by which models
-    were chosen, `test_accuracy` that on the test part. `edits` counts what was changed of the model `base`, and
-    `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
+    `role` is "zoo" (as it came), "baseline", "candidate" or "final"; `quality` is the task's `metric` on validation, by
+    which models were chosen, `test_quality` that on the test part. `edits` counts what was changed of the model
+    `base`, and `choices` maps decisions to the options taken. Models with a `blob` were kept as files.
     `provenance` says where `latency_ms` comes from; `interval_ms` holds the ends of a predicted one, and `foretold` the
     prediction itself, also where the latency was measured since.
     `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error. `origin` says
@@ -44,8 +45,8 @@ class Model:
     base: str
     budget: str
     meets_budget: bool | None
-    accuracy: float | None
-    test_accuracy: float | None
+    quality: float | None
+    test_quality: float | None
     latency_ms: float | None
     predicted_ms: float | None
     size_mb: float | None
@@ -66,7 +67,18 @@ class Model:
     origin: str = ""
     steps: tuple[int, int] | None = None
     file: str = ""
+    metric: str = ACCURACY.name
     run: Path = field(default=Path(), repr=False)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers on validation, of a model whose task is judged by it."""
+        return self.quality if self.metric == ACCURACY.name else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of right answers on the test part, of a model whose task is judged by it."""
+        return self.test_quality if self.metric == ACCURACY.name else None
 
     @property
     def p95_ms(self) -> float | None:
@@ -120,11 +132,16 @@ class Model:
     def plain(self) -> dict[str, Plain]:
         """The numbers as JSON-ready values."""
         names = [f.name for f in fields(self) if f.name not in ("run", "choices", "details", "foretold")]
-        return {n: getattr(self, n) for n in names} | {
-            "choices": dict(self.choices),
-            "on": dict(self.on),
-            "p95_ms": self.p95_ms,
-        }
+        judged = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy}
+        return (
+            judged
+            | {n: getattr(self, n) for n in names}
+            | {
+                "choices": dict(self.choices),
+                "on": dict(self.on),
+                "p95_ms": self.p95_ms,
+            }
+        )
 
 
 def ending_like(path: str | Path, artifacts: Mapping[str, Artifact]) -> Artifact:
@@ -196,7 +213,7 @@ class Result:
 
     `best` leads the report: the final model within the first budget that one holds, which is the best file that was
     measured within it, whatever its origin. `front` are the models that no
-    other beats in accuracy and latency, the fastest first; `models` all of them, `trials` the raw rows of the store.
+    other beats in quality and latency, the fastest first; `models` all of them, `trials` the raw rows of the store.
     """
 
     path: Path
@@ -312,8 +329,9 @@ def _model(run: RunView, r: Row, labels: Mapping[str, str]) -> Model:
         base=r.model,
         budget=r.budget,
         meets_budget=None if budget is None or budget.excess(r) is None else budget.met(r),
-        accuracy=_value(r.accuracy),
-        test_accuracy=_value(r.test),
+        quality=_value(r.quality),
+        test_quality=_value(r.test),
+        metric=r.judged.name,
         latency_ms=_value(r.latency),
         predicted_ms=_value(r.predicted),
         error=r.error,

@@ -31,7 +31,7 @@ from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import UNLIMITED, Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
-from chipfit.core.types import Plain
+from chipfit.core.types import Limit, Plain
 from chipfit.export.formats import FORMATS, run_as
 from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
@@ -64,6 +64,8 @@ def fit(
     limits: LimitsLike = (),
     budgets: Sequence[str] | str = (),
     min_accuracy: float | str | None = None,
+    min_quality: LimitsLike = (),
+    maximize: str | None = None,
     minimize: str | None = None,
     time: str | None = None,
     epochs: float | None = None,
@@ -72,6 +74,7 @@ def fit(
     bits: Sequence[int] = (32, 8),
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
+    task: str | None = None,
     resize: str | None = None,
     normalize: str | None = None,
     accelerator: str = "auto",
@@ -99,7 +102,13 @@ def fit(
         budgets: several budgets in one run, such as "40%,20%" of the reference's latency.
         min_accuracy: what the result must reach on validation, 0..1, or a share such as "99%" of the reference
             model's as it came.
-        minimize: a cost that is made as small as `min_accuracy` allows, instead of accuracy as large as `limits` allow.
+        min_quality: the same in another metric of the task, of which more is better: {"f1": 0.8} or ["iou=95%"]. Where
+            less is better it is a limit like others: limits={"rmse": 0.1}.
+        task: what the model is for: "classification", "multi-label", "regression", "segmentation", "tokens" or "image";
+            without it seen in the targets beside the model's answers.
+        maximize: which of the task's metrics quality is, such as "accuracy" of a segmentation.
+        minimize: a cost that is made as small as `min_accuracy` allows, instead of accuracy as large as `limits` allow;
+            or which of the task's metrics quality is, where less is better.
         time: for everything, such as "90s", "10m", "1h30m", or "none"; without it "10m", and "none" with `epochs`.
         epochs: length of the fine-tune; without it the time that is left.
         train: False: post-training only, for which unlabelled data will do.
@@ -125,7 +134,8 @@ def fit(
     config = Config.of({
         "models": given.names, "weights": weights, "data": data_name(data), "device": device,
         "one_model": one_model, "max": limits,
-        "min": None if min_accuracy is None else {"accuracy": min_accuracy}, "minimize": minimize, "budgets": budgets,
+        "min": (min_quality or None) if min_accuracy is None else {"accuracy": min_accuracy}, "task": task,
+        "maximize": maximize, "minimize": minimize, "budgets": budgets,
         "time": time, "epochs": epochs, "train": train, "bits": bits, "keep": keep, "input_shape": input_shape,
         "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
         "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
@@ -185,8 +195,9 @@ def _costed_anew(store: Store, config: Config, progress: Progress | None) -> Res
 
 def _check_costs_alone(config: Config) -> None:
     """Refuses to hold an accuracy that nobody knows."""
-    if config.min:
-        raise BadInput(f"{config.models[0]} has no weights, so that --min {config.min[0]} cannot be checked; drop it")
+    if config.floor is not None:
+        said = f"--min {config.min[0]}" if config.min else f"--max {config.floor.metric}={config.floor.value:g}"
+        raise BadInput(f"{config.models[0]} has no weights, so that {said} cannot be checked; drop it")
 
 
 def _made_before(store: Store, config: Config) -> Result | None:
@@ -370,9 +381,9 @@ def _ended(store: Store, config: Config) -> Result:
     """The result of a finished run, its files written where they are missing or older than the store.
 
     Raises:
-        Infeasible: the best model does not reach the accuracy that was asked for.
+        Infeasible: the best model does not reach the quality that was asked for.
     """
-    if config.minimize is not None:
+    if config.minimized is not None:
         _smallest_first(store, config)
     result = read_result(store)
     if result.best is not None:
@@ -403,36 +414,43 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
         written(place / f"model{FORMATS[artifact.format].suffix}", artifact)
     names = () if isinstance(data.classes, int) else data.classes
     if (first := run_as(best.format.split("+")[0])) in PREDICTED_WITH:
-        source = predict_source(first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels)
+        source = predict_source(
+            first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels, task=run.task.name,
+            tokens=data.tokens,
+        )  # fmt: skip
         write_atomically(place / "predict.py", source.encode())
 
 
-def _floor(result: Result, config: Config) -> float | None:
+def _floor(result: Result, config: Config) -> Limit | None:
+    """What quality must reach, in the metric's own unit."""
     reference = result.view.reference
     if config.floor is None:
         return None
-    return config.floor.against(reference.accuracy if reference is not None and reference.accuracy else 1.0).value
+    return config.floor.against(reference.quality if reference is not None and reference.quality else 1.0)
 
 
 def _check_floor(result: Result, config: Config) -> None:
     least, best = _floor(result, config), result.best
-    if least is None or best is None or (best.accuracy or 0.0) >= least:
+    if least is None or best is None or (best.quality is not None and least.met(best.quality)):
         return
-    reached = max((m.accuracy or 0.0 for m in result.finals), default=0.0)
+    rank = result.view.task.metric.rank
+    reached = max((m.quality for m in result.finals if m.quality is not None), key=rank, default=0.0)
+    name = least.metric
     raise Infeasible(
-        f"no model within the budget reaches accuracy {least:.4g}: the nearest has {reached:.4g}; relax one of the two",
-        {"accuracy": reached},
+        f"no model within the budget reaches {name} {least.value:.4g}: the nearest has {reached:.4g}; relax one of the "
+        "two",
+        {name: reached},
     )
 
 
 def _smallest_first(store: Store, config: Config) -> None:
-    """Orders the run's budgets so that the one it leads with is the smallest that holds the accuracy asked for."""
+    """Orders the run's budgets so that the one it leads with is the smallest that holds the quality asked for."""
     result = read_result(store)
-    run, least, name = result.view, _floor(result, config) or 0.0, config.minimize or "latency_ms"
+    run, least, name = result.view, _floor(result, config), config.minimize or "latency_ms"
     costs: dict[str, float] = {}
     for r in run.of_role("final"):
         budget, cost = budget_of(run, r), r.metric(name)
-        enough = r.accuracy is not None and r.accuracy.value >= least
+        enough = r.quality is not None and (least is None or least.met(r.quality.value))
         if enough and cost is not None and budget is not None and budget.met(r):
             costs[budget.text] = cost.value
     if costs:

@@ -84,6 +84,7 @@ class Effort:
     resize: Annotated[str | None, said("resize", "HxW")] = None
     normalize: Annotated[str | None, said("normalize", "MEAN,STD")] = None
     min: Annotated[Texts | None, said("min", "accuracy=LIMIT")] = None
+    task: Annotated[str | None, said("task", "TASK")] = None
     maximize: Annotated[str | None, said("maximize", "METRIC")] = None
     minimize: Annotated[str | None, said("minimize", "METRIC")] = None
     time: Annotated[str | None, said("time", "10m")] = None

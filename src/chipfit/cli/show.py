@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chipfit.core.errors import ChipfitError
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Limit
 from chipfit.report.budget import Budget
 from chipfit.report.choose import best_under
@@ -69,8 +70,19 @@ def _shares_of(run: RunView, budget: Budget) -> Iterator[Text]:
             yield Text(f" {share}", style="dim")
 
 
-COLUMNS = ("test %", "valid. %", "ms", "of ref.", "MB", "predicted", "error")
-UNTOUCHED = (*COLUMNS[:5], "int8: valid. %", "ms", "of ref.", "MB")
+NUMBERS = ("ms", "of ref.", "MB", "predicted", "error")
+
+
+def _columns(judged: Metric) -> tuple[str, ...]:
+    """The heads of what is told of each model, its quality on test and validation first."""
+    word = judged.shown_unit if judged == ACCURACY else judged.title.replace(", ", " ")
+    return (f"test {word}", f"valid. {word}", *NUMBERS)
+
+
+def _columns_untouched(judged: Metric) -> tuple[str, ...]:
+    """The same of models as they came, and in int8."""
+    heads = _columns(judged)
+    return (*heads[:5], f"int8: {heads[1]}", "ms", "of ref.", "MB")
 
 
 def _untouched(result: Result) -> Table:
@@ -80,12 +92,12 @@ def _untouched(result: Result) -> Table:
     for m in (m for m in result.models if m.role == "zoo"):
         low = of_base.get(m.base)
         rows.append([m.name, *_numbers(m, result)[:5], *_numbers(low, result)[1:5]])
-    return table("As they came, and in int8 throughout", ["", *UNTOUCHED], rows)
+    return table("As they came, and in int8 throughout", ["", *_columns_untouched(result.view.task.metric)], rows)
 
 
 def _models(title: str, models: Sequence[tuple[str, Model | None]], result: Result) -> Table:
     rows = [[word, _origin(m), *_numbers(m, result)] for word, m in models]
-    return table(title, ["", "model", *COLUMNS], rows, left=2)
+    return table(title, ["", "model", *_columns(result.view.task.metric)], rows, left=2)
 
 
 def _origin(m: Model | None) -> str:
@@ -99,13 +111,13 @@ def _origin(m: Model | None) -> str:
 
 def _numbers(m: Model | None, result: Result) -> list[str]:
     if m is None:
-        return [NONE] * len(COLUMNS)
-    reference = result.view.reference
+        return [NONE] * len(_columns(result.view.task.metric))
+    reference, judged = result.view.reference, result.view.task.metric
     base = reference.latency_ms if reference is not None else None
     error = m.predicted_ms / m.latency_ms - 1 if m.predicted_ms and m.latency_ms else None
     return [
-        number(m.test_accuracy, ".2f", 100),
-        number(m.accuracy, ".2f", 100),
+        number(m.test_quality, judged.digits, judged.scale),
+        number(m.quality, judged.digits, judged.scale),
         number(m.latency_ms) + between(m.interval_ms),
         NONE if not base or m.latency_ms is None else f"{100 * m.latency_ms / base:.0f} %",
         number(m.size_mb, ".3g"),

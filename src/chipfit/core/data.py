@@ -15,8 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Inputs = NDArray[np.uint8] | NDArray[np.float32]
+from chipfit.core.task import CLASSIFICATION, Task
+
+Inputs = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int64]
 """Rows of one shape: in memory, or mapped from a file where they are more than memory should hold (`release`)."""
+
+Targets = NDArray[np.int64] | NDArray[np.float32]
+"""Class numbers, 0 or 1 for each label, or real numbers: one for each row, or an array (n, ...)."""
 
 _ROWS_AT_ONCE = 64
 """Rows that are read from a file between two releases."""
@@ -57,10 +62,14 @@ def _chosen(inputs: Inputs, rows: NDArray[np.intp] | slice) -> Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One part of a data set: `inputs` (n, C, H, W) uint8 or float32, `targets` (n,) int64 or None (unlabelled)."""
+    """One part of a data set, of equal rows.
+
+    `inputs` are pictures (n, C, H, W), signals (n, C, L), rows of features (n, F), or numbers of tokens (n, T), int64;
+    `targets` what the task has, class numbers (n,) as a rule; None where there are none.
+    """
 
     inputs: Inputs
-    targets: NDArray[np.int64] | None = None
+    targets: Targets | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -69,9 +78,12 @@ class Split:
         """The same part with only these rows; in memory where they are given by number."""
         return Split(_chosen(self.inputs, rows), None if self.targets is None else self.targets[rows])
 
-    def pieces(self) -> Iterator[Split]:
-        """The part in order, in pieces that take at most `PIECE_BYTES` as float32; a small part is one piece."""
-        row_bytes = 4 * max(1, math.prod(self.inputs.shape[1:]))
+    def pieces(self, answer: int = 1) -> Iterator[Split]:
+        """The part in order, in pieces that take at most `PIECE_BYTES` as float32; a small part is one piece.
+
+        `answer` is how many values a network answers to each input, which may be more than the input has.
+        """
+        row_bytes = 4 * max(1, answer, math.prod(self.inputs.shape[1:]))
         rows = max(1, PIECE_BYTES // row_bytes)
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
@@ -97,6 +109,13 @@ class Dataset:
     shift: int = 0
     licence: str = "unknown"
     notes: tuple[str, ...] = ()
+    task: Task = CLASSIFICATION
+    """What networks are trained for and judged by."""
+
+    @property
+    def of_tokens(self) -> bool:
+        """True where inputs are whole numbers that a network looks up, not values that it computes with."""
+        return self.train.inputs.dtype.kind == "i"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -114,7 +133,10 @@ class Dataset:
         return self.train.take(np.sort(order))
 
     def normalise(self, inputs: Inputs) -> NDArray[np.float32]:
-        """What a network sees: float32 (n, C, H, W), scaled and normalised."""
+        """What a network sees: float32 (n, C, H, W), scaled and normalised; numbers of tokens as they are, as float32.
+
+        Float32 holds whole numbers up to 2^24 exactly.
+        """
         x = np.array(inputs, np.float32)
         release(inputs)
         if inputs.dtype == np.uint8:
@@ -127,7 +149,8 @@ class Dataset:
 
     def digest(self) -> str:
         """Sha256 (16 hex digits) over names, sizes and every 64th row of train and validation."""
-        h = hashlib.sha256(repr((self.name, self.classes, self.mean, self.std)).encode())
+        about = (self.name, self.classes, self.mean, self.std)
+        h = hashlib.sha256(repr(about if self.task.default else (*about, self.task.key)).encode())
         for part in (self.train, self.validation):
             h.update(repr(part.inputs.shape).encode())
             h.update(part.take(np.arange(0, len(part), 64)).inputs.tobytes())

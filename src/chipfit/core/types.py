@@ -13,6 +13,7 @@ from typing import Literal
 
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.graph import Graph
+from chipfit.core.metric import ACCURACY, KNOWN
 from chipfit.core.words import shown
 
 Plain = None | bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"]
@@ -31,8 +32,9 @@ METRICS: Mapping[str, tuple[str, bool]] = {
     "params": ("learnt values", False),
     "bops": ("MACs times weight bits times activation bits", False),
     "damage": ("KL divergence from the original's answers, nats", False),
+    **{name: (m.words, m.larger) for name, m in KNOWN.items() if m is not ACCURACY},
 }
-"""Metric name to (meaning, larger is better)."""
+"""Metric name to (meaning, larger is better). What a user's own task is judged by may have another name."""
 
 LARGEST = 1e15
 """Limits above this are slips of the pen: so many MACs take a server days."""
@@ -151,8 +153,8 @@ class Limit:
     at_least: bool = False
 
     @classmethod
-    def parse(cls, text: str, at_least: bool = False) -> Limit:
-        """Reads "latency_ms=5" or "latency_ms=60%".
+    def parse(cls, text: str, at_least: bool = False, own: bool = False) -> Limit:
+        """Reads "latency_ms=5" or "latency_ms=60%"; with `own` the metric may be one of the user's.
 
         Raises:
             BadInput: no such metric, or a number that is not above zero.
@@ -161,7 +163,8 @@ class Limit:
         how = "accuracy=0.9 or accuracy=99%" if at_least else "latency_ms=5 or latency_ms=60%"
         if not equals:
             raise BadInput(f"limit {shown(text)} has no value; write it like {how}")
-        metric(name.strip())
+        if not (own and re.fullmatch(r"[A-Za-z]\w*", name.strip())):
+            metric(name.strip())
         match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*(%?)\s*", number, re.IGNORECASE)
         try:
             value = float(match.group(1)) if match else math.nan

@@ -1,47 +1,58 @@
 """What a user's loader hands over, one batch after the other, as arrays that are known to be sound.
 
-A loader is any iterable of `(inputs, targets)`, of inputs alone, or of single rows with a number each. An array or
+A loader is any iterable of `(inputs, targets)`, of inputs alone, or of single rows with a target each. An array or
 tensor, or a pair of them, is all rows at once; what has a length and an index (a torch Dataset) is walked by index.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.data import Inputs
+from chipfit.core.data import Inputs, Targets
 from chipfit.core.errors import BadInput
+from chipfit.core.metric import IGNORED
 from chipfit.core.supervised import supervised, supervised_items
 from chipfit.data import limits
 
 Labels = NDArray[np.int64]
-Batch = tuple[Inputs, Labels | None]
+Batch = tuple[Inputs, Targets | None]
+Collate = Callable[[list[Any]], Any]
+"""The user's own: from a list of items to one batch (inputs, targets), as a DataLoader's."""
 
-_ROWS_AT_ONCE = 1024
-"""Rows of a whole array that are taken at once."""
+_ROWS_AT_ONCE, _COLLATED_AT_ONCE = 1024, 64
+"""Rows of a whole array that are taken at once, and items that a user's `collate` is given."""
 
 
 class Batches:
-    """The batches of one part, walked once; `where` names it in messages, `notes` tells what was taken for what."""
+    """The batches of one part, walked once; `where` names it in messages, `notes` tells what was taken for what.
 
-    def __init__(self, where: str, items: object) -> None:
+    With `numbers` whole targets are numbers like others, not those of classes. `collate` makes batches of items.
+    """
+
+    def __init__(self, where: str, items: object, *, numbers: bool = False, collate: Collate | None = None) -> None:
         self.where = where
+        self.numbers = numbers
         self.notes: set[str] = set()
         self.rows = 0
         with supervised(where):  # what they are is asked of them: `len` and `shape` may be the user's own
-            self._items = _iterable(where, items)
+            self._by_row = collate is None and _is_indexed(items)
+            found = _iterable(where, items)
+            self._items = found if collate is None else _collated(found, collate)
 
     def __iter__(self) -> Iterator[Batch]:
-        """(inputs (n, ...), targets (n,) or None), empty batches left out.
+        """(inputs (n, ...), targets (n, ...) or None), empty batches left out.
 
         Raises:
             BadInput: a batch of another form, its first bad row named; the user's own error; no end.
         """
         kinds: list[str] = []
+        forms: set[tuple[int, ...]] = set()
         labelled, batches, empty = 0, 0, 0
         for item in self._walked():
             x, y = self._arrays(item)
@@ -55,6 +66,9 @@ class Batches:
                 raise BadInput(
                     f"{self.where} has inputs of different kinds: {', '.join(kinds)}; give all one shape and type"
                 )
+            forms |= set() if y is None else {y.shape[1:]}
+            if len(forms) > 1:
+                raise BadInput(f"{self.where} has targets of different shapes: {', '.join(map(str, sorted(forms)))}")
             self.rows, batches, labelled = self.rows + len(x), batches + 1, labelled + (y is not None)
             yield x, y
         if not batches:
@@ -81,13 +95,13 @@ class Batches:
         given, targets = _pair(self.where, item)
         x = _array(self.where, given)
         y = None if targets is None else _array(self.where, targets)
-        if y is not None and y.ndim == 0:
+        if y is not None and (y.ndim == 0 or (self._by_row and _is_row(x, y))):
             x, y = x[None], y[None]
         if x.ndim and len(x) == 0 and (y is None or len(y) == 0):
             return np.zeros((0, 1), np.float32), None
         if y is None:
             return _inputs(self.where, x, self.rows), None
-        return _inputs(self.where, x, self.rows), _labels(self.where, y, len(x), self.notes)
+        return _inputs(self.where, x, self.rows), targets_of(self.where, y, len(x), self.numbers, self.notes)
 
 
 def _iterable(where: str, items: Any) -> Iterable[Any]:
@@ -95,7 +109,11 @@ def _iterable(where: str, items: Any) -> Iterable[Any]:
         raise BadInput(f"{where} is {_kind(items)}; give an iterable of (inputs, targets), such as a DataLoader")
     if isinstance(getattr(items, "shape", None), tuple) and hasattr(items, "__len__"):
         return _slices(items)
-    if isinstance(items, tuple | list) and len(items) == 2 and _is_one_batch(*items[:2]):
+    if (
+        isinstance(items, tuple | list)
+        and len(items) == 2
+        and _is_one_batch(items[0], items[1], isinstance(items, tuple))
+    ):
         inputs, targets = map(_slices, items)
         return zip(inputs, targets, strict=True)
     if isinstance(items, Iterable):
@@ -118,17 +136,37 @@ def _by_index(items: Any) -> Iterator[Any]:
         yield items[k]
 
 
-def _is_one_batch(x: object, y: object) -> bool:
-    """True for arrays of inputs and of targets, not for two batches or two rows."""
-    return getattr(x, "ndim", 0) in (2, 4) and hasattr(x, "__len__") and _rows(y) == len(x)
+def _is_one_batch(x: object, y: object, pair: bool) -> bool:
+    """True for arrays of inputs and of targets, not for two batches or two rows.
+
+    Targets of several numbers a row are taken for such in a tuple (`pair`) only: a list may hold two batches of inputs.
+    """
+    return getattr(x, "ndim", 0) >= 2 and hasattr(x, "__len__") and _rows(y, pair) == len(x)
 
 
-def _rows(y: object) -> int | None:
-    """How many class numbers these are; None for anything else."""
+def _rows(y: object, several: bool) -> int | None:
+    """For how many rows these are targets; None for anything else."""
     if isinstance(y, list):
-        return len(y) if all(isinstance(v, int) for v in y) else None
+        return len(y) if all(isinstance(v, int | float) for v in y) else None
     shape: Any = getattr(y, "shape", ())
-    return int(shape[0]) if len(shape) == 1 else None
+    return int(shape[0]) if len(shape) == 1 or (several and len(shape) > 1) else None
+
+
+def _is_indexed(items: Any) -> bool:
+    """True for what is walked by index, row by row, such as a torch Dataset."""
+    return not isinstance(items, Iterable) and hasattr(items, "__getitem__") and hasattr(items, "__len__")
+
+
+def _is_row(x: NDArray[Any], y: NDArray[Any]) -> bool:
+    """True for one row of a data set whose targets are arrays: a picture, a row of features, or other lengths."""
+    return x.ndim in (1, 3) or not x.ndim or len(x) != len(y)
+
+
+def _collated(items: Iterable[Any], collate: Collate) -> Iterator[Any]:
+    """Batches that the user's function makes of a few items at a time."""
+    walk = iter(items)
+    while chunk := list(islice(walk, _COLLATED_AT_ONCE)):
+        yield collate(chunk)
 
 
 def _pair(where: str, item: object) -> tuple[object, object | None]:
@@ -152,8 +190,15 @@ def _array(where: str, value: Any) -> NDArray[Any]:
 
 
 def _inputs(where: str, x: NDArray[Any], before: int) -> Inputs:
-    if x.ndim not in (2, 4) or 0 in x.shape[1:]:
-        raise BadInput(f"{where} has inputs of shape {x.shape}; give (n, channels, height, width) or (n, features)")
+    whole = x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim == 2
+    signal = x.dtype.kind == "f" and x.ndim in (3, 5)
+    if (x.ndim not in (2, 4) and not signal) or 0 in x.shape[1:]:
+        raise BadInput(
+            f"{where} has inputs of shape {x.shape}; give (n, channels, height, width) or (n, features), float signals "
+            f"(n, channels, length), or whole numbers of tokens (n, length)"
+        )
+    if whole:
+        return _tokens(where, x)
     if _channels_last(x):
         raise BadInput(
             f"{where} has inputs of shape {x.shape}, which look like (n, height, width, channels); give channels "
@@ -182,23 +227,57 @@ def _channels_last(x: NDArray[Any]) -> bool:
     return x.shape[1] == x.shape[2] or (x.dtype == np.uint8 and x.shape[2] > 4)
 
 
-def _labels(where: str, y: NDArray[Any], n: int, notes: set[str]) -> Labels:
-    if y.ndim != 1:
+def _tokens(where: str, x: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers of tokens; float32, in which they travel, holds them exactly up to `limits.TOKENS`."""
+    least, most = int(x.min()), int(x.max())
+    if least < 0 or most >= limits.TOKENS:
         raise BadInput(
-            f"{where} has targets of shape {y.shape}; give one class number a row, e.g. argmax(1) of one-hot"
+            f"{where} has the number {least if least < 0 else most} among its inputs; whole numbers are those of "
+            f"tokens, 0 to {limits.TOKENS - 1}; give values as float32"
         )
+    return x.astype(np.int64)
+
+
+def targets_of(where: str, y: NDArray[Any], n: int, numbers: bool, notes: set[str]) -> Targets:
+    """The targets of a batch of `n` inputs: class numbers as int64, anything else as float32.
+
+    One whole number a row is one of a class unless targets are told to be `numbers`; whole numbers of more places are
+    those of classes, or yes and no.
+
+    Raises:
+        BadInput: not one for each input, or nothing that can be learnt.
+    """
     if len(y) != n:
         raise BadInput(f"{where} has a batch of {n} inputs with {len(y)} targets; give one for each")
-    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))
-    if not whole:
-        raise BadInput(
-            f"{where} has targets of type {y.dtype}; give whole class numbers 0, 1, ... (regression comes later)"
-        )
-    if y.dtype.kind in "fb":
+    if y.dtype.kind not in "iubf":
+        raise BadInput(f"{where} has targets of type {y.dtype}; give whole class numbers 0, 1, ..., or real numbers")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise BadInput(f"{where} has targets that are NaN or infinite; leave such rows out, or mend them")
+    if numbers or (y.dtype.kind == "f" and not _are_classes(y)):
+        return _numbers(where, y)
+    return _labels(where, y, notes)
+
+
+def _are_classes(y: NDArray[Any]) -> bool:
+    """Whether floats may be class numbers: one whole number a row, none below 0 or beyond what classes there may be."""
+    return y.ndim == 1 and bool(((y == np.floor(y)) & (y >= 0) & (y < limits.CLASSES)).all())
+
+
+def _numbers(where: str, y: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers to be learnt; bytes of pictures are scaled to 0..1."""
+    with np.errstate(over="ignore"):
+        found = y.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise BadInput(f"{where} has targets too large for float32; give them in a larger unit")
+    return found / np.float32(255) if y.dtype == np.uint8 and y.ndim == 4 else found
+
+
+def _labels(where: str, y: NDArray[Any], notes: set[str]) -> Labels:
+    if y.dtype.kind in "fb" and y.ndim == 1:
         notes.add(f"targets of type {y.dtype} were taken as class numbers")
     # asked before they are converted: 2^64 - 1 and 1e300 would become other numbers
     least, most = int(y.min()), int(y.max())
-    if least < 0:
+    if least < (IGNORED if y.ndim > 1 else 0):
         raise BadInput(f"{where} has the label {least}; labels are 0, 1, ..., classes - 1")
     if most >= limits.CLASSES:
         raise BadInput(

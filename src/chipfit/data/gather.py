@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def _in_file(pieces: Iterable[Inputs]) -> Inputs:
     rows, size = 0, 0
     most = min(limits.SET_BYTES, _free(folder))
     shape: tuple[int, ...] = ()
-    dtype: np.dtype[np.uint8] | np.dtype[np.float32] = np.dtype(np.uint8)
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
     with tempfile.TemporaryFile(dir=folder, prefix="chipfit-data-") as file:
         for piece in pieces:
             rows, size = rows + len(piece), size + piece.nbytes

@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 1024
 
 
 def checked(dataset: Dataset) -> Dataset:
-    """The same data set, its arrays uint8 or float32 with targets int64; the test part is looked at when it opens.
+    """The same data set, its arrays uint8, float32 or int64, targets int64 or float32; test is looked at when it opens.
 
     Raises:
         BadInput: parts of another form or that do not agree, labels without a class, a mean or deviation too few.
@@ -50,9 +50,10 @@ def _part(dataset: Dataset, name: str, split: object) -> Split:
         raise BadInput(f"{where} is a {type(split).__name__}; give a chipfit.Split of inputs and targets")
     if split.targets is not None and len(split.targets) != len(split.inputs):
         raise BadInput(f"{where} has {len(split.inputs)} inputs and {len(split.targets)} targets; give one for each")
-    batches = Batches(where, _rows(split))
-    sound = isinstance(split.inputs, np.ndarray) and split.inputs.dtype in (np.uint8, np.float32)
-    labels = split.targets is None or (isinstance(split.targets, np.ndarray) and split.targets.dtype == np.int64)
+    batches = Batches(where, _rows(split), numbers=dataset.task.divergence == "squared")
+    sound = isinstance(split.inputs, np.ndarray) and split.inputs.dtype in (np.uint8, np.float32, np.int64)
+    kinds = (np.int64, np.float32)
+    labels = split.targets is None or (isinstance(split.targets, np.ndarray) and split.targets.dtype in kinds)
     if not (sound and labels):
         return joined(batches)
     for _ in batches:  # only looked at: what is sound is left as it is, in memory or in its file
@@ -67,7 +68,9 @@ def _rows(split: Split) -> Iterator[Any]:
 
 
 def _check_classes(dataset: Dataset, train: Split) -> None:
-    if train.targets is not None and int(train.targets.max()) >= len(dataset.classes):
+    if train.targets is None or not dataset.task.default or train.targets.ndim > 1 or train.targets.dtype != np.int64:
+        return
+    if int(train.targets.max()) >= len(dataset.classes):
         raise BadInput(
             f"data {dataset.name!r} has the label {int(train.targets.max())} but {len(dataset.classes)} classes; "
             f"name a class for each label from 0"

@@ -40,6 +40,9 @@ FREE_BYTES = 2**30
 CLASSES = 100_000
 """Classes, hence the largest label + 1: ImageNet-21k has 21,841. A network has an output for each."""
 
+TOKENS = 2**24
+"""Numbers of tokens: float32, in which values travel between networks and runtimes, holds whole ones up to here."""
+
 LOADER_SECONDS = 1800.0
 """Seconds that one part of a loader may take to be walked, looked at between two batches: an endless one is told."""
 

@@ -29,13 +29,18 @@ _ALLOWED = f"{', '.join(DATASETS)}, a folder or zip of class folders, or my_data
 
 
 def load_data(
-    spec: str | os.PathLike[str], *, resize: tuple[int, int] | None = None, normalize: Normalisation | None = None
+    spec: str | os.PathLike[str],
+    *,
+    resize: tuple[int, int] | None = None,
+    normalize: Normalisation | None = None,
+    task: str | None = None,
 ) -> Dataset:
     """The data set that `spec` names, its pictures resized to (height, width) and normalised as asked.
 
     `spec` is `fashion-mnist`, `digits`, a folder or zip of class folders (or of pictures without labels), a folder with
     the four files of Fashion-MNIST, or `my_data.py:loaders`. How parts were cut, means computed and pictures changed
-    stands in the notes of the data set. Inputs that take more than 512 MiB are kept in a file and read by need.
+    stands in the notes of the data set. `task` is what it is for, where that was told (`core.task.TASKS`). Inputs that
+    take more than 512 MiB are kept in a file and read by need.
 
     Raises:
         BadInput: an unknown name, a path that does not exist, or data that cannot be used; one line says why.
@@ -47,7 +52,7 @@ def load_data(
     if name in DATASETS:
         return _adapted(DATASETS[name](), resize, normalize)
     if user_code.names_code(name):
-        return _adapted(own.load(name, normalize=normalize), resize, None)
+        return _adapted(own.load(name, normalize=normalize, task=task), resize, None)
     path = _existing(name)
     if path.is_dir() and fashion_mnist.complete(path):
         return _adapted(fashion_mnist.load(path), resize, normalize)

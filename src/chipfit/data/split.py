@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.data import Split
+from chipfit.core.data import Split, Targets
 from chipfit.core.errors import BadInput
 from chipfit.data.gather import taken, walked
 
@@ -28,9 +28,6 @@ SHARE = 0.1
 
 TRAIN_AT_LEAST = 16
 """Rows that train keeps of 20 and more: with fewer nothing can be calibrated."""
-
-
-Targets = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +74,15 @@ def cut_train(parts: Collection[Part], n: int, targets: Targets | None, classes:
     else:
         order = np.arange(n)
         notes = [f"{m}: the last tenth of each class of train" for m in missing]
-    labels = np.zeros(n, np.int64) if targets is None else targets
+    labels = _class_numbers(targets)
+    of_classes = labels is not None
+    labels = np.zeros(n, np.int64) if labels is None else labels
     tails = _tails(labels, order, len(missing))
     kept = n - sum(map(len, tails))
     if not all(map(len, tails)) or kept < TRAIN_AT_LEAST <= round((1 - 2 * SHARE) * n):
         tails = _tails_of_the_largest(labels, order, len(missing))
     if not all(map(len, tails)):
-        raise BadInput(_too_few(labels, classes if targets is not None else None, len(missing)))
+        raise BadInput(_too_few(labels, classes if of_classes else None, len(missing)))
     rows: dict[Part, NDArray[np.intp]] = {}
     for part, tail in zip(reversed(missing), tails, strict=True):
         rows[part] = np.sort(tail)
@@ -96,6 +95,13 @@ def finished(parts: Mapping[Part, Split], notes: tuple[str, ...], classes: tuple
     """The three parts, with notes of classes that a part lacks and of rows that stand in two of them."""
     doubts = (*_absent_classes(parts, classes), *_shared_rows(parts))
     return Parts(parts["train"], parts["validation"], parts["test"], (*notes, *doubts))
+
+
+def _class_numbers(targets: Targets | None) -> NDArray[np.int64] | None:
+    """The targets where they are one class number a row, else None."""
+    if targets is None or targets.ndim > 1 or targets.dtype != np.int64:
+        return None
+    return cast(NDArray[np.int64], targets)
 
 
 def stratified(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -158,7 +164,7 @@ def _too_few(labels: NDArray[np.int64], classes: tuple[str, ...] | None, parts: 
 def _absent_classes(parts: Mapping[Part, Split], classes: tuple[str, ...]) -> list[str]:
     """What to warn of: classes of train that a part holds no row of."""
     trained, notes = parts["train"].targets, list[str]()
-    if trained is None:
+    if _class_numbers(trained) is None or trained is None:
         return notes
     for part in PARTS[1:]:
         targets = parts[part].targets

@@ -22,6 +22,8 @@ def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisa
         BadInput: neither one value nor one a channel was given.
     """
     channels = channels_of(train)
+    if train.dtype.kind == "i":
+        return ((0.0,), (1.0,)), ()  # numbers of tokens
     if given is not None:
         return for_channels(given, channels), ()
     if train.dtype == np.uint8:

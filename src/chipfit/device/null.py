@@ -69,7 +69,8 @@ class Null:
         session = onnxruntime.InferenceSession(artifact.data, providers=["CPUExecutionProvider"])
         given = session.get_inputs()[0]
         step = given.shape[0] if isinstance(given.shape[0], int) else BATCH
-        parts = in_batches(inputs, step, isinstance(given.shape[0], int))
+        rows = inputs.astype(np.int64) if given.type == "tensor(int64)" else inputs
+        parts = in_batches(rows, step, isinstance(given.shape[0], int))
         made = [session.run(None, {given.name: part})[0][:n] for part, n in parts]
         return np.concatenate(made).astype(np.float32, copy=False)
 

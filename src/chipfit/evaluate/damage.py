@@ -2,6 +2,8 @@
 
     d(decision, option) = KL(original ‖ network with only that option) = Σ p log(p / q), mean over inputs, in nats
 
+of class probabilities; tasks with other answers have other divergences, in nats too (`divergence`).
+
 The layers that the option touches, and those behind them, are solved anew before the answers are compared
 (`compress.refit`, with little effort): what the solver adds up is then what the finished network will show. On
 ResNet-20 the sum predicts the repaired truth of random assignments with a Spearman correlation of .99 and within a
@@ -39,12 +41,16 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Edited
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
+from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.evaluate.composed import parts_of, summed
+from chipfit.evaluate.divergence import divergence, divergences
 from chipfit.evaluate.unscored import coarse_first, guessed
 from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
+
+__all__ = ["Scorer", "additivity", "all_scored", "damage", "divergence", "divergences", "needed", "skip_runs"]
 
 EFFORT = Effort(rows_per_column=10, rounds=1, honest=False)
 
@@ -60,23 +66,11 @@ MEMORY_MB = 2000.0
 Floats = NDArray[np.float32]
 
 
-def divergence(teacher: Floats, student: Floats) -> float:
-    """KL(teacher ‖ student) of softmax answers, from logits (n, classes): mean over inputs, in nats."""
-    return float(divergences(teacher, student).mean())
-
-
-def divergences(teacher: Floats, student: Floats) -> NDArray[np.float64]:
-    """The same of each input, (n,)."""
-    p, q = (torch.log_softmax(torch.from_numpy(np.asarray(a)).double(), 1) for a in (teacher, student))
-    each: NDArray[np.float64] = (p.exp() * (p - q)).sum(1).numpy()
-    return each
-
-
 class Scorer:
     """Damage of sets of edits (`wanted`) of one network, the values of the original being kept between them.
 
     What the edits break is repaired on `repair`, and the answers compared on `inputs`, both normalised (n, C, H, W).
-    `model` names the network in errors.
+    `model` names the network in errors, `task` says how answers are compared.
 
     Raises:
         BadInput: the network's own answers are not finite.
@@ -92,9 +86,11 @@ class Scorer:
         effort: Effort = EFFORT,
         *,
         model: str = "the model",
+        task: Task = CLASSIFICATION,
     ) -> None:
         self.network = network
         self.model = model
+        self.task = task
         self.profile = profile
         self.effort = effort
         values, noted = {network.graph.output}, set[str]()
@@ -116,7 +112,7 @@ class Scorer:
             )
 
     def damage(self, edits: Sequence[Edit]) -> float:
-        """KL in nats after the edits and a quick repair of what they touch.
+        """Divergence in nats after the edits and a quick repair of what they touch.
 
         Raises:
             ChipfitError: it is not finite.
@@ -151,7 +147,7 @@ class Scorer:
             answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy(force=True)
         else:
             return np.zeros(len(self.inputs))  # nothing was changed
-        return divergences(self.teacher, answers)
+        return divergences(self.teacher, answers, self.task)
 
     def _repaired(self, edits: Sequence[Edit]) -> Pair:
         small, made = stitch(self.network, self.profile, edits), edited(self.network.graph, edits)
@@ -193,6 +189,7 @@ def damage(
     inputs: Floats,
     *,
     model: str = "the model",
+    task: Task = CLASSIFICATION,
     deadline: Deadline | None = None,
 ) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
@@ -204,6 +201,7 @@ def damage(
         repair: some 256 normalised unlabelled inputs (n, C, H, W) on which options are repaired.
         inputs: as many others on which they are scored.
         model: names the network in errors.
+        task: says how answers are compared.
         deadline: no option is scored after it; those that were not count as the worst of their kind (`unscored`).
 
     Raises:
@@ -220,7 +218,7 @@ def damage(
     missing = {k: e for e in wanted if (k := key(e)) not in profile.damage}
     if missing:
         effort = replace(EFFORT, layers=LAYERS)
-        scorer = Scorer(network, profile, repair, inputs, missing.values(), effort, model=model)
+        scorer = Scorer(network, profile, repair, inputs, missing.values(), effort, model=model, task=task)
         scores = _scored(
             scorer, {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing, deadline
         )
@@ -323,6 +321,8 @@ def additivity(
     rng: np.random.Generator,
     n: int = 40,
     deadline: Deadline | None = None,
+    *,
+    task: Task = CLASSIFICATION,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Predicted and true damage, (n,) each, of random assignments of widths and skips, from light to heavy ones.
 
@@ -333,7 +333,7 @@ def additivity(
     drawn = (mild_assignment(menu, rng.uniform(0.1, 0.8), rng) for _ in range(20 * n))
     picked = list(islice((a for a in drawn if any(a)), n))
     edits = [menu.edits(a) for a in picked]
-    scorer = Scorer(network, profile, repair, inputs, edits)
+    scorer = Scorer(network, profile, repair, inputs, edits, task=task)
     true = [mean for mean, _ in _scored(scorer, {str(i): e for i, e in enumerate(edits)}, deadline).values()]
     predicted = np.array([menu.total("damage", a) for a in picked[: len(true)]])
     return predicted, np.array(true)

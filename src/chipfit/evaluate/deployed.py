@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +15,7 @@ from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible
 from chipfit.core.graph import Network
 from chipfit.core.protocols import Device
+from chipfit.core.task import CLASSIFICATION
 from chipfit.core.types import Artifact, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
 from chipfit.device.protocol import failed, reason
@@ -28,7 +28,7 @@ CHECKED = 32
 """Inputs on which a file's answers are compared with the network's."""
 
 FLOAT_TOLERANCE = 1e-3
-"""Largest difference from torch that a float32 file may show, as a share of the largest logit."""
+"""Largest difference from torch that a float32 file may show, as a share of the largest answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Deployed:
         return next(m for m in self.measurements if m.metric == "latency_ms")
 
     def scored(self, deployer: Deployer, split: Split, where: str) -> Deployed:
-        """The same with its accuracy on a split that has labels; as it is where it has none, or where this failed."""
+        """The same with its quality on a split that has targets; as it is where it has none, or where this failed."""
         if self.error is not None or split.targets is None:
             return self
         try:
-            return replace(self, measurements=(*self.measurements, deployer.accuracy(self.artifact, split, where)))
+            return replace(self, measurements=(*self.measurements, deployer.quality(self.artifact, split, where)))
         except DeviceFailed as e:
             return replace(self, error=str(e))
 
@@ -88,14 +88,21 @@ class Deployer:
     def notes(self) -> dict[str, str]:
         """What the file says of its inputs and of where it comes from."""
         d = self.dataset
+        if d.of_tokens:
+            return {"input": "numbers of tokens", "classes": ", ".join(d.classes), **self._task(), **self.metadata}
         scale = "pixels / 255, then " if d.train.inputs.dtype == np.uint8 else ""
         return {
             "input": f"{scale}(x - mean) / std",
             "mean": ", ".join(map(str, d.mean)),
             "std": ", ".join(map(str, d.std)),
             "classes": ", ".join(d.classes),
+            **self._task(),
             **self.metadata,
         }
+
+    def _task(self) -> dict[str, str]:
+        """What the network is for, of any task but classification."""
+        return {} if self.dataset.task.name == CLASSIFICATION.name else {"task": self.dataset.task.name}
 
     def _verify(
         self,
@@ -119,7 +126,7 @@ class Deployer:
         if not np.isfinite(error) or error > allowed * scale:
             raise ChipfitError(
                 f"the exported file answers differently from the network (error {error / scale:.2g} of the largest "
-                f"logit, allowed {allowed:g}); this is a fault of the exporter or of the runtime"
+                f"answer, allowed {allowed:g}); this is a fault of the exporter or of the runtime"
             )
 
     def files(self, networks: Sequence[Network]) -> list[Deployed]:
@@ -151,23 +158,20 @@ class Deployer:
         """Milliseconds of each file, in one sitting."""
         return self.timing.artifacts(artifacts, fidelity, sitting=sitting)
 
-    def accuracy(self, artifact: Artifact, split: Split, where: str) -> Measurement:
-        """Share of right answers of the file itself, on the device where they are fewest; the spread is its error.
-
-        The error counts one right and one wrong answer more than were seen, so that three right ones of three are not
-        taken for certainty (Agresti & Coull 1998, with one of each instead of two).
-        """
+    def quality(self, artifact: Artifact, split: Split, where: str) -> Measurement:
+        """The task's metric of the file itself, on the device where it is worst; the spread is its error."""
         if split.targets is None:
-            raise ValueError("accuracy needs labels")
-        n, right = len(split), Counter[int]()
-        for piece in split.pieces():
+            raise ValueError("a score needs targets")
+        task, parts = self.dataset.task, self.timing.parts(artifact)
+        scored = [task.scored() for _ in parts]
+        for piece in split.pieces(artifact.graph[artifact.graph.output].size):
             inputs = self.dataset.normalise(piece.inputs)
-            for k, (device, part) in enumerate(self.timing.parts(artifact)):
-                right[k] += int((device.run(part, inputs).argmax(1) == piece.targets).sum())
-        p = min(right.values()) / n
-        share = (p * n + 1) / (n + 2)
-        error = (share * (1 - share) / (n + 2)) ** 0.5
-        return Measurement("accuracy", p, "measured", where, f"exported file, {n} inputs", error, n)
+            assert piece.targets is not None
+            for one, (device, part) in zip(scored, parts, strict=True):
+                one.add(device.run(part, inputs), piece.targets)
+        metric, n = task.metric, len(split)
+        value, error = min((one.result() for one in scored), key=lambda found: metric.rank(found[0]))
+        return Measurement(metric.name, value, "measured", where, f"exported file, {n} inputs", error, n)
 
     def sizes(self, artifact: Artifact, latency: Measurement) -> tuple[Measurement, ...]:
         """Megabytes of the (largest) file, and the counts of its graph; memory as the device told it, if it did."""

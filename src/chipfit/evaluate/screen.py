@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, Network
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.device.child import DeviceFailed
@@ -117,8 +118,8 @@ def sites_in_int8(graph: Graph) -> str:
     return f"{sum(8 in b for b in bits)} of {len(bits)}"
 
 
-def reference(rows: Sequence[Screened]) -> Screened:
-    """The file that shares are of (`core.reference`).
+def reference(rows: Sequence[Screened], metric: Metric = ACCURACY) -> Screened:
+    """The file that shares are of (`core.reference`), `metric` being what quality is measured in.
 
     Raises:
         ChipfitError: none could be timed; says why of the first.
@@ -126,14 +127,14 @@ def reference(rows: Sequence[Screened]) -> Screened:
     timed = [r for r in rows if r.trial.error is None]
     if not timed:
         raise ChipfitError(f"no model can be timed on this device: {rows[0].name}: {rows[0].trial.error}")
-    name = Reference.of([_version(r) for r in timed]).name
+    name = Reference.of([_version(r) for r in timed], metric).name
     return next(r for r in timed if r.name == name)
 
 
-def told_reference(rows: Sequence[Screened], base: Screened) -> Reference:
+def told_reference(rows: Sequence[Screened], base: Screened, metric: Metric = ACCURACY) -> Reference:
     """The reference as it is written down: `base` and the other version of its model, with their numbers."""
     own = [r for r in rows if r.entry is base.entry and r.name != base.name and r.trial.error is None]
-    return Reference.of([_version(r) for r in (base, *own)])
+    return Reference.of([_version(r) for r in (base, *own)], metric)
 
 
 def _version(row: Screened) -> Version:
@@ -161,13 +162,16 @@ def in_shares(
     return [r if r.trial.error else r.timed(timing.again(r.latency)) for r in rows], base.timed(reference)
 
 
-def with_accuracy(trial: Trial, more: Measurement) -> Trial:
+def with_score(trial: Trial, more: Measurement) -> Trial:
     """The trial with one more measurement."""
     return replace(trial, measurements=(*trial.measurements, more))
 
 
-def quality(trial: Trial) -> float:
-    """Validation accuracy; without labels, what the change left undamaged (an untouched model has no damage)."""
-    if trial.has("accuracy"):
-        return trial.get("accuracy")
+def worth(trial: Trial, metric: Metric = ACCURACY) -> float:
+    """What a trial is worth by its quality on validation, .01 being a point, or a per cent of an error.
+
+    Without targets, what the change left undamaged (an untouched model has no damage).
+    """
+    if trial.has(metric.name):
+        return metric.worth(trial.get(metric.name))
     return -trial.get("damage") if trial.has("damage") else 0.0

@@ -19,6 +19,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Graph, Network
+from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
@@ -74,6 +75,7 @@ class Start:
     parts: Parts
     complete: bool = True
     """Whether there was time for all scores, on all inputs."""
+    task: Task = CLASSIFICATION
 
     @property
     def costs(self) -> DesignCosts | None:
@@ -140,7 +142,7 @@ class Start:
         return made
 
     def true_damage(self, a: Assignment) -> float:
-        """KL divergence (nats) of the repaired network from the original on inputs that no option was scored on.
+        """Divergence (nats) of the repaired network from the original on inputs that no option was scored on.
 
         In float, and repaired with little effort: quick enough to correct a search.
         """
@@ -162,7 +164,8 @@ class Start:
         if not edits:
             return 0.0
         repair = self._compensating(repaired_on)
-        scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], model=self.entry.name)
+        name, task = self.entry.name, self.task
+        scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], model=name, task=task)
         return scorer.damage(edits)
 
     def additivity(
@@ -173,7 +176,8 @@ class Start:
         Fewer at a deadline.
         """
         repair = self._compensating(CHECK_INPUTS)
-        return additivity(self.menu, self.entry.network, self.profile, repair, self._checked(), rng, n, deadline)
+        network, inputs = self.entry.network, self._checked()
+        return additivity(self.menu, network, self.profile, repair, inputs, rng, n, deadline, task=self.task)
 
 
 def open_start(
@@ -216,7 +220,9 @@ def open_start(
             entry.network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE)
         )  # fmt: skip
         repair = compensating[:REPAIR_INPUTS]
-        return damage(entry.network, offered, profile, repair, scored, model=entry.name, deadline=scored_until)
+        return damage(
+            entry.network, offered, profile, repair, scored, model=entry.name, task=dataset.task, deadline=scored_until
+        )
 
     # a device is timed by a process on a core of its own, for which this one mostly waits
     with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
@@ -235,7 +241,7 @@ def open_start(
         pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
-    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete)
+    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete, dataset.task)
 
 
 def _offered(

@@ -1,4 +1,4 @@
-"""The networks a user names: entries of the zoo, or modules that a function of their own builds.
+"""The networks a user names: entries of the zoo, modules that a function of theirs or a library builds, programs.
 
 Several networks that solve one task are a hot-start zoo: the best starting point is found among them.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.core.supervised import supervised
-from chipfit.nets import zoo
+from chipfit.nets import hub, zoo
 from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
+from chipfit.nets.hub import LIBRARIES
+from chipfit.nets.pt2 import load_program
 from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
 from chipfit.nets.received import check_weights, lazy, received
@@ -30,11 +32,10 @@ from chipfit.nets.zoo import Entry
 
 __all__ = ["Entry", "entry_of", "load_models"]
 
-_LATER: Mapping[str, str] = {
-    "timm:": "timm models come later",
-    "hf:": "Hugging Face models come later",
-}
-_NOW = "today zoo:fashion-mnist and FILE.py:FUNCTION work, e.g. my_model.py:build with --weights my_model.safetensors"
+_NOW = (
+    "zoo:fashion-mnist, FILE.py:FUNCTION (e.g. my_model.py:build with --weights my_model.safetensors), timm:NAME, "
+    "torchvision:NAME, hf:NAME_OR_FOLDER and FILE.pt2 work"
+)
 
 
 def load_models(
@@ -46,8 +47,9 @@ def load_models(
 ) -> list[Entry]:
     """The networks that `specs` name, traced, in order.
 
-    A spec is `zoo:DATASET` (all entries), `zoo:DATASET/NAME`, or `FILE.py:FUNCTION`, a function that returns a module.
-    `weights` holds one file for each function, or none at all where the functions load their own. `input_shape` is
+    A spec is `zoo:DATASET` (all entries), `zoo:DATASET/NAME`, `FILE.py:FUNCTION`, a function that returns a module,
+    `timm:NAME`, `torchvision:NAME`, `hf:NAME_OR_FOLDER`, or `FILE.pt2`, an exported program. `weights` holds one file
+    for each function and each network of a library, or none at all where they have their own. `input_shape` is
     (C, H, W) or (features,); without it the inputs of `dataset` are taken.
 
     Raises:
@@ -55,7 +57,7 @@ def load_models(
     """
     if not specs:
         raise BadInput(f"no model was named; {_NOW}")
-    own = sum(map(user_code.names_code, specs))
+    own = sum(user_code.names_code(s) or s.startswith(tuple(LIBRARIES)) for s in specs)
     if weights and len(weights) != own:
         raise BadInput(
             f"--weights names {len(weights)} files for {own} models of yours; give one for each, in order "
@@ -68,8 +70,13 @@ def load_models(
             entries += [zoo.load_zoo(f"{r.dataset}/{r.name}") for r in zoo.find(spec.removeprefix("zoo:"))]
         elif spec.startswith(PUBLISHED):
             entries.append(without_weights(spec, input_shape))
+        elif spec.startswith(tuple(LIBRARIES)):
+            entries.append(_of_library(spec, next(files, None), input_shape, dataset))
         elif user_code.names_code(spec):
             entries.append(_own(spec, next(files, None), input_shape, dataset))
+        elif Path(spec).suffix == ".pt2":
+            shape = _shape(spec, input_shape, dataset)
+            entries.append(entry_of(Path(spec).stem, spec, load_program(Path(spec).expanduser()), shape, dataset))
         else:
             raise _unsupported(spec)
     for entry in entries:
@@ -102,9 +109,7 @@ def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, d
     found = user_code.call(spec, "build")
     with user_code.importable(folder), supervised(f"{spec}: the module", folder):
         module = received(spec, found)
-    shape = input_shape or (dataset.input_shape if dataset else None)
-    if shape is None:
-        raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
+    shape = _shape(spec, input_shape, dataset)
     file, _, function = spec.rpartition(":")
     with user_code.importable(folder):
         source = spec
@@ -112,6 +117,32 @@ def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, d
             with supervised(f"{spec}: loading weights", folder, times=TRACING):
                 source = f"{spec} with {_loaded(spec, module, weights, shape)}"
         return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source)
+
+
+def _shape(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> tuple[int, ...]:
+    """The shape of one input.
+
+    Raises:
+        BadInput: nobody says it.
+    """
+    shape = input_shape or (dataset.input_shape if dataset else None)
+    if shape is None:
+        raise BadInput(f"the input shape of {spec} is not known; give --input-shape C,H,W, or --data")
+    return shape
+
+
+def _of_library(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+    """A network of a model library, with the library's own weights or those of a file."""
+    given = input_shape or (dataset.input_shape if dataset is not None else None)
+    classes = len(dataset.classes) if dataset is not None and dataset.classes else None
+    with supervised(f"{spec}: the library", times=TRACING):
+        module = hub.build(spec, weights is None, classes, given)
+        shape = given or hub.usual_shape(module) or _shape(spec, None, None)
+    source = spec
+    if weights is not None:
+        source = f"{spec} with {_loaded(spec, module, weights, shape)}"
+    name = Path(spec.partition(":")[2]).name.replace("/", "-")
+    return entry_of(name, spec, module, shape, dataset, source=source)
 
 
 TRACING = 10.0
@@ -205,9 +236,16 @@ def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 1:
+    if not isinstance(out, Tensor) or out.ndim < 1 or len(out) != 1:
         form = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise BadInput(f"{spec} returns {form} for one input; return logits of shape (batch, classes)")
+        raise BadInput(
+            f"{spec} returns {form} for one input; return one tensor with the batch in front, such as logits (batch, "
+            f"classes)"
+        )
+    if not out.is_floating_point():
+        raise BadInput(
+            f"{spec} returns {out.dtype} values; return what is computed, such as logits, not what is chosen"
+        )
 
 
 def _wants(name: str, layer: nn.Module, got: tuple[int, ...]) -> str:
@@ -239,8 +277,8 @@ def _check_against(entry: Entry, shape: tuple[int, ...] | None, dataset: Dataset
                 f"{entry.source} takes inputs of shape {_told(graph.input_shape)}, {who} {_told(given)}; "
                 f"give the data that the model was trained on, or --resize"
             )
-    outputs = graph[graph.output].shape[-1]
-    if dataset is not None and len(dataset.classes) > outputs:
+    outputs = graph[graph.output].size
+    if dataset is not None and outputs > 1 and len(dataset.classes) > outputs:
         raise BadInput(
             f"{entry.source} has {outputs} outputs and the data {dataset.name!r} {len(dataset.classes)} classes; "
             f"give a model with an output for each class"
@@ -258,9 +296,6 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _unsupported(spec: str) -> BadInput:
-    for prefix, what in _LATER.items():
-        if spec.startswith(prefix):
-            return BadInput(f"model {spec!r}: {what}; write a function that builds it; {_NOW}")
     if spec in {PUBLISHED.rstrip(":"), *NETWORKS}:
         name = spec if spec in NETWORKS else "NAME"
         return BadInput(
@@ -273,8 +308,6 @@ def _unsupported(spec: str) -> BadInput:
             f"model {spec!r}: an ONNX file can be profiled and checked, not fitted: there is no way back to a network "
             f"that trains; {_NOW}"
         )
-    if suffix == ".pt2":
-        return BadInput(f"model {spec!r}: .pt2 files as input come later; {_NOW}")
     if suffix in (".pt", ".pth", ".safetensors"):
         return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
     return BadInput(f"model {spec!r} is not known; {_NOW}")

@@ -58,7 +58,7 @@ def answer(plan: Plan, given: Sequence[Option]) -> Option:
     Raises:
         Infeasible: none holds it; `nearest` has the least of each limited metric.
     """
-    rows = [Row.of(o.trial) for o in given]
+    rows = [Row.of(o.trial, plan.metric) for o in given]
     best = best_under(Budget(plan.text, plan.limits, rounding=0.0), rows)
     if best is not None:
         return next(o for o, row in zip(given, rows, strict=True) if row is best)
@@ -69,7 +69,7 @@ def answer(plan: Plan, given: Sequence[Option]) -> Option:
 
 def held(plan: Plan, store: Store, timing: Latencies, rows: Sequence[Screened]) -> bool:
     """True where a file that was measured so far holds a budget."""
-    known = [Row.of(o.trial) for o in options(store, timing, rows, ())]
+    known = [Row.of(o.trial, plan.metric) for o in options(store, timing, rows, ())]
     return best_under(Budget(plan.text, plan.limits, rounding=0.0), known) is not None
 
 

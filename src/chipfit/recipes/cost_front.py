@@ -9,7 +9,7 @@ harms, which no one knows without weights and data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -114,7 +114,7 @@ def _screened(entries: Sequence[Entry], device: Designing, settings: Settings, s
             if known.get((entry.name, name)) != device.fingerprint:
                 store.append(_trial(entry.name, name, role, graph, measured))
     base = Reference.of(versions)
-    store.set_fact("reference", cast(Plain, asdict(base)))
+    store.set_fact("reference", cast(Plain, base.plain()))
     return base
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Limit
 from chipfit.evaluate.codesigned import codesigned, grown
 from chipfit.evaluate.design import MARGIN, Design, fitted, lost_work, thrifty, timed
-from chipfit.evaluate.screen import Screened, quality
+from chipfit.evaluate.screen import Screened, worth
 from chipfit.evaluate.sizes import Sizes, on_weights, sized
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
@@ -51,7 +52,10 @@ WORTH_A_RIVAL = 0.1
 """Nats of damage of a start's optimum from which on another design of it may overtake it."""
 
 COST_OF_DAMAGE = 0.07
-"""Accuracy that a design lacks after its fine-tune, for each nat of damage (ResNet20 and VGG6 on Fashion-MNIST)."""
+"""Accuracy (`Metric.worth`) that a design lacks after its fine-tune, for each nat of damage.
+
+[measured] ResNet20 and VGG6 on Fashion-MNIST.
+"""
 
 WORTH_CORRECTING = 0.02
 """Nats of damage from which on real scores are worth their seconds."""
@@ -76,11 +80,12 @@ class Designed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A budget (absolute limits and their text) and its designs."""
+    """A budget (absolute limits and their text), its designs, and the metric by which its answer is chosen."""
 
     limits: tuple[Limit, ...]
     text: str
     designs: tuple[Designed, ...]
+    metric: Metric = ACCURACY
 
 
 def plan_budget(
@@ -149,7 +154,7 @@ def _solved(
         except Infeasible as e:
             for m, v in e.nearest.items():
                 nearest[m] = min(v, nearest.get(m, np.inf))
-    score = {r.entry.name: quality(r.trial) for r in rows if r.bits == max(settings.bits)}
+    score = {r.entry.name: worth(r.trial, _metric(starts)) for r in rows if r.bits == max(settings.bits)}
     plain.sort(key=lambda sd: COST_OF_DAMAGE * _damage(*sd) - score[sd[0].entry.name])
     found = [
         _plain(f"ours from {start.entry.name}", "candidate", start,
@@ -212,6 +217,11 @@ def _roomy(
             if rival["assignment"] not in known:
                 found.append(rival)
     return found
+
+
+def _metric(starts: Sequence[Start]) -> Metric:
+    """What the starts' quality is measured in."""
+    return starts[0].task.metric if starts else ACCURACY
 
 
 def _grown(plain: Sequence[tuple[Start, Design]], limits: Sequence[Limit], timing: Latencies) -> list[dict[str, Any]]:

@@ -20,14 +20,16 @@ import numpy as np
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible, OutOfTime
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
+from chipfit.core.task import CLASSIFICATION, check_targets, seen
 from chipfit.core.types import Limit, Plain, Trial
 from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
 from chipfit.evaluate.parts import check_enough
-from chipfit.evaluate.screen import Screened, in_shares, quality, reference, screen, told_reference
+from chipfit.evaluate.screen import Screened, in_shares, reference, screen, told_reference, worth
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.zoo import Entry
@@ -39,6 +41,7 @@ from chipfit.recipes.hardware import on_hardware
 from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
+from chipfit.report.view import task_fact
 from chipfit.search.assign import reachable
 from chipfit.space.knobs import Knobs
 from chipfit.store.arrays import ArrayFolder
@@ -87,14 +90,14 @@ def fit(
         rows = screen(entries, run.deployer, settings.bits)
         time_plan.note_files(run, rows, time.monotonic() - began)
         _check_entries(rows, dataset)
-        base = reference(rows)
+        base = reference(rows, dataset.task.metric)
         if several is not None:
             rows, base = in_shares(several, rows, base, settings.budgets)
             _check_units(store, several)
-        told = told_reference(rows, base)
+        told = told_reference(rows, base, dataset.task.metric)
         budgets = [_fixed(store, limits, told, on_hardware(timing)) for limits in settings.budgets]
         report_facts.write_screen(store, rows, told, budgets)
-        report_facts.warn_of_chance(store, rows, dataset.validation)
+        report_facts.warn_of_chance(store, rows, dataset)
         progress("screen", f"shares are of {told.words()}")
     starts = _open(run, rows, budgets)
     _check_designs(run, rows, starts, budgets)
@@ -126,9 +129,10 @@ def _plan(
         Infeasible: neither a design nor a file that was measured so far holds the budget.
     """
     try:
-        return plan_budget(limits, starts, rows, run.timing, run.settings, run.store, deadline)
+        plan = plan_budget(limits, starts, rows, run.timing, run.settings, run.store, deadline)
+        return replace(plan, metric=run.dataset.task.metric)
     except Infeasible:
-        plan = Plan(limits, budget_text(limits), ())
+        plan = Plan(limits, budget_text(limits), (), run.dataset.task.metric)
         if held(plan, run.store, run.timing, rows):
             return plan
         raise
@@ -194,6 +198,8 @@ def _record(run: Run) -> None:
     """What the report says of the device, the data and the versions."""
     report_facts.write_device(run.store, run.timing.facts)
     run.store.set_fact("dataset", report_facts.dataset_fact(run.dataset))
+    if (task := task_fact(run.dataset.task)) is not None:
+        run.store.set_fact("task", task)
     report_facts.keep_samples(run.store, run.dataset)
     run.store.set_fact("licences", {e.name: e.licence for e in run.entries} | {run.dataset.name: run.dataset.licence})
     run.store.set_fact("seed", run.settings.seed)
@@ -202,13 +208,19 @@ def _record(run: Run) -> None:
 
 
 def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:
+    if not dataset.labelled:
+        return
     for r in rows:
         outputs = r.artifact.graph[r.artifact.graph.output].shape
-        if outputs != (len(dataset.classes),) and dataset.labelled:
+        classes = dataset.task.name == CLASSIFICATION.name
+        if classes and outputs != (len(dataset.classes),):
             raise BadInput(
                 f"model {r.entry.name!r} answers with {outputs}, the data has {len(dataset.classes)} classes; "
                 "give a model with one output a class"
             )
+        if not classes:
+            assert dataset.train.targets is not None
+            check_targets(dataset.task, seen(dataset.train.targets), outputs, f"data {dataset.name!r}")
 
 
 def _check_designs(
@@ -219,10 +231,10 @@ def _check_designs(
     Raises:
         OutOfTime: the time was too short for a menu, and none of those holds a budget.
     """
-    plans = [Plan(limits, budget_text(limits), ()) for limits in budgets]
+    plans = [Plan(limits, budget_text(limits), (), run.dataset.task.metric) for limits in budgets]
     if starts or any(held(plan, run.store, run.timing, rows) for plan in plans):
         return
-    if entries := promising(rows, budgets):
+    if entries := promising(rows, budgets, run.dataset.task.metric):
         needed = time_plan.needed_s(run, entries[0])
         raise OutOfTime(
             f"no untouched file holds {budget_text(budgets[0])}, and the time was too short to look for designs of "
@@ -237,7 +249,7 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
     """
     starts: list[Start] = []
     began, until = time.monotonic(), time_plan.menus_until(run)
-    for n, entry in enumerate(promising(rows, budgets)):
+    for n, entry in enumerate(promising(rows, budgets, run.dataset.task.metric)):
         wanted, a_menu_s = n < run.settings.starts, (time.monotonic() - began) / max(1, n)
         if not wanted or until.left() < a_menu_s:
             reached = all(any(_reaches(s, limits) for s in starts) for limits in budgets)
@@ -331,11 +343,12 @@ ADDED_UP = 40
 """Random networks that tell whether damages add up, where there is time for all."""
 
 
-def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) -> list[Entry]:
+def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]], metric: Metric = ACCURACY) -> list[Entry]:
     """The models worth editing, in turns the most promising one of each budget.
 
-    What a model promises is its accuracy less what halving its latency `h` times to the budget is likely to cost:
-    half a point for one halving, growing with its square. Budgets without latency ask for accuracy alone.
+    What a model promises is its quality (`Metric.worth`) less what halving its latency `h` times to the budget is
+    likely to cost: half a point for one halving, growing with its square. Budgets without latency ask for quality
+    alone.
     """
     best: dict[str, Screened] = {}
     for r in rows:
@@ -344,7 +357,7 @@ def promising(rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...]]) ->
 
     def promise(r: Screened, budget: tuple[Limit, ...]) -> float:
         limit = next((x.value for x in budget if x.metric == "latency_ms"), math.inf)
-        return quality(r.trial) - COST_OF_HALVING * math.log2(max(1.0, r.latency_ms / limit)) ** 2
+        return worth(r.trial, metric) - COST_OF_HALVING * math.log2(max(1.0, r.latency_ms / limit)) ** 2
 
     orders = [sorted(best.values(), key=lambda r, b=b: -promise(r, b)) for b in budgets]  # type: ignore[misc]
     turns = dict.fromkeys(r.entry.name for turn in zip(*orders, strict=True) for r in turn)

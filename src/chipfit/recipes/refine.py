@@ -7,6 +7,7 @@ misjudged. On a machine that slows down schedules become shorter while they run 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from chipfit.recipes.tuned import Tuned
 from chipfit.space.edits import to_plain
 from chipfit.train.distill import views_for
 from chipfit.train.jobs import Done, Job, run_jobs
-from chipfit.train.loop import Schedule, Views, accuracy
+from chipfit.train.loop import Schedule, Views, quality
 
 TRAINED = ("short ", "long ")
 """How the facts of finished trainings begin."""
@@ -92,18 +93,19 @@ def _first_round(
     scores = {k: _score(run, d.network) for k, d in done.items()}
     kept: list[tuple[Plan, Designed]] = []
     for p in plans:
-        scored = sorted(rivals[p.text], key=lambda d: -scores.get(key_of(d), 0.0))
+        scored = sorted(rivals[p.text], key=lambda d: -scores.get(key_of(d), -math.inf))
         kept += [(p, d) for d in scored[: run.settings.finalists]]
         kept += [(p, d) for d in p.designs if d.role == "baseline"]
     return kept, done
 
 
 def _score(run: Run, network: Network) -> float:
+    """Quality on validation with the sign by which more is better; 0 without targets."""
     split = run.dataset.validation
     if split.targets is None:
         return 0.0
     torch.set_num_threads(os.cpu_count() or 1)
-    return accuracy(build(network), run.dataset, split)
+    return run.dataset.task.metric.rank(quality(build(network), run.dataset, split))
 
 
 def _second_round(

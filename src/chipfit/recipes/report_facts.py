@@ -10,14 +10,16 @@ from typing import Any, cast
 import numpy as np
 from scipy.stats import spearmanr
 
-from chipfit.core.data import Dataset, Split
+from chipfit.core.data import Dataset, Targets
 from chipfit.core.errors import ChipfitError
+from chipfit.core.metric import ACCURACY
 from chipfit.core.reference import Reference
+from chipfit.core.task import Task
 from chipfit.core.types import Artifact, DeviceFacts, Limit, Measurement, Plain, Trial
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.design import slower_in_int8
 from chipfit.evaluate.price import predicted, tested
-from chipfit.evaluate.screen import Screened, with_accuracy
+from chipfit.evaluate.screen import Screened, with_score
 from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
 from chipfit.recipes.settings import Progress, budget_text
@@ -34,14 +36,14 @@ FEW_ROWS = 100
 def dataset_fact(d: Dataset) -> dict[str, Plain]:
     """The fact "dataset"."""
     notes, n = list(d.notes), len(d.validation)
-    if d.labelled and n < FEW_ROWS:
+    if d.labelled and n < FEW_ROWS and d.task.metric == ACCURACY:
         error = 50 / math.sqrt(n)
         notes.append(f"validation holds {n} rows: an accuracy of 50 % on them is known to ± {error:.0f} points")
     return {
         "name": d.name, "digest": d.digest(), "sizes": {"train": len(d.train), "validation": len(d.validation)},
         "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
         "notes": notes, "mean": list(d.mean), "std": list(d.std),
-        "pixels": bool(d.train.inputs.dtype == np.uint8),
+        "pixels": bool(d.train.inputs.dtype == np.uint8), **({"tokens": True} if d.of_tokens else {}),
     }  # fmt: skip
 
 
@@ -59,7 +61,7 @@ def keep_samples(store: Store, d: Dataset) -> None:
 
 
 def write_screen(store: Store, rows: Sequence[Screened], base: Reference, budgets: Sequence[tuple[Limit, ...]]) -> None:
-    """Untouched models as trials (test accuracy follows at the end), the reference and the budgets.
+    """Untouched models as trials (their quality on test follows at the end), the reference and the budgets.
 
     A run that is given other hardware has them anew, with the latencies there.
     """
@@ -67,9 +69,9 @@ def write_screen(store: Store, rows: Sequence[Screened], base: Reference, budget
     if not all(_same_place(r.trial, known.get(_identity(r.trial))) for r in rows):
         for r in rows:
             before = known.get(_identity(r.trial))
-            score = None if before is None else _on_test(before)
-            store.append(r.trial if score is None else with_accuracy(r.trial, score))
-    store.set_fact("reference", cast(Plain, asdict(base)))
+            score = None if before is None else _on_test(before, base.metric)
+            store.append(r.trial if score is None else with_score(r.trial, score))
+    store.set_fact("reference", cast(Plain, base.plain()))
     store.set_fact("budgets", [budget_text(b) for b in budgets])
 
 
@@ -83,21 +85,39 @@ CHANCE = 2.0
 """Standard errors above what guessing the largest class would score, from which on a model counts as one that knows."""
 
 
-def warn_of_chance(store: Store, rows: Sequence[Screened], validation: Split) -> None:
-    """Says which untouched models know no more of the data than which class is largest: what they see is wrong."""
-    if validation.targets is None:
+def warn_of_chance(store: Store, rows: Sequence[Screened], dataset: Dataset) -> None:
+    """Says which untouched models know no more of the data than one answer for all would: what they see is wrong."""
+    if dataset.validation.targets is None or dataset.task.metric.own is not None:
         return
-    chance = float(np.bincount(validation.targets).max() / len(validation.targets))
+    metric, chance = dataset.task.metric, guessed(dataset.task, dataset.validation.targets)
     for name in dict.fromkeys(r.entry.name for r in rows):
-        scored = [r.trial.measured("accuracy") for r in rows if r.entry.name == name and r.trial.has("accuracy")]
-        best = max(scored, key=lambda m: m.value, default=None)
-        if best is not None and best.value <= chance + CHANCE * (best.spread or 0.0):
-            percent = f"{100 * best.value:.1f} %"
+        scored = [r.trial.measured(metric.name) for r in rows if r.entry.name == name and r.trial.has(metric.name)]
+        best = max(scored, key=lambda m: metric.rank(m.value), default=None)
+        if best is not None and metric.rank(best.value) <= metric.rank(chance) + CHANCE * (best.spread or 0.0):
+            got = f"is right on {100 * best.value:.1f} % of validation"
+            if metric != ACCURACY:
+                got = f"has {metric.name} {metric.amount(best.value)} on validation"
             warn(
                 store,
-                f"{name}, untouched, is right on {percent} of validation, no more than by guessing: does it see "
+                f"{name}, untouched, {got}, no more than by guessing: does it see "
                 "what it was trained on? --normalize says how its inputs were scaled (0,1 for pixels from 0 to 1)",
             )
+
+
+def guessed(task: Task, targets: Targets) -> float:
+    """What the best single answer to all inputs would score: the largest class, or the mean.
+
+    Not asked of labels, where one answer for all may be a good one; there it is the worst possible score.
+    """
+    metric = task.metric
+    if task.of_classes and metric == ACCURACY:
+        counted = targets[targets >= 0]
+        return float(np.bincount(counted.ravel()).max() / counted.size)
+    if task.divergence != "squared":
+        return 0.0
+    scored = task.scored()
+    scored.add(np.broadcast_to(targets.mean(0), targets.shape), targets)
+    return scored.result()[0]
 
 
 def warn(store: Store, *lines: str) -> None:
@@ -183,14 +203,15 @@ def read_test(
     chosen: Sequence[tuple[Trial, Artifact]],
     progress: Progress,
 ) -> tuple[Trial, ...]:
-    """Opens the test part, once, after every choice; appends every row of the report with its test accuracy.
+    """Opens the test part, once, after every choice; appends every row of the report with its quality on test.
 
     A file that was scored before, under whatever name, is not scored again. Rows that were appended before the run was
     cut off are taken as they are.
     """
     stored = store.trials()
-    kept = {_identity(t): t for t in stored if not dataset.labelled or _on_test(t)}
-    scores = {t.labels["file"]: _on_test(t) for t in stored if "file" in t.labels and _on_test(t)}
+    name = dataset.task.metric.name
+    kept = {_identity(t): t for t in stored if not dataset.labelled or _on_test(t, name)}
+    scores = {t.labels["file"]: _on_test(t, name) for t in stored if "file" in t.labels and _on_test(t, name)}
     everyone = [*shown, *chosen]
     missing = [(t, a) for t, a in everyone if t.error is None and _identity(t) not in kept]
     unknown = {a.digest: a for _, a in missing if a.digest not in scores}
@@ -200,13 +221,13 @@ def read_test(
         split = dataset.open_test()
         fact = cast(dict[str, Any], store.fact("dataset"))
         store.set_fact("dataset", {**fact, "sizes": {**fact["sizes"], "test": len(split)}})
-        scores |= {digest: deployer.accuracy(a, split, "test") for digest, a in unknown.items()}
+        scores |= {digest: deployer.quality(a, split, "test") for digest, a in unknown.items()}
     last = {t.labels["budget"]: t.key for t in stored if t.labels.get("role") == "final"}
     for trial, artifact in everyone:
         again = trial.labels["role"] == "final" and last.get(trial.labels["budget"]) != trial.key
         if _identity(trial) not in kept or again:
-            score = None if _on_test(trial) or trial.error else scores.get(artifact.digest)
-            scored = trial if score is None else with_accuracy(trial, score)
+            score = None if _on_test(trial, name) or trial.error else scores.get(artifact.digest)
+            scored = trial if score is None else with_score(trial, score)
             store.append(scored)
             kept[_identity(trial)] = scored
     return tuple(kept[_identity(t)] for t, _ in chosen)
@@ -217,8 +238,9 @@ def _identity(trial: Trial) -> tuple[str, ...]:
     return (trial.key, *(labels.get(n, "") for n in ("role", "model", "name", "budget")))
 
 
-def _on_test(trial: Trial) -> Measurement | None:
-    return next((m for m in trial.measurements if m.metric == "accuracy" and m.where == "test"), None)
+def _on_test(trial: Trial, metric: str) -> Measurement | None:
+    """What it scored on the test part, if it was asked."""
+    return next((m for m in trial.measurements if m.metric == metric and m.where == "test"), None)
 
 
 def write_kept(store: Store, starts: Sequence[Start], finals: Sequence[Trial]) -> None:

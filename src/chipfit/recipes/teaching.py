@@ -19,6 +19,9 @@ from chipfit.train.loop import Views
 AT_MOST = 0.2
 """Share of a fine-tune's time for the teacher's answers: with labels fewer views, or none, do too."""
 
+MOST_BYTES = 2**30
+"""Bytes of answers that are held for a fine-tune, where they are maps or sequences (1 GiB)."""
+
 LOOK_INPUTS = 64
 """Inputs whose answers tell how long a view takes."""
 
@@ -30,6 +33,10 @@ def taught(run: Run, teacher: Entry, n_views: int, until: Deadline) -> Views | N
     fits there at all.
     """
     found: list[Views] = []
+    n_views = min(n_views, _held_at_once(run, teacher))
+    if not n_views:
+        run.curtailed("fine-tune", f"{teacher.name} is not asked: its answers to all training inputs are too large")
+        return None
     whole = until.left()
     for n, view in enumerate(view_list(run.dataset, n_views)):
         made = known(run, teacher, view)
@@ -42,6 +49,13 @@ def taught(run: Run, teacher: Entry, n_views: int, until: Deadline) -> Views | N
             run.keep(_name(run, teacher, view), made)
         found.append(from_arrays(made))
     return joined(found) if found else None
+
+
+def _held_at_once(run: Run, teacher: Entry) -> int:
+    """Views whose answers memory has room for."""
+    graph = teacher.network.graph
+    each = 4 if run.dataset.task.divergence == "squared" else 2
+    return MOST_BYTES // max(1, each * graph[graph.output].size * len(run.dataset.train))
 
 
 def known(run: Run, teacher: Entry, view: View) -> Arrays | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chipfit.core.errors import BadInput
+from chipfit.core.metric import KNOWN
 from chipfit.core.types import Limit
 from chipfit.report.row import Row
 
@@ -19,8 +20,8 @@ UNITS = {"latency_ms": "ms", "size_mb": "MB", "peak_memory_mb": "MB"}
 
 def _words(limit: Limit) -> str:
     name, sign = limit.metric, "≥" if limit.at_least else "≤"
-    if name == "accuracy":
-        return f"accuracy {sign} {100 * limit.value:.4g} %"
+    if (judged := KNOWN.get(name)) is not None:
+        return f"{name} {sign} {judged.scale * limit.value:.4g} {judged.shown_unit}".rstrip()
     unit = UNITS.get(name, "")
     return f"{name.removesuffix(f'_{unit.lower()}').replace('_', ' ')} {sign} {limit.value:.4g} {unit}".rstrip()
 

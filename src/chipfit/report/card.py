@@ -9,6 +9,7 @@ from importlib import resources
 from string import Template
 
 from chipfit.core.edits import Precision
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Measurement, Plain
 from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.hardware import words as hardware_words
@@ -20,16 +21,25 @@ from chipfit.space.edits import from_plain, named
 from chipfit.space.edits.precision import PRECISION
 
 Getter = Callable[[Row], Measurement | None]
-LINES: tuple[tuple[str, Getter, float, str], ...] = (
-    ("test accuracy, %", lambda r: r.test, 100, ".2f"),
-    ("validation accuracy, %", lambda r: r.accuracy, 100, ".2f"),
+Line = tuple[str, Getter, float, str]
+"""(what, where it is found, scale, digits) of a line of the card's table."""
+COSTS: tuple[Line, ...] = (
     ("latency, ms", lambda r: r.latency, 1, ".4g"),
     ("latency as predicted, ms", lambda r: r.predicted, 1, ".4g"),
     ("file, MB", lambda r: find(r.measurements, "size_mb"), 1, ".3g"),
     ("MACs, millions", lambda r: find(r.measurements, "macs"), 1e-6, ".4g"),
     ("parameters, thousands", lambda r: find(r.measurements, "params"), 1e-3, ".4g"),
 )
-"""(what, where it is found, scale, digits) of each line of the card's table."""
+
+
+def lines_for(judged: Metric) -> tuple[Line, ...]:
+    """The lines of the card's table, quality first."""
+    scale, digits = judged.scale, judged.digits
+    return (
+        (f"test {judged.title}", lambda r: r.test, scale, digits),
+        (f"validation {judged.title}", lambda r: r.quality, scale, digits),
+        *COSTS,
+    )
 
 
 def model_card(run: RunView, row: Row | None = None) -> str:
@@ -76,7 +86,7 @@ def _section(title: str, lines: Iterable[str]) -> str:
 def _table(final: Row, before: Sequence[Row]) -> str:
     columns: tuple[Row | None, ...] = (*(before or (None,)), final)
     lines = []
-    for what, get, scale, digits in LINES:
+    for what, get, scale, digits in lines_for(final.judged):
         found = [None if r is None else get(r) for r in columns]
         if any(m is not None for m in found):
             lines.append(f"| {what} | {' | '.join(_number(m, scale, digits) for m in found)} |\n")
@@ -114,14 +124,32 @@ def _input(run: RunView) -> list[str]:
     names = "" if isinstance(d.classes, int) else ": " + ", ".join(map(text, d.classes))
     count = d.classes if isinstance(d.classes, int) else len(d.classes)
     form = {3: " (channels, height, width)", 1: " (features)"}.get(len(d.input_shape), "")
+    if d.tokens:
+        form = " (tokens)"
     scaled = "pictures are scaled to 0..1" if d.pixels else "inputs are taken as the data have them, not scaled"
     picture = len(d.input_shape) == 3 and d.pixels
     return [
-        f"shape {' × '.join(map(str, d.input_shape))}{form}, float32" if d.input_shape else "",
-        f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean else "",
+        f"shape {' × '.join(map(str, d.input_shape))}{form}, {'int64' if d.tokens else 'float32'}"
+        if d.input_shape
+        else "",
+        f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean and not d.tokens else "",
         "pictures of another size are resized (bilinear) by predict.py" if picture else "",
-        f"output: one logit for each of {count} classes{names}" if count else "",
+        f"output: {answer}{names}" if (answer := _output(run.task.name, count)) else "",
+        f"judged by {run.task.metric.name}: {text(run.task.metric.words)}" if run.task.metric != ACCURACY else "",
     ]
+
+
+def _output(task: str, count: int) -> str:
+    """What a network answers with, by its task."""
+    match task:
+        case "segmentation" | "tokens":
+            return f"one logit for each of {count} classes at each position" if count else "logits at each position"
+        case "multi-label":
+            return f"one logit for each of {count} yes-or-no labels" if count else "logits of yes-or-no labels"
+        case "classification":
+            return f"one logit for each of {count} classes" if count else ""
+        case _:
+            return "numbers, in the unit of the targets"
 
 
 def _changed(final: Row) -> list[str]:
@@ -183,6 +211,7 @@ def _made_with(run: RunView) -> list[str]:
 
 BYTES = "uint8 0..255, or float32 0..1"
 FLOATS = "float32, as the data that the model was trained on"
+WHOLE = "whole numbers of tokens"
 """What predict.py takes as arrays."""
 
 PREDICTED_WITH = {
@@ -194,7 +223,8 @@ PREDICTED_WITH = {
 def runner():
     session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x[None]})[0][0]
+    kind = np.int64 if session.get_inputs()[0].type == "tensor(int64)" else np.float32
+    return lambda x: session.run(None, {name: x[None].astype(kind)})[0][0]
 """,
     ),
     "tflite": (
@@ -212,6 +242,25 @@ def runner():
 """Format -> package that runs it, and the import and the function `runner` of predict.py."""
 
 
+CLASSES_TOLD = """        logits = run(x).astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        best = np.argsort(-shares, kind="stable")[: options.top]
+        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in best)
+        print(f"{row}: " + ", ".join(words))"""
+LABELS_TOLD = """        logits = run(x).astype(np.float64).ravel()
+        shares = 1 / (1 + np.exp(-logits))
+        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in np.flatnonzero(shares > 0.5)[:50])
+        print(f"{row}: " + (", ".join(words) or "none"))"""
+NUMBERS_TOLD = """        print(f"{row}: {np.array2string(run(x), precision=5, threshold=50)}")"""
+TOP = """    parser.add_argument("--top", type=int, default=3, help="classes to print (3)")\n"""
+TOLD = {
+    "classification": ("the likeliest classes", TOP, CLASSES_TOLD),
+    "multi-label": ("the labels that are likelier than not", "", LABELS_TOLD),
+}
+"""Task -> what predict.py prints, an option that it has for that, and how; other tasks have their answers printed."""
+
+
 def predict_source(
     format: str,
     input_shape: Sequence[int],
@@ -220,6 +269,8 @@ def predict_source(
     classes: Sequence[str] = (),
     model_file: str = "model.onnx",
     pixels: bool = True,
+    task: str = "classification",
+    tokens: bool = False,
 ) -> str:
     """The text of predict.py: runs a file that lies beside it on a picture or a .npy array.
 
@@ -233,13 +284,21 @@ def predict_source(
         classes: names of the outputs; numbers where there are none.
         model_file: name of the file in the folder of predict.py.
         pixels: inputs are bytes, scaled to 0..1 first; else floats as the data have them, and no pictures are read.
+        task: what the model is for, which says what is printed.
+        tokens: inputs are numbers of tokens.
     """
     source_text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
     package, source = PREDICTED_WITH[format]
     imported, _, function = source.partition("\n")
+    printed, option, told = TOLD.get(task, ("its answers", "", NUMBERS_TOLD))
+    floats = WHOLE if tokens else FLOATS
     return Template(source_text).substitute(
-        arrays=BYTES if pixels else FLOATS,
-        arrays_words="uint8 (0..255) or float32 (0..1)" if pixels else FLOATS,
+        printed=printed,
+        option=option,
+        told=told,
+        tokens=repr(tokens),
+        arrays=BYTES if pixels else floats,
+        arrays_words="uint8 (0..255) or float32 (0..1)" if pixels else floats,
         pixels=repr(pixels),
         scaled="after scaling to 0..1" if pixels else "of the inputs as they are",
         package=package,

@@ -1,9 +1,9 @@
 """Choosing, not only plotting: the answer to a budget, the Pareto front and its knee.
 
-Selection uses validation accuracy (without labels the damage) and the latency that a file stands with. The test split
-takes no part. What cost tables foretold of a file never counts. On a device of which every latency is foretold with an
-interval, its upper end is what a file stands with, beside files that were measured there since: it is what budgets are
-held against, so a prediction wins nothing by being unsure.
+Selection uses quality on validation (without targets the damage) and the latency that a file stands with. The test
+split takes no part. What cost tables foretold of a file never counts. On a device of which every latency is foretold
+with an interval, its upper end is what a file stands with, beside files that were measured there since: it is what
+budgets are held against, so a prediction wins nothing by being unsure.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from chipfit.report.row import TRUE_LATENCY, Row, untouched_rows
 from chipfit.report.view import RunView
 
 
-def accuracy_of(row: Row) -> Measurement:
-    """Validation accuracy of a row that has it."""
-    assert row.accuracy is not None
-    return row.accuracy
+def quality_of(row: Row) -> Measurement:
+    """Quality on validation of a row that has it."""
+    assert row.quality is not None
+    return row.quality
+
+
+def _rank(row: Row) -> float:
+    """Its quality with the sign by which more is better."""
+    return row.judged.rank(quality_of(row).value)
 
 
 def latency_of(row: Row) -> Measurement:
@@ -43,28 +48,28 @@ def _standing(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def comparable(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows with validation accuracy and latencies that may be compared."""
-    return _standing([r for r in rows if r.accuracy is not None])
+    """Rows with quality on validation and latencies that may be compared."""
+    return _standing([r for r in rows if r.quality is not None])
 
 
 def best_under(budget: Budget, rows: Sequence[Row]) -> Row | None:
-    """The answer to a budget: of all rows that hold it, whatever their origin, the one of most quality.
+    """The answer to a budget: of all rows that hold it, whatever their origin, the one of most merit.
 
     Of equals the faster one, and of equals in that too the one that was chosen before (its role is "final").
     """
     holding = [r for r in _standing(rows) if budget.met(r)]
-    return max(holding, key=lambda r: (r.quality, -standing_ms(r), r.role == "final"), default=None)
+    return max(holding, key=lambda r: (r.merit, -standing_ms(r), r.role == "final"), default=None)
 
 
 def front(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Comparable rows that no other beats in accuracy and latency at once, the fastest first.
+    """Comparable rows that no other beats in quality and latency at once, the fastest first.
 
     Of rows with equal numbers the final stays (it is some candidate's file), else the first.
     """
-    ordered = sorted(comparable(rows), key=lambda r: (standing_ms(r), -accuracy_of(r).value, r.role != "final"))
+    ordered = sorted(comparable(rows), key=lambda r: (standing_ms(r), -_rank(r), r.role != "final"))
     kept: list[Row] = []
     for r in ordered:
-        if not kept or accuracy_of(r).value > accuracy_of(kept[-1]).value:
+        if not kept or _rank(r) > _rank(kept[-1]):
             kept.append(r)
     return tuple(kept)
 
@@ -78,11 +83,11 @@ def knee(points: Sequence[Row]) -> Row | None:
         return None
     first, last = points[0], points[-1]
     width = standing_ms(last) - standing_ms(first)
-    height = accuracy_of(last).value - accuracy_of(first).value
+    height = _rank(last) - _rank(first)
 
     def above(r: Row) -> float:
         x = (standing_ms(r) - standing_ms(first)) / width
-        return (accuracy_of(r).value - accuracy_of(first).value) / height - x
+        return (_rank(r) - _rank(first)) / height - x
 
     best = max(points, key=above)
     return best if above(best) > 0 else None
@@ -121,23 +126,23 @@ def _same(a: str, b: str) -> bool:
 
 
 def headline(run: RunView) -> Row | None:
-    """The final model that the report leads with: within the first budget that one meets, else the most accurate."""
+    """The final model that the report leads with: within the first budget that one meets, else the best."""
 
     def rank(r: Row) -> tuple[int, float]:
         budget = budget_of(run, r)
         met = budget is not None and budget.met(r)
-        return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, r.quality
+        return len(run.budgets) - run.budgets.index(budget) if budget and met else 0, r.merit
 
     return max(run.of_role("final"), key=rank, default=None)
 
 
 def reference_row(run: RunView, final: Row | None = None) -> Row | None:
-    """The untouched file to compare with: the run's reference, else the final's own model, else the most accurate."""
+    """The untouched file to compare with: the run's reference, else the final's own model, else the best."""
     zoo = run.of_role("zoo")
     named = [r for r in untouched_rows(run.rows) if run.reference is not None and r.name == run.reference.name]
     own = [r for r in zoo if final is not None and r.model == final.model]
-    most = sorted((r for r in zoo if r.accuracy is not None), key=lambda r: -accuracy_of(r).value)
-    return next(iter([*named, *own, *most]), None)
+    best = sorted((r for r in zoo if r.quality is not None), key=lambda r: -_rank(r))
+    return next(iter([*named, *own, *best]), None)
 
 
 def versions(run: RunView, base: Row | None) -> tuple[Row, ...]:

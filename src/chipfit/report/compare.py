@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from chipfit.core.errors import BadInput
+from chipfit.core.metric import KNOWN
 from chipfit.core.types import Measurement, Plain
-from chipfit.report.card import LINES
+from chipfit.report.card import lines_for
 from chipfit.report.choose import headline
 from chipfit.report.numbers import strict
 from chipfit.report.row import Row
@@ -28,6 +29,11 @@ class Change:
     b: Measurement | None
     scale: float
     digits: str
+
+    @property
+    def shares(self) -> bool:
+        """True where the metric is a share itself."""
+        return self.a is not None and self.a.metric in KNOWN and KNOWN[self.a.metric].share
 
     @property
     def alike(self) -> bool:
@@ -53,7 +59,7 @@ class Change:
             return "" if self.a is None or self.b is None else "not comparable: taken differently"
         value, error = rounded(replace(self.a, value=self.difference, spread=self.error), self.scale, self.digits)
         text = ("+" if self.difference > 0 else "") + value + (f" ±{error}" if error else "")
-        share = self.difference / self.a.value if self.a.value and self.a.metric != "accuracy" else None
+        share = self.difference / self.a.value if self.a.value and not self.shares else None
         return text if share is None else f"{text} ({minus(f'{100 * share:+.1f}')} %)"
 
 
@@ -71,7 +77,7 @@ class Comparison:
 
 def compare(a: Row, b: Row) -> Comparison:
     """The difference of two candidates, which may be of different models."""
-    sides = [(what, get(a), get(b), scale, digits) for what, get, scale, digits in LINES]
+    sides = [(what, get(a), get(b), scale, digits) for what, get, scale, digits in lines_for(a.judged)]
     numbers = tuple(Change(*side) for side in sides if side[1] is not None or side[2] is not None)
     decisions = dict.fromkeys((*a.choices, *b.choices))
     chosen = [(d, _chosen(a, d), _chosen(b, d)) for d in decisions]

@@ -15,7 +15,7 @@ from chipfit.report.view import Parity, RunView
 from chipfit.store.plain import measurement_to_plain
 
 SINGLE = ("size_mb", "macs", "params", "peak_memory_mb", "damage")
-"""Metrics of candidates.csv that have one column; accuracy and latency have several."""
+"""Metrics of candidates.csv that have one column; quality and latency have several."""
 
 
 def strict(value: Plain) -> Plain:
@@ -81,10 +81,13 @@ def _parity(p: Parity | None) -> Plain:
 
 def front_json(run: RunView) -> str:
     """The Pareto front (fastest first), its knee and the best model under each budget, each with all it measured."""
-    points = front(run.rows)
+    points, judged = front(run.rows), run.task.metric
     turn, best = knee(points), {b.text: best_under(b, run.rows) for b in run.budgets}
     whole: Plain = {
-        "axes": {"latency_ms": "lower is better", "accuracy": "validation, higher is better"},
+        "axes": {
+            "latency_ms": "lower is better",
+            judged.name: f"validation, {'higher' if judged.larger else 'lower'} is better",
+        },
         "points": [row_data(r) for r in points],
         "knee": row_data(turn) if turn else None,
         "best_under": {text: row_data(r) if r else None for text, r in best.items()},
@@ -96,7 +99,8 @@ def candidates_csv(run: RunView) -> str:
     """A line per trial; an empty cell is a number that was not measured."""
     out = io.StringIO()
     lines = [_line(r) for r in run.rows]
-    writer = csv.DictWriter(out, list(_line(Row("", "", "", "", ""))), lineterminator="\n")
+    nothing = Row("", "", "", "", "", judged=run.task.metric)
+    writer = csv.DictWriter(out, list(_line(nothing)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return out.getvalue()
@@ -104,7 +108,8 @@ def candidates_csv(run: RunView) -> str:
 
 def _line(r: Row) -> dict[str, Plain]:
     line: dict[str, Plain] = {"key": r.key, "role": r.role, "model": r.model, "name": r.name, "budget": r.budget}
-    for column, m in (("accuracy_validation", r.accuracy), ("accuracy_test", r.test), ("latency_ms", r.latency)):
+    name = r.judged.name
+    for column, m in ((f"{name}_validation", r.quality), (f"{name}_test", r.test), ("latency_ms", r.latency)):
         line |= {column: _value(m), f"{column}_se": m.spread if m else None}
     line |= {
         "latency_provenance": r.latency.provenance if r.latency else None,

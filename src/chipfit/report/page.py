@@ -75,7 +75,7 @@ def _body(run: RunView, drawn: Sequence[Figure]) -> str:
 
     sections = (
         ("Before and after", before_after(run) + _below(run)),
-        ("Accuracy against latency", some("pareto") + choices(run)),
+        (f"{run.task.metric.name.capitalize()} against latency", some("pareto") + choices(run)),
         ("What was chosen", some("choices")),
         ("Where the time goes", some("operators")),
         ("The accelerator", section(run.hardware) + some("hardware")),

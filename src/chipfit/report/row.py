@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Measurement, Plain, Provenance, Trial
 
 TRUE_LATENCY: tuple[Provenance, ...] = ("measured", "simulated", "counted")
@@ -39,7 +40,7 @@ class Row:
     """One trial as the report shows it.
 
     `steps` of its training are (done, planned), None where it had none to do; `sites` are (in int8, all); `file` is the
-    hash of the file that was measured.
+    hash of the file that was measured; `judged` is what the task's quality is measured in.
     """
 
     key: str
@@ -55,10 +56,11 @@ class Row:
     steps: tuple[int, int] | None = None
     sites: tuple[int, int] | None = None
     file: str = ""
+    judged: Metric = ACCURACY
 
     @classmethod
-    def of(cls, trial: Trial) -> Row:
-        """The row of a trial."""
+    def of(cls, trial: Trial, judged: Metric = ACCURACY) -> Row:
+        """The row of a trial of a run whose task is judged by this metric."""
         labels, values = trial.labels, trial.candidate.values
         chosen = values.get("choices")
         return cls(
@@ -75,17 +77,18 @@ class Row:
             steps=_pair(labels.get("steps", "")),
             sites=_pair(labels.get("sites", "")),
             file=labels.get("file", ""),
+            judged=judged,
         )
 
     @property
-    def accuracy(self) -> Measurement | None:
-        """Share of right answers on validation: what was selected on."""
-        return find(self.measurements, "accuracy", where="validation", provenance=TRUE_LATENCY)
+    def quality(self) -> Measurement | None:
+        """The task's metric on validation, such as the share of right answers: what was selected on."""
+        return find(self.measurements, self.judged.name, where="validation", provenance=TRUE_LATENCY)
 
     @property
     def test(self) -> Measurement | None:
-        """Share of right answers on the test split."""
-        return find(self.measurements, "accuracy", where="test", provenance=TRUE_LATENCY)
+        """The task's metric on the test split."""
+        return find(self.measurements, self.judged.name, where="test", provenance=TRUE_LATENCY)
 
     @property
     def latency(self) -> Measurement | None:
@@ -110,8 +113,8 @@ class Row:
         return self.predicted.value / self.latency.value - 1
 
     def metric(self, name: str) -> Measurement | None:
-        """What a limit on this metric is held against: validation accuracy, true latency, anything else as it is."""
-        own = {"accuracy": self.accuracy, "latency_ms": self.latency}
+        """What a limit on this metric is held against: quality on validation, true latency, anything else as it is."""
+        own = {self.judged.name: self.quality, "latency_ms": self.latency}
         return own[name] if name in own else find(self.measurements, name)
 
     @property
@@ -121,10 +124,13 @@ class Row:
         return self.name if not said or said in self.name else f"{self.name} ({said})"
 
     @property
-    def quality(self) -> float:
-        """What a choice looks at: validation accuracy; without labels, less the damage (none for untouched models)."""
-        if self.accuracy is not None:
-            return self.accuracy.value
+    def merit(self) -> float:
+        """What a choice looks at, more being better: quality on validation; without targets, less the damage.
+
+        Untouched models have no damage.
+        """
+        if self.quality is not None:
+            return self.judged.rank(self.quality.value)
         damage = find(self.measurements, "damage")
         return 0.0 if damage is None else -damage.value
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Measurement
 from chipfit.report.budget import ROUNDING, Budget
 from chipfit.report.choose import best_under, budget_of, front, headline, knee, nearest, reference_row
@@ -78,17 +79,18 @@ def came(run: RunView) -> str:
 
 
 def before_after(run: RunView) -> str:
-    """Untouched models, rivals and ours, with accuracy, latency, its prediction and the file's size."""
+    """Untouched models, rivals and ours, with quality, latency, its prediction and the file's size."""
     base = reference_row(run, headline(run))
     body = []
     for title, rows in groups(run):
         if rows:
             heading = f'<tr class="group"><th colspan="9" scope="rowgroup">{title}</th></tr>'
             body.append(f"<tbody>{heading}{''.join(_line(run, r, base) for r in rows)}</tbody>")
+    judged = run.task.metric
     columns = (
         "Model",
-        "Test accuracy, %",
-        "Validation, %",
+        f"Test {judged.title}",
+        _validation(judged),
         "Latency, ms",
         "Predicted, ms",
         "Error",
@@ -106,8 +108,8 @@ def share_lines(run: RunView, budget: Budget) -> list[str]:
 
 def _line(run: RunView, r: Row, base: Row | None) -> str:
     cells = (
-        cell(r.test, 100, ".2f"),
-        cell(r.accuracy, 100, ".2f"),
+        cell(r.test, r.judged.scale, r.judged.digits),
+        cell(r.quality, r.judged.scale, r.judged.digits),
         cell(r.latency, 1, ".4g"),
         cell(r.predicted, 1, ".4g", usual="predicted"),
         _error(r),
@@ -178,18 +180,26 @@ def choices(run: RunView) -> str:
     rows.append(_choice("Knee point of the front", turn, few, "knee"))
     if points:
         rows += [
-            _choice("Most accurate", points[-1], "", "accurate"),
+            _choice(_best(run.task.metric), points[-1], "", "accurate"),
             _choice("Fastest on the front", points[0], "", "fast"),
         ]
-    return table(("Choice", "Model", "Validation, %", "Latency, ms"), rows, "choose")
+    return table(("Choice", "Model", _validation(run.task.metric), "Latency, ms"), rows, "choose")
 
 
 def _choice(what: str, row: Row | None, otherwise: str, name: str) -> str:
     if row is None:
         return row_of([f'<td colspan="3" class="quiet">{otherwise}</td>'], what, name)
-    return row_of(
-        [f"<td>{escape(row.title)}</td>", cell(row.accuracy, 100, ".2f"), cell(row.latency, 1, ".4g")], what, name
-    )
+    quality = cell(row.quality, row.judged.scale, row.judged.digits)
+    return row_of([f"<td>{escape(row.title)}</td>", quality, cell(row.latency, 1, ".4g")], what, name)
+
+
+def _validation(judged: Metric) -> str:
+    """The head of a column with qualities on validation."""
+    return f"Validation, {judged.shown_unit}" if judged.shown_unit else "Validation"
+
+
+def _best(judged: Metric) -> str:
+    return "Most accurate" if judged == ACCURACY else f"Best {judged.name}"
 
 
 def _none(budget: Budget, run: RunView) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Measurement
 from chipfit.report.budget import ROUNDING
 from chipfit.report.choose import budget_of, headline, reference_row, versions
@@ -19,7 +20,7 @@ RUNS = {"predicted": "is predicted, not measured, to run", "simulated": "is simu
 
 
 def verdict(run: RunView) -> str:
-    """The outcome as a sentence (HTML): speed and accuracy of the final model beside the reference."""
+    """The outcome as a sentence (HTML): speed and quality of the final model beside the reference."""
     final = headline(run)
     if final is None:
         return "This run has no final model yet." if not run.finished else "This run ended without a final model."
@@ -46,17 +47,19 @@ def _times(ratio: float) -> str:
 
 
 def shown_pair(final: Row, base: Row) -> tuple[str, Measurement | None, Measurement | None]:
-    """(split, final's accuracy, base's accuracy) on the test split where both have it, else on validation."""
+    """(split, final's quality, base's quality) on the test split where both have it, else on validation."""
     if final.test is not None and base.test is not None:
         return "test", final.test, base.test
-    return "validation", final.accuracy, base.accuracy
+    return "validation", final.quality, base.quality
 
 
 def _change(final: Row, base: Row, than: bool) -> str:
-    """The difference in accuracy; with `than` the one it is compared with is named."""
+    """The difference in quality; with `than` the one it is compared with is named."""
     split, ours, theirs = shown_pair(final, base)
     if ours is None or theirs is None:
         return ""
+    if final.judged != ACCURACY:
+        return _change_of(final.judged, ours, theirs, f" of {escape(base.name)}" if than else "", split)
     points = 100 * (ours.value - theirs.value)
     error = 100 * math.hypot(ours.spread, theirs.spread)
     doubt = f" (±{error:.2f})" if error else ""
@@ -67,15 +70,28 @@ def _change(final: Row, base: Row, than: bool) -> str:
     return f"is <b>{abs(points):.2f} points</b>{doubt} {word} accurate{other} on the {split} split"
 
 
+def _change_of(judged: Metric, ours: Measurement, theirs: Measurement, of: str, split: str) -> str:
+    """Both numbers of another metric than accuracy, and which is better."""
+    better = judged.rank(ours.value) > judged.rank(theirs.value)
+    word = "the same as" if ours.value == theirs.value else "better than" if better else "worse than"
+    value, error = (f"{m:{judged.digits}}" for m in (judged.scale * ours.value, judged.scale * ours.spread))
+    unit = f" {judged.shown_unit}" if judged.shown_unit else ""
+    doubt = f" (±{error})" if ours.spread else ""
+    was = f"the {judged.scale * theirs.value:{judged.digits}}{unit}{of}"
+    return f"has {judged.name} <b>{value}{unit}</b>{doubt}, {word} {was}, on the {split} split"
+
+
 def tiles(run: RunView) -> str:
-    """Latency, accuracy, size and budget, before (as it came and in int8 throughout) and after."""
+    """Latency, quality, size and budget, before (as it came and in int8 throughout) and after."""
     final = headline(run)
     if final is None:
         return ""
     base = reference_row(run, final)
     before = versions(run, base) or (() if base is None else (base,))
-    split, ours, _ = shown_pair(final, before[0]) if before else ("validation", final.accuracy, None)
-    shown = (lambda r: r.test) if split == "test" else (lambda r: r.accuracy)
+    split, ours, _ = shown_pair(final, before[0]) if before else ("validation", final.quality, None)
+    shown = (lambda r: r.test) if split == "test" else (lambda r: r.quality)
+    judged = final.judged
+    unit = f" {judged.shown_unit}" if judged.shown_unit else ""
 
     def made(what: str, after: Measurement | None, get: Getter, scale: float, digits: str, unit: str) -> str:
         was = [(r.name, m) for r in before if (m := get(r)) is not None]
@@ -84,7 +100,7 @@ def tiles(run: RunView) -> str:
     return (
         '<div class="tiles">'
         + made("latency", final.latency, lambda r: r.latency, 1, ".3g", " ms")
-        + made(f"{split} accuracy", ours, shown, 100, ".2f", " %")
+        + made(f"{split} {judged.name}", ours, shown, judged.scale, judged.digits, unit)
         + made(
             "file size", find(final.measurements, "size_mb"), lambda r: find(r.measurements, "size_mb"), 1, ".3g", " MB"
         )

@@ -16,14 +16,14 @@
 | `sites`  | "3 of 4": its sites in int8, and all |
 
 Of trials with the same role, model, name, budget and candidate the last counts: a row that was measured again, or was
-given its test accuracy, is appended anew.
+given its quality on test, is appended anew.
 
 **Values of candidates**: `choices` {decision: label}; `edits` as `space.edits.to_plain` writes them; both optional.
 
-**Measurements**: `accuracy` with `where` "validation" or "test"; `latency_ms` measured (or simulated, or counted, or
-predicted with an interval in its details by a device known from a few timings) and a second one `predicted` from the
-cost tables; `size_mb`, `macs`, `params`, `peak_memory_mb`, `damage`. Predicted accuracy is
-not read.
+**Measurements**: `accuracy`, or what else the task is judged by, with `where` "validation" or "test"; `latency_ms`
+measured (or simulated, or counted, or predicted with an interval in its details by a device known from a few timings)
+and a second one `predicted` from the cost tables; `size_mb`, `macs`, `params`, `peak_memory_mb`, `damage`. Predicted
+quality is not read.
 
 **Facts**, each of which may be absent (a run that is not finished has few):
 
@@ -31,6 +31,7 @@ not read.
 |--------------|-------|
 | `device`     | the fields of `DeviceFacts` |
 | `dataset`    | name, digest, sizes {part: n}, input_shape, classes (names, or how many), licence, notes, mean, std |
+| `task`       | name, and the fields of its `metric`; of a classification there is none |
 | `budgets`    | list of texts "latency_ms <= 0.42", several joined by ", "; relative ones ("60%") are of `reference` |
 | `reference`  | the fields of `core.reference.Reference`: what shares are of and the verdict compares with |
 | `phases`     | list of [name, seconds] |
@@ -56,7 +57,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.reference import Reference
+from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import METRICS, DeviceFacts, Plain, Trial
 from chipfit.report.budget import Budget, parse_budget
 from chipfit.report.hardware import HardwareFact
@@ -83,6 +86,15 @@ class DatasetFact:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     pixels: bool = True
+    tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFact:
+    """What networks were trained for, and the metric that quality is measured in."""
+
+    name: str = CLASSIFICATION.name
+    metric: Metric = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,7 @@ class RunView:
     finished: bool = False
     device: DeviceFacts | None = None
     dataset: DatasetFact = field(default_factory=DatasetFact)
+    task: TaskFact = field(default_factory=TaskFact)
     budgets: tuple[Budget, ...] = ()
     reference: Reference | None = None
     phases: tuple[tuple[str, float], ...] = ()
@@ -187,10 +200,11 @@ def _with_values(reference: Reference | None, rows: Sequence[Row]) -> Reference 
     if reference is None:
         return None
     row = next((r for r in untouched_rows(rows) if r.name == reference.name), None)
-    values = {name: m.value for name in METRICS if row is not None and (m := row.metric(name)) is not None}
-    accuracy = values.get("accuracy") if reference.accuracy is None else reference.accuracy
+    names = dict.fromkeys((*METRICS, reference.metric))
+    values = {name: m.value for name in names if row is not None and (m := row.metric(name)) is not None}
+    quality = values.get(reference.metric) if reference.quality is None else reference.quality
     latency_ms = values.get("latency_ms") if reference.latency_ms is None else reference.latency_ms
-    return replace(reference, values={**values, **reference.values}, accuracy=accuracy, latency_ms=latency_ms)
+    return replace(reference, values={**values, **reference.values}, quality=quality, latency_ms=latency_ms)
 
 
 def view(store: Store) -> RunView:
@@ -201,8 +215,10 @@ def view(store: Store) -> RunView:
         pydantic.ValidationError: a fact of another shape than stated above.
     """
     facts = store.facts()
-    rows = _rows(store.trials())
-    reference = _with_values(_read(facts, "reference", Reference | None, None), rows)  # type: ignore[arg-type]
+    task = _task(facts)
+    rows = _rows(store.trials(), task.metric)
+    stored = _read(facts, "reference", dict[str, Any], {})
+    reference = _with_values(Reference.read(stored) if stored else None, rows)
     numbers = {} if reference is None else {n: v for n in METRICS if (v := reference.number(n)) is not None}
     profile = _read(facts, "profile", dict[str, tuple[OpBar, ...]], {})
     return RunView(
@@ -211,6 +227,7 @@ def view(store: Store) -> RunView:
         finished=store.finished,
         device=_read(facts, "device", DeviceFacts | None, None),  # type: ignore[arg-type]
         dataset=_read(facts, "dataset", DatasetFact, DatasetFact()),
+        task=task,
         budgets=tuple(parse_budget(text, numbers) for text in _read(facts, "budgets", list[str], [])),
         reference=reference,
         phases=_read(facts, "phases", tuple[tuple[str, float], ...], ()),
@@ -232,12 +249,34 @@ def view(store: Store) -> RunView:
     )
 
 
-def _rows(trials: Iterable[Trial]) -> tuple[Row, ...]:
+def _task(facts: Mapping[str, Plain]) -> TaskFact:
+    """What the run says of its task; classification where it says nothing, as runs did when there was no other."""
+    fact = _read(facts, "task", dict[str, Any], {})
+    return TaskFact(str(fact["name"]), Metric(**fact["metric"])) if fact else TaskFact()
+
+
+def task_fact(task: Task) -> dict[str, Plain] | None:
+    """The fact `task`; None of a classification."""
+    if task.metric == ACCURACY and task.name == CLASSIFICATION.name:
+        return None
+    m = task.metric
+    metric: Plain = {
+        "name": m.name,
+        "larger": m.larger,
+        "words": m.words,
+        "share": m.share,
+        "unit": m.unit,
+        "peak": m.peak,
+    }
+    return {"name": task.name, "metric": metric}
+
+
+def _rows(trials: Iterable[Trial], judged: Metric) -> tuple[Row, ...]:
     """One row for each trial, the last of those that are alike.
 
     What was once chosen for a budget, and then gave way to another file, is a candidate like any other.
     """
-    said = [Row.of(t) for t in trials]
+    said = [Row.of(t, judged) for t in trials]
     chosen = {r.budget: r.key for r in said if r.role == "final" and r.error is None}
 
     def current(r: Row) -> bool:

@@ -42,14 +42,18 @@ def views_for(epochs: float) -> int:
 
 
 def teach(teacher: nn.Module, dataset: Dataset, n_views: int) -> Views:
-    """The teacher's logits, float16 (views, n, classes), for the training inputs."""
+    """The teacher's answers (views, n, ...) to the training inputs."""
     views = view_list(dataset, n_views)
     return joined([answers(teacher, dataset, view) for view in views])
 
 
 @torch.inference_mode()
 def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None = None) -> Views:
-    """The teacher's logits for one view of the training inputs, or of the `first` of them."""
+    """The teacher's answers to one view of the training inputs, or to the `first` of them.
+
+    Logits are kept as float16; numbers, which may be beyond its range, as float32.
+    """
+    kind = torch.float32 if dataset.task.divergence == "squared" else torch.float16
     device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train.take(slice(first)))
     placed(teacher, device).eval()
     parts, batch = [], answered_at_once(dataset)
@@ -57,7 +61,7 @@ def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None 
         x = inputs[start : start + batch]
         moved = shifted(x, *view) if x.ndim == 4 else x
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-            parts.append(in_halves(lambda y: teacher(normalise(y)).to(torch.float16), moved.to(device)).cpu())
+            parts.append(in_halves(lambda y: teacher(normalise(y)).to(kind), moved.to(device)).cpu())
         release(dataset.train.inputs)
     return Views(torch.cat(parts)[None], (view,))
 

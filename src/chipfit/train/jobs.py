@@ -102,7 +102,7 @@ def run_jobs(
 
     Each process computes on `threads` threads. The data is written to a temporary folder once and read by all. Where
     there are more jobs than processes, each gets a part of the time until the deadline, so that every schedule ends. A
-    GPU takes one job after the other, in this process.
+    GPU takes one job after the other, in this process; so does a loss of the user's own, which no other process knows.
 
     A job whose process is killed is begun once more; one that is lost again is told to `on_lost` and left out.
 
@@ -112,7 +112,7 @@ def run_jobs(
     if not jobs:
         return []
     until = deadline or Deadline.never()
-    if here().type == "cuda":
+    if here().type == "cuda" or dataset.task.own_loss is not None:
         parts = ((job, until.share(1 / (len(jobs) - n))) for n, job in enumerate(jobs))
         return [_announced(train_job(job, dataset, teacher, part), on_done) for job, part in parts]
     size = min(len(jobs), workers or os.cpu_count() or 1)
@@ -156,7 +156,11 @@ def _lost(job: Job, how: str, on_lost: Callable[[Job, str], None] | None) -> Non
 def _described(dataset: Dataset) -> Dataset:
     """The data set's description without its arrays and without its test part: what crosses to a training process."""
     empty = Split(np.zeros((0, *dataset.input_shape), np.uint8))
-    return replace(dataset, train=empty, validation=empty, open_test=_no_test)
+    metric = replace(
+        dataset.task.metric, own=None
+    )  # a function of the user's cannot cross, and nothing is scored there
+    task = replace(dataset.task, metric=metric)
+    return replace(dataset, train=empty, validation=empty, open_test=_no_test, task=task)
 
 
 def _no_test() -> Split:

@@ -22,11 +22,10 @@ from chipfit.core.data import Dataset, Split, in_file, release
 from chipfit.core.deadline import Deadline
 from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.held import Held
+from chipfit.train.losses import loss_of
 from chipfit.train.memory import Pieces, in_halves
 from chipfit.train.pace import Pace
-
-TEMPERATURE = 2.0
-"""Softening of teacher and student in the distillation term (Hinton et al. 2015)."""
+from chipfit.train.units import groups, in_unit, last_parameters, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """A teacher's logits, float16 (views, n, classes), for fixed views of the training inputs.
+    """A teacher's answers (views, n, ...) for fixed views of the training inputs: float16 logits, or float32 numbers.
 
     `shifts` holds (flip, dy, dx) of each view.
     """
@@ -159,8 +158,9 @@ def train(
 
     Pruned kernels keep their zeros, and fixed-point weights end on their grid (`held`).
 
-    With labels the loss is cross-entropy, with a teacher half of it and half T²·KL to the teacher's softened
-    logits; without labels the KL alone. `pieces` tells afterwards into how many pieces a GPU's memory cut the batches.
+    With labels the loss is the task's, with a teacher half of it and half what draws the answers towards the
+    teacher's (`losses`); without labels the latter alone. `pieces` tells afterwards into how many pieces a GPU's memory
+    cut the batches.
 
     Raises:
         ValueError: neither labels nor a teacher.
@@ -169,23 +169,26 @@ def train(
         raise ValueError("training needs labels or a teacher")
     normalise, feed = normaliser(dataset), _Feed(dataset, teacher, schedule.batch, rng)
     placed(net, here()).train()
-    optimiser = torch.optim.SGD(
-        _decayed(net, schedule.weight_decay), lr=schedule.peak, momentum=schedule.momentum, nesterov=True
-    )
+    unit = unit_of(dataset.task)
+    last = last_parameters(net, unit)
+    parts = groups(net, schedule.weight_decay, unit)
+    optimiser = torch.optim.SGD(parts, lr=schedule.peak, momentum=schedule.momentum, nesterov=True)
     forget = partial(optimiser.zero_grad, set_to_none=True)
     averaged, held, pieces = _Average(net), Held(net), pieces or Pieces()
     pace, frozen = Pace(schedule.steps, deadline or Deadline.never()), False
     while not pace.ended:
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(pace.progress)
+            group["lr"] = group["factor"] * schedule.rate(pace.progress)
         if not frozen and schedule.freezes(pace.progress):
             freeze_statistics(net)
             frozen = True
         batch = feed.next()
         forget()
         with held.rounded():
-            loss = pieces.add_up(partial(_backward, net, normalise, batch), torch.arange(len(batch.inputs)), forget)
+            backward = partial(_backward, net, normalise, partial(loss_of, dataset.task), batch)
+            loss = pieces.add_up(backward, torch.arange(len(batch.inputs)), forget)
         held.mask_gradients()
+        in_unit(last, unit)
         if schedule.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
         optimiser.step()
@@ -240,35 +243,21 @@ class _Feed:
         return x
 
 
+Loss = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+"""From answers, targets and the teacher's answers, of which one may be missing, to a number."""
+
+
 def _backward(
-    net: nn.Module, normalise: Callable[[Tensor], Tensor], batch: _Batch, rows: Tensor, share: float
+    net: nn.Module, normalise: Callable[[Tensor], Tensor], loss_of: Loss, batch: _Batch, rows: Tensor, share: float
 ) -> Tensor:
     """Adds the gradients of these rows of a batch, which are `share` of it, and returns their share of the loss."""
     x = batch.inputs if share == 1.0 else batch.inputs[rows]
     with torch.autocast(x.device.type, torch.bfloat16, enabled=fast_bf16()):
-        logits = net(normalise(x)).float()
+        answers = net(normalise(x)).float()
     targets, teacher = (None if part is None else part[rows] for part in (batch.targets, batch.teacher))
-    loss = share * _loss(logits, targets, teacher)
+    loss = share * loss_of(answers, targets, teacher)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
-
-
-def _loss(logits: Tensor, targets: Tensor | None, teacher: Tensor | None) -> Tensor:
-    if teacher is None:
-        assert targets is not None
-        return F.cross_entropy(logits, targets)
-    soft = F.kl_div(
-        F.log_softmax(logits / TEMPERATURE, 1), F.log_softmax(teacher / TEMPERATURE, 1),
-        reduction="batchmean", log_target=True,
-    ) * TEMPERATURE**2  # fmt: skip
-    return soft if targets is None else 0.5 * F.cross_entropy(logits, targets) + 0.5 * soft
-
-
-def _decayed(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices and kernels, none on biases and batch norm."""
-    matrices = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def freeze_statistics(net: nn.Module) -> None:
@@ -311,7 +300,7 @@ def answered_at_once(dataset: Dataset) -> int:
 
 @torch.inference_mode()
 def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor) -> Tensor:
-    """(n, classes) float32 logits in evaluation mode."""
+    """(n, ...) float32 answers in evaluation mode."""
     batch = answered_at_once(dataset)
     device, normalise = here(), normaliser(dataset)
     placed(net, device).eval()
@@ -320,11 +309,18 @@ def logits_of(net: nn.Module, dataset: Dataset, inputs: Tensor) -> Tensor:
     return torch.cat([answer.cpu() for answer in answers])
 
 
-def accuracy(net: nn.Module, dataset: Dataset, split: Split) -> float:
-    """Share of right answers, 0..1."""
+def quality(net: nn.Module, dataset: Dataset, split: Split) -> float:
+    """The value of the task's metric, such as the share of right answers, 0..1."""
     if split.targets is None:
-        raise ValueError("accuracy needs labels")
-    right = 0
+        raise ValueError("a score needs targets")
+    scored, batch = dataset.task.scored(), answered_at_once(dataset)
     for piece in split.pieces():
-        right += int((logits_of(net, dataset, as_tensor(piece)).argmax(1).numpy() == piece.targets).sum())
-    return right / len(split)
+        for start in range(0, len(piece), batch):  # answers to pictures may be maps, larger than what they answer
+            part = piece.take(slice(start, start + batch))
+            assert part.targets is not None
+            scored.add(logits_of(net, dataset, as_tensor(part)).numpy(), part.targets)
+    return scored.result()[0]
+
+
+accuracy = quality
+"""What it is of a classification."""

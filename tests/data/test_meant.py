@@ -1,0 +1,100 @@
+"""What a data set is for, seen beside the networks or told; classification stays what it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chipfit.core.data import Dataset, Split
+from chipfit.core.errors import BadInput
+from chipfit.core.metric import Metric
+from chipfit.core.task import CLASSIFICATION, TASKS
+from chipfit.data.meant import meant
+
+X = np.random.default_rng(0).random((12, 1, 4, 4)).astype(np.float32)
+
+
+def data(targets: Any, classes: tuple[str, ...] = (), **more: Any) -> Dataset:
+    part = Split(X, targets)
+    return Dataset("mine", classes, (0.0,), (1.0,), part, part, lambda: part, **more)
+
+
+def test_classes_are_left_as_they_are() -> None:
+    d = data(np.arange(12) % 3, ("a", "b", "c"))
+    found = meant(d, {"net": (3,)})
+    assert found == d
+    assert found.digest() == d.digest()
+    unlabelled = data(None)
+    assert meant(unlabelled, {"net": (3,)}) == unlabelled
+    assert meant(d, {"net": (3,)}, "classification").classes == ("a", "b", "c")
+
+
+def test_numbers_get_the_answers_shape_and_their_own_scale() -> None:
+    y = np.arange(12, dtype=np.float32) * 10
+    found = meant(data(y), {"net": (1,)})
+    for part in (found.train, found.validation, found.open_test()):
+        assert part.targets is not None
+        assert (part.targets.shape, part.targets.dtype) == ((12, 1), np.float32)
+    assert (found.task.name, found.task.metric.name) == ("regression", "rmse")
+    assert found.task.scale == pytest.approx(y.var())
+    assert any(n.startswith("taken for regression") for n in found.notes)
+    assert meant(data(y), {"net": ()}).train.targets.shape == (12,)  # type: ignore[union-attr]
+
+
+def test_whole_numbers_beside_one_output_are_numbers_and_no_classes() -> None:
+    taken = ("targets of type float64 were taken as class numbers", "kept")
+    found = meant(data(np.arange(12) * 3, tuple("abc"), notes=taken), {"net": (1,)})
+    assert (found.task.name, found.classes, found.train.targets.dtype) == ("regression", (), np.float32)  # type: ignore[union-attr]
+    assert found.notes[0] == "kept"
+
+
+def test_labels_maps_and_pictures() -> None:
+    labels = meant(data(np.eye(4)[np.arange(12) % 4].astype(np.float32)), {"net": (4,)})
+    assert (labels.task.name, labels.classes) == ("multi-label", ())
+    maps = meant(data(np.arange(192).reshape(12, 4, 4) % 3), {"net": (3, 4, 4)})
+    assert (maps.task.name, maps.classes, maps.task.axis) == ("segmentation", ("0", "1", "2"), 1)
+    assert meant(data(np.arange(60).reshape(12, 5) % 3), {"net": (5, 3)}).task.axis == -1
+    pictures = meant(data(X), {"net": (1, 4, 4)})
+    assert (pictures.task.name, pictures.task.metric.peak) == ("image", 1.0)
+    assert meant(data(3 * X), {"net": (1, 4, 4)}).task.metric.peak == pytest.approx(3 * (X.max() - X.min()))
+
+
+def test_what_is_told_comes_before_what_is_seen() -> None:
+    d = data(np.arange(60).reshape(12, 5) % 3)
+    assert meant(d, {"net": (5, 5)}, "tokens").task.name == "tokens"
+    assert meant(replace(d, task=TASKS["tokens"]), {"net": (5, 5)}).task.name == "tokens"
+    assert meant(data(None), {"net": (5, 8, 8)}, "segmentation").task.divergence == "kl"
+    unlabelled = meant(data(None), {"net": (1,)})
+    assert unlabelled.task.divergence == "squared"
+    assert any("answers are held against each other" in n for n in unlabelled.notes)
+
+
+def test_the_datas_own_loss_and_metric_stay_with_a_task_that_is_seen() -> None:
+    worst = Metric("worst", False, "", own=max)
+    own = replace(CLASSIFICATION, own_loss=max, metric=worst)
+    found = meant(data(np.linspace(0, 1, 12, dtype=np.float32), task=own), {"net": (1,)}).task
+    assert (found.name, found.own_loss, found.metric.own) == ("regression", max, max)
+    huber = replace(CLASSIFICATION, loss="huber")
+    assert meant(data(np.arange(12) % 2, task=huber), {"net": (1,)}).task.loss == "huber"
+    judged = meant(data(X, task=replace(CLASSIFICATION, metric=TASKS["regression"].metric)), {"net": (1, 4, 4)})
+    assert judged.task.metric.name == "rmse"
+    assert meant(data(X), {"net": (1, 4, 4)}, judged="mae").task.metric.name == "mae"
+
+
+@pytest.mark.parametrize(
+    ("targets", "answers", "told", "said"),
+    [
+        (np.arange(12) % 2, {"net": (1,)}, None, "give --task multi-label or --task regression"),
+        (np.arange(12) % 2, {"a": (2,), "b": (3,)}, None, "the models answer in different shapes"),
+        (np.arange(192).reshape(12, 4, 4) % 9, {"net": (3, 4, 4)}, None, "class number 8 and the model 3 classes"),
+        (np.arange(12) % 3, {"net": (3,)}, "regression", "--task regression wants a number for each output"),
+        (np.arange(12) % 3, {"net": (3,)}, "regresion", "--task 'regresion' is unknown; did you mean 'regression'"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(targets: Any, answers: Any, told: str | None, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        meant(data(targets), answers, told)
+    assert "\n" not in str(caught.value)
