@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,7 @@ from chipfit.core.graph import Graph, Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
+from chipfit.space.axes import groups_on, places_of
 from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.fixed import Fixed
@@ -46,7 +48,9 @@ def random_edits(
     if bits:
         offers += [Precision(s.name, 8) for s in sites(graph)]
     for g in channel_groups(graph).groups:
-        keep = np.sort(rng.permutation(g.size)[: rng.integers(1, g.size + 1)])
+        # of a product no factor goes down to 1, which would leave the others another name
+        least = 2 if g.outer > 1 or g.inner > 1 else 1
+        keep = np.sort(rng.permutation(g.size)[: rng.integers(min(least, g.size), g.size + 1)])
         offers.append(Width(g.name, tuple(keep.tolist())))
     if stored:
         offers += _of_weights(graph, rng)
@@ -77,3 +81,18 @@ def noise(network: Network, n: int, seed: int = 0) -> NDArray[np.float32]:
     c, h, w = network.graph.input_shape
     coarse = torch.randn(n, c, h // 4, w // 4, generator=torch.Generator().manual_seed(seed))
     return np.asarray(nn.functional.interpolate(coarse, (h, w), mode="bilinear").numpy() * 2)
+
+
+def zeroed(network: Network, group: str, keep: Collection[int]) -> Network:
+    """The network with all that makes or carries the other channels of a group set to zero."""
+    coupling, weights = channel_groups(network.graph), dict(network.weights)
+    g = coupling.group(group)
+    gone = [c for c in range(g.size) if c not in keep]
+    for op in (*g.producers, *(name for name, _ in g.carriers)):
+        for role in network.graph.roles(network.graph[op]):
+            name = network.graph[op].array(role)
+            axis = coupling.arrays[name][0]
+            if not role.startswith("running") and group in groups_on(axis):
+                weights[name] = weights[name].copy()
+                weights[name][places_of(axis, group, g.size)[gone].ravel()] = 0
+    return Network(network.graph, weights)

@@ -73,7 +73,7 @@ def test_dropping_dead_channels_changes_nothing(name: str) -> None:
         dead = [c for c in range(group.size) if c not in keep]
         weights = {k: v.copy() for k, v in whole.weights.items()}
         for c in group.consumers:
-            columns = [c.start + d * c.repeat + r for d in dead for r in range(c.repeat)]
+            columns = c.places(group)[dead].ravel()
             weights[f"{whole.graph[c.op].weights}.weight"][:, columns] = 0.0
         masked = Network(whole.graph, weights)
         x = torch.randn(2, *whole.graph.input_shape)

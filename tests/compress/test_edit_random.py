@@ -17,7 +17,7 @@ from chipfit.nets.trace import trace
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import Precision, Skip, Width
 from chipfit.space.groups import channel_groups, residual_blocks
-from compress.networks import NAMES, answers, network_of, noise, random_edits
+from compress.networks import NAMES, answers, network_of, noise, random_edits, zeroed
 
 
 def floating(graph: Graph) -> Graph:
@@ -61,26 +61,13 @@ def test_one_by_one_is_all_at_once(name: str, seed: int) -> None:
         np.testing.assert_array_equal(stepwise.weights[key], array)
 
 
-def with_dead(network: Network, group: str, dead: np.ndarray) -> Network:
-    """The network with channels of a group that are always 0."""
-    g = channel_groups(network.graph).group(group)
-    weights = dict(network.weights)
-    spots = [(p, 0) for p in g.producers] + list(g.carriers)
-    for name, start in spots:
-        for key in (network.graph[name].array(role) for role in ("weight", "bias", "shift")):
-            if key in weights:
-                weights[key] = weights[key].copy()
-                weights[key][start + dead] = 0
-    return Network(network.graph, weights)
-
-
 def test_dead_channels_do_nothing(net: Network) -> None:
     x = noise(net, 4)
     for g in channel_groups(net.graph).groups:
         dead = np.arange(1, g.size, 3)
         keep = tuple(sorted(set(range(g.size)) - set(dead.tolist())))
         small = apply(net, [Width(g.name, keep)])
-        np.testing.assert_allclose(answers(small, x), answers(with_dead(net, g.name, dead), x), atol=2e-4, rtol=1e-4)
+        np.testing.assert_allclose(answers(small, x), answers(zeroed(net, g.name, keep), x), atol=2e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2", "SqueezeExcite"])

@@ -13,11 +13,11 @@ from models.awkward import AWKWARD, INPUT_SHAPE
 EXPECTED = {
     "Concat": ({"a", "b", "c"}, {"head": "answers"}),
     "Shared": ({"stem", "last"}, {"head": "answers"}),  # stem is tied to both uses of `twice`
-    "Grouped": ({"free"}, {"stem": "grouped convolution 'grouped'", "grouped": "grouped", "head": "answers"}),
-    "Shuffle": ({"stem", "free"}, {"mixed": "rearranges channels", "head": "answers"}),
+    "Grouped": ({"stem/0", "stem/1", "grouped/1", "free"}, {"head": "answers"}),  # whole groups, or some of each
+    "Shuffle": ({"stem", "mixed/0", "mixed/1", "free"}, {"head": "answers"}),
     "SqueezeExcite": ({"stem", "up", "squeeze"}, {"head": "answers"}),
     "Flat": ({"conv", "hidden"}, {"head": "answers"}),
-    "Split": ({"part", "free"}, {"stem": "takes fixed channels", "head": "answers"}),
+    "Split": ({"stem/0", "stem/1", "part", "free"}, {"head": "answers"}),
     "Scaled": ({"stem", "up", "last"}, {"head": "answers"}),
     "Tied": ({"stem", "a", "last"}, {"head": "answers"}),
 }

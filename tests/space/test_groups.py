@@ -112,4 +112,5 @@ def test_a_layer_on_two_axes_keeps_its_widths() -> None:
     coupling = channel_groups(trace(OnTwoAxes(), INPUT_SHAPE).graph)
     assert coupling.groups == ()
     reasons = dict(coupling.frozen)
-    assert reasons["stem"] == reasons["twice@2"] == "linear layer 'twice' acts on the last of several axes"
+    assert reasons["stem"] == "layer 'twice@2' is used twice with different channels"
+    assert reasons["twice"] == reasons["twice@2"] == "'mean' goes over them"

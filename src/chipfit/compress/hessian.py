@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from chipfit.compress.forward import Walk, affordable, batch, placed, tensors
 from chipfit.compress.moments import affine
-from chipfit.core.channels import on_channels
+from chipfit.core.channels import array_axis
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.nets.accelerator import here
@@ -48,12 +49,20 @@ class Pixels:
     columns: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Places of a dense layer on several axes: for each of n inputs p of all that it is applied to, (n, p)."""
+
+    places: Tensor
+
+
+Places = Pixels | Tokens | None
+"""Of a dense layer on vectors there is one place, which is not named."""
+
+
 def consumers(graph: Graph) -> tuple[Op, ...]:
     """Layers whose inputs can be narrowed and whose weights can be solved for: ungrouped convolutions, dense layers."""
-    return tuple(
-        o for o in graph
-        if (o.kind == "conv" and o["groups"] == 1) or (o.kind == "linear" and on_channels(o))
-    )  # fmt: skip
+    return tuple(o for o in graph if o.kind == "linear" or (o.kind == "conv" and o["groups"] == 1))
 
 
 def owner(o: Op) -> str:
@@ -66,20 +75,30 @@ def fan_in(graph: Graph, o: Op) -> int:
     return int(np.prod(graph.roles(o)["weight"][1:]))
 
 
-def pixels(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Pixels | None:
-    """Enough random positions in each of `n` outputs for `wanted` rows in all; None for a dense layer."""
+def pixels(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Places:
+    """Enough random positions in each of `n` outputs for `wanted` rows in all; None for a dense layer on vectors."""
     if o.kind == "linear":
-        return None
+        return _tokens(o, n, wanted, rng) if len(o.shape) > 1 else None
     height, width = o.shape[1:]
     per_input = min(height * width, max(1, -(-wanted // n)))
     at = rng.integers(0, height * width, (n, per_input))
     return Pixels(torch.from_numpy(at // width).to(here()), torch.from_numpy(at % width).to(here()))
 
 
-def patches(o: Op, x: Tensor, at: Pixels | None) -> Tensor:
+def _tokens(o: Op, n: int, wanted: int, rng: np.random.Generator) -> Tokens:
+    """All places where these are no more than are wanted."""
+    every, per_input = prod(o.shape[:-1]), max(1, -(-wanted // n))
+    if every <= per_input:
+        return Tokens(torch.arange(every).expand(n, -1).to(here()))
+    return Tokens(torch.from_numpy(rng.integers(0, every, (n, per_input))).to(here()))
+
+
+def patches(o: Op, x: Tensor, at: Places) -> Tensor:
     """(rows, d) float32 input patches of a layer at these positions of the first inputs, ordered as `flat` does."""
     if at is None:
         return x
+    if isinstance(at, Tokens):
+        return _rows(x, at)
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = o["kernel"], o["stride"], o["padding"], o["dilation"]
     nhwc = F.pad(x[: len(at.rows)].permute(0, 2, 3, 1), (0, 0, pw, pw, ph, ph))
     n, height, width, channels = nhwc.shape
@@ -89,12 +108,20 @@ def patches(o: Op, x: Tensor, at: Pixels | None) -> Tensor:
     return nhwc.reshape(-1, channels)[(first[:, :, None] + taps).flatten()].view(first.numel(), -1)
 
 
-def outputs(y: Tensor, at: Pixels | None) -> Tensor:
+def outputs(y: Tensor, at: Places) -> Tensor:
     """(rows, O) values of a layer's output at these positions."""
     if at is None:
         return y
+    if isinstance(at, Tokens):
+        return _rows(y, at)
     inputs = torch.arange(len(at.rows), device=at.rows.device)
     return y.permute(0, 2, 3, 1)[inputs[:, None], at.rows, at.columns].flatten(0, 1)
+
+
+def _rows(values: Tensor, at: Tokens) -> Tensor:
+    """(rows, channels) of values (n, ..., channels) at these places of the first inputs."""
+    inputs = torch.arange(len(at.places), device=at.places.device)
+    return values.flatten(1, -2)[inputs[:, None], at.places].flatten(0, 1)
 
 
 def flat(weight: Tensor) -> Tensor:
@@ -163,6 +190,7 @@ def hessians(
 def output_scale(network: Network, o: Op) -> Tensor:
     """(O,) factor that the batch norm behind a layer puts on its outputs; ones where none follows directly."""
     users = [network.graph[u] for u in network.graph.users[o.name]]
-    if len(users) != 1 or users[0].kind != "batch_norm":
-        return torch.ones(o.shape[0]).double()
+    axis = array_axis(o)
+    if len(users) != 1 or users[0].kind != "batch_norm" or array_axis(users[0]) != axis:
+        return torch.ones(o.shape[axis]).double()
     return affine(tensors(network.weights), users[0])[0]

@@ -28,7 +28,8 @@ from torch import Tensor
 from chipfit.compress.forward import tensors
 from chipfit.compress.hessian import columns_of, consumers, flat, output_scale, owner
 from chipfit.core.graph import Network
-from chipfit.space.groups import ChannelGroup
+from chipfit.space.axes import Axis, places_of
+from chipfit.space.groups import ChannelGroup, Consumer
 
 
 class Reader:
@@ -56,41 +57,103 @@ class Reader:
         scores: Tensor = ((w @ inside) * w).sum((1, 2))
         return scores
 
-    def remove(self, channel: int) -> None:
-        """Gives up a channel and solves for the others."""
+    def remove(self, *channels: int) -> None:
+        """Gives up channels together, and solves for the others."""
         if self.diagonal is None:
-            s = self.columns[channel]
+            s = self.columns[list(channels)].flatten()
             rows = self.inverse[s]
             step = torch.linalg.solve(rows[:, s], rows)
             self.weight -= self.weight[:, s] @ step
             self.inverse -= rows.T @ step
 
+    @property
+    def work(self) -> float:
+        """Multiplications of giving up one channel."""
+        return float(self.inverse.numel()) if self.diagonal is None else 0.0
+
 
 def removal_order(network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Channels in the order in which they are given up; any width keeps a tail of it."""
-    graph, weights = network.graph, tensors(network.weights)
-    readers = []
-    for prefix in dict.fromkeys(owner(graph[c.op]) for c in group.consumers):
-        weight = weights[f"{prefix}.weight"]
-        o = next(o for o in consumers(graph) if owner(o) == prefix)  # users of one weight read the same channels
-        channel = np.arange(group.size)[:, None]
-        inputs = np.concatenate(
-            [c.start + channel * c.repeat + np.arange(c.repeat) for c in group.consumers if c.op == o.name], 1
-        )
-        columns = columns_of(inputs, weight).transpose(1, 0, 2).reshape(group.size, -1)
-        readers.append(Reader(flat(weight).double() * output_scale(network, o)[:, None], hessians[prefix], columns))
+    """Channels in the order in which they are given up; any width keeps a tail of it.
+
+    Where no layer that can be solved for reads the group, the order is that of what its channels amount to.
+    """
+    readers = _readers(network, group, hessians)
+    if group.products or not readers:
+        return _by_amount(network, group, hessians, readers)
     return order_of(readers, group.size)
 
 
+def _readers(network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor]) -> list[Reader]:
+    """The layers that read a group and can be solved for, those of one weight once."""
+    graph, weights = network.graph, tensors(network.weights)
+    solved = {o.name for o in consumers(graph)}
+    first: dict[str, Consumer] = {}
+    for c in group.consumers:
+        if c.op in solved:
+            first.setdefault(owner(graph[c.op]), c)  # users of one weight read the same channels
+    found = []
+    for prefix, c in first.items():
+        weight = weights[f"{prefix}.weight"]
+        columns = columns_of(c.places(group), weight).transpose(1, 0, 2).reshape(group.size, -1)
+        scaled = flat(weight).double() * output_scale(network, graph[c.op])[:, None]
+        found.append(Reader(scaled, hessians[prefix], columns))
+    return found
+
+
+def _by_amount(
+    network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor], readers: Sequence[Reader]
+) -> tuple[int, ...]:
+    """Channels by their share of what is lost with each of them alone, the least first.
+
+    Values that are multiplied with one another (an attention's queries and keys) have no closed form of what others
+    can make good. A channel counts as the share it has of the squares of what each layer makes of the group, and of the
+    errors that each reader would make without it.
+    """
+    every = torch.arange(group.size)
+    made = zip(group.producers, group.made, strict=True)
+    shares = [r.scores(every) for r in readers] + [_made(network, group, p, axis, hessians) for p, axis in made]
+    total = torch.zeros(group.size).double()
+    for scores in shares:
+        total += scores / scores.sum().clamp_min(1e-30)
+    return tuple(total.argsort(stable=True).tolist())
+
+
+def _made(network: Network, group: ChannelGroup, producer: str, axis: Axis, hessians: Mapping[str, Tensor]) -> Tensor:
+    """(channels,) mean square of what a layer makes of a group, its bias apart: w H wᵀ of its rows, summed up.
+
+    Of a layer without second moments it is the sum of squares of its weights.
+    """
+    o = network.graph[producer]
+    weight = torch.from_numpy(network.weights[o.array("weight")])
+    h = hessians.get(owner(o)) if o in consumers(network.graph) else None
+    if h is None:
+        squares = weight.double().flatten(1).square().sum(1)
+    else:
+        rows = flat(weight).double()
+        squares = (rows.square() * h).sum(1) if h.ndim == 1 else ((rows @ h) * rows).sum(1)
+    return squares[torch.from_numpy(places_of(axis, group.name, group.size))].sum(1)
+
+
+ENOUGH_WORK = 7e8
+"""Multiplications of a whole elimination from which channels are given up several at a time."""
+
+
 def order_of(readers: Sequence[Reader], size: int) -> tuple[int, ...]:
-    """The greedy order over all readers of a group."""
-    alive, order = list(range(size)), []
+    """The greedy order over all readers of a group.
+
+    Each channel is given up for what the others can make good by then; of a wide group read by a wide layer a few are
+    given up together, as every step goes through d² values.
+    """
+    together = 1 + int(size * sum(r.work for r in readers) / ENOUGH_WORK)
+    alive, order = list(range(size)), list[int]()
     while len(alive) > 1:
-        rows = torch.tensor(alive)
-        scores = torch.stack([r.scores(rows) for r in readers]).sum(0)
-        order.append(alive.pop(int(scores.argmin())))
+        scores = torch.stack([r.scores(torch.tensor(alive)) for r in readers]).sum(0)
+        least = scores.argsort(stable=True)[: min(together, len(alive) - 1)].tolist()
+        gone = [alive[n] for n in least]
+        alive = [c for c in alive if c not in gone]
+        order += gone
         for r in readers:
-            r.remove(order[-1])
+            r.remove(*gone)
     return (*order, alive[0])
 
 

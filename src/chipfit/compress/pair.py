@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,18 +73,24 @@ class Pair:
         self.grids = Grids(small.graph)
         self.weights: Tensors = {name: t.clone() for name, t in placed(small.weights).items()}
         self.small = Walk(small.graph, self.weights, {small.graph.ops[0].name: original.inputs})
-        self._channels = {name: np.array(places) for name, places in made.channels.items()}
+        self._channels = made.channels
         self._unused = None if shared else Counter(self.of.values())
 
     def goal(self, name: str) -> Tensor:
         """What the compressed network's operator should compute: the original's values on the kept channels."""
-        value, rows = self.original.value(self.of[name]), self._channels.get(name)
-        return value if rows is None else value[:, torch.from_numpy(rows)]
+        value = self.original.value(self.of[name])
+        for axis, places in self._channels.get(name, {}).items():
+            value = value[(slice(None),) * (axis + 1) + (torch.tensor(places),)]
+        return value
 
     def goal_moments(self, name: str) -> Moments:
         """Mean and variance of each channel of `goal`."""
-        found, rows = self.original.moments(self.of[name]), self._channels.get(name)
-        return found if rows is None else Moments(found.mean[rows], found.var[rows])
+        found, axis = self.original.moments(self.of[name]), array_axis(self.graph[name])
+        places = self._channels.get(name, {}).get(axis)
+        if places is None:
+            return found
+        rows = list(places)
+        return Moments(found.mean[rows], found.var[rows])
 
     def done(self, o: Op) -> None:
         """Says that the goal of this operator will not be asked for again."""

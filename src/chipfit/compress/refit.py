@@ -38,6 +38,7 @@ from chipfit.compress.moments import affine, moments, set_affine
 from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
 from chipfit.compress.within import solved_within
+from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.space.edits import edited
@@ -105,6 +106,8 @@ def chains(graph: Graph, order: Sequence[Op]) -> dict[str, Chain]:
         if o.name in graph.sharing or fan_in(graph, o) > WIDEST:
             continue
         norm = follower(o, "batch_norm")
+        if norm is not None and array_axis(norm) != array_axis(o):
+            norm = None
         if norm is not None and norm.name in graph.sharing:
             continue
         last = norm or o
@@ -231,7 +234,7 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
 def _fit(pair: Pair, chain: Chain, effort: Effort, rng: np.random.Generator) -> bool:
     """Solves one layer; False where its outputs have no effect that could be fitted."""
     o, norm, weights = chain.layer, chain.norm, pair.weights
-    plain = weights[o.array("weight")].new_ones(o.shape[0], dtype=torch.float64)
+    plain = weights[o.array("weight")].new_ones(o.shape[array_axis(o)], dtype=torch.float64)
     f, c = affine(weights, norm) if norm else (plain, 0 * plain)
     alive = f.abs() > 1e-4 * f.abs().max()
     if not alive.any():

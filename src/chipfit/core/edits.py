@@ -121,13 +121,14 @@ class Edited:
 
     `arrays` says of every array of the new graph how it is made. `stands_for` says of every operator which operator's
     output in the original it should have: its own, or where blocks were dropped behind it, what they made of it. Where
-    it has some channels of that output only (places on the first axis after the batch), `channels` says which.
+    it has some channels of that output only, `channels` says which places on which axes, 0 being the first after the
+    batch.
     """
 
     graph: Graph
     arrays: Mapping[str, Source]
     stands_for: Mapping[str, str]
-    channels: Mapping[str, Indices]
+    channels: Mapping[str, Mapping[int, Indices]]
 
     @classmethod
     def nothing(cls, graph: Graph) -> Edited:

@@ -13,6 +13,7 @@ from chipfit.space.knobs import Knobs
 from chipfit.space.knobs import decisions as knob_decisions
 from chipfit.space.knobs import untouched as locked
 from chipfit.space.menu import Choice, Decision, Menu, Option
+from chipfit.space.widths import narrows, offered_widths
 
 LEAST_STEP = 8
 """Widths are offered in steps of at least this: finer ones buy little and quadruple the cost tables."""
@@ -73,9 +74,9 @@ def _structure(
     decisions: list[Decision] = []
     for g in coupling.groups:
         of = block_of.get(g.name)
-        if _spared(g, keep) or (of is None and not _narrows(g, step)):
+        if _spared(g, keep) or (of is None and not narrows(g, step)):
             continue
-        options = [_width(g, w) for w in _spread(_widths(g, step), widths)]
+        options = [_width(g, w) for w in _spread(offered_widths(g, step), widths)]
         if of is not None:
             options += blocks.ways_out(of)
             homes[of].append(len(decisions))
@@ -100,9 +101,9 @@ def _unchanged(coupling: Coupling, keep: Collection[str], step: int) -> list[tup
     """The layers of groups that are not narrowed, each with the reason: first those that were named to be kept."""
     reasons = {g.name: _spared(g, keep) for g in coupling.groups}
     kept = [(p, reasons[g.name]) for g in coupling.groups if reasons[g.name] for p in g.producers]
-    narrow = [g for g in coupling.groups if not reasons[g.name] and not _narrows(g, step)]
-    one_block = f"channels are no more than one kernel block of {step}"
-    return kept + [(p, f"its {g.size} {one_block}") for g in narrow for p in g.producers]
+    narrow = [g for g in coupling.groups if not reasons[g.name] and not narrows(g, step)]
+    wider = {p for g in coupling.groups if g not in narrow for p in g.producers}
+    return kept + [(p, _too_few(g, step)) for g in narrow for p in g.producers if p not in wider]
 
 
 def sites_of(decision: Decision) -> frozenset[str]:
@@ -164,11 +165,6 @@ def _users(graph: Graph) -> dict[str, list[str]]:
     return {name: ops for name, ops in users.items() if len(ops) > 1}
 
 
-def _widths(g: ChannelGroup, step: int) -> list[int]:
-    """Full width first, then every smaller multiple of the step."""
-    return [g.size, *range((g.size - 1) // step * step, 0, -step)]
-
-
 def _spread(widths: Sequence[int], most: int | None) -> list[int]:
     """At most so many of some widths, the first and the last among them."""
     if most is None or len(widths) <= most:
@@ -176,8 +172,8 @@ def _spread(widths: Sequence[int], most: int | None) -> list[int]:
     return [widths[n * (len(widths) - 1) // (most - 1)] for n in range(most)]
 
 
-def _narrows(g: ChannelGroup, step: int) -> bool:
-    return len(_widths(g, step)) > 1
+def _too_few(g: ChannelGroup, step: int) -> str:
+    return f"its {g.size} channels are no more than one kernel block of {step}"
 
 
 def _named(name: str, keep: Collection[str]) -> bool:

@@ -103,7 +103,7 @@ class EditLaws:
             for o in edited.graph:
                 model = graph.by_name.get(edited.stands_for[o.name])
                 assert model is not None, f"{case}: {o.name!r} stands for {edited.stands_for[o.name]!r}, not there"
-                said = _held(model, edited.channels.get(o.name))
+                said = _held(model, edited.channels.get(o.name, {}))
                 assert o.shape == said, f"{case}: {o.name!r} has the shape {o.shape}, what it stands for {said}"
 
     def test_what_is_built_traces_to_the_same_graph(self) -> None:
@@ -227,6 +227,6 @@ def _alike(array: NDArray[Any], said: NDArray[Any], source: Source) -> bool:
     return np.array_equal(array, said)
 
 
-def _held(model: Op, channels: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape of these channels of an operator's output; None for all."""
-    return model.shape if channels is None else (len(channels), *model.shape[1:])
+def _held(model: Op, channels: Mapping[int, Sequence[int]]) -> tuple[int, ...]:
+    """The shape of these places, by axis, of an operator's output."""
+    return tuple(len(channels[n]) if n in channels else size for n, size in enumerate(model.shape))

@@ -15,7 +15,7 @@ def test_layers_lose_channels_out_and_their_readers_channels_in() -> None:
     assert made.arrays["a1.weight"] == Take("a1.weight", {1: (0, 5)})
     assert made.arrays["a1.bias"] == Same("a1.bias")
     assert made.arrays["a2.weight"] == Take("a2.weight", {0: (0, 5)}), "it makes the same group, on another input"
-    assert made.channels == dict.fromkeys(("stem", "r0", "a2", "add_a", "r1"), (0, 5))
+    assert made.channels == {name: {0: (0, 5)} for name in ("stem", "r0", "a2", "add_a", "r1")}
     assert all(name == model for name, model in made.stands_for.items())
 
 
@@ -45,10 +45,10 @@ def mixed() -> Graph:
 
 def test_places_behind_concatenations_depthwise_layers_and_flattening() -> None:
     made = edited(mixed(), [Width("b", (0, 2))])
-    assert made.channels["both"] == made.channels["dw"] == (0, 1, 2, 4), "all of a, then what is left of b"
+    assert made.channels["both"] == made.channels["dw"] == {0: (0, 1, 2, 4)}, "all of a, then what is left of b"
     assert made.graph["dw"]["groups"] == 4
     assert made.arrays["dw.weight"] == Take("dw.weight", {0: (0, 1, 2, 4)}), "one input channel each, which stays"
     assert made.arrays["slope.weight"] == Same("slope.weight"), "one slope for all channels"
-    assert made.channels["flat"] == (0, 1, 2, 3, 4, 5, 8, 9), "two pixels for each channel"
+    assert made.channels["flat"] == {0: (0, 1, 2, 3, 4, 5, 8, 9)}, "two pixels for each channel"
     assert made.arrays["head.weight"] == Take("head.weight", {1: (0, 1, 2, 3, 4, 5, 8, 9)})
     assert made.arrays["a.weight"] == Same("a.weight")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from chipfit.core.edits import Edit, Edited, Indices, Source, Take, Width
-from chipfit.core.graph import Graph, Op, single
+from chipfit.core.edits import Edit, Edited, Indices, Take, Width
+from chipfit.core.graph import Graph, Op
 from chipfit.core.types import Plain
+from chipfit.space.axes import Axis, groups_on, kept
 from chipfit.space.edits.kind import Kind, Structure
-from chipfit.space.groups import Coupling, Segment
+
+Places = Mapping[int, Indices]
+"""Axis to the places on it that stay, of axes that lose some."""
 
 
 def narrowed_to(edits: Sequence[Edit]) -> int | None:
@@ -20,12 +23,17 @@ def narrowed_to(edits: Sequence[Edit]) -> int | None:
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Width]) -> Edited:
     for e in edits:
         _check(e, original.coupling.group(e.group).size)
-    keep = {e.group: e.keep for e in edits}
-    channels = _channels(made.graph, original.coupling, keep)
-    arrays, ops = dict(made.arrays), list[Op]()
+    narrowed = _Narrowed({e.group: e.keep for e in edits})
+    coupling = original.coupling
+    channels, arrays = dict[str, Places](), dict(made.arrays)
     for o in made.graph:
-        arrays |= _sources(made.graph, o, channels)
-        ops.append(_narrow(o, len(channels[o.name])) if o.name in channels else o)
+        if places := narrowed.places(coupling.axes[o.name]):
+            channels[o.name] = places
+        for name in made.graph.weight_shapes(o):
+            if taken := narrowed.places(coupling.arrays[name]):
+                arrays[name] = Take(name, taken)
+    counts = {key: length for key, axis in coupling.counts.items() if (length := narrowed.length(axis)) is not None}
+    ops = [_narrow(o, channels.get(o.name, {}), counts) for o in made.graph]
     return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays, channels=channels)
 
 
@@ -36,56 +44,39 @@ def _check(edit: Width, size: int) -> None:
         raise ValueError(f"group {edit.group!r} keeps {edit.keep}; give ascending channels of 0..{size - 1}")
 
 
-def _channels(graph: Graph, coupling: Coupling, keep: Mapping[str, Indices]) -> dict[str, Indices]:
-    """Operator to the channels of its output that stay, of operators that lose some."""
-    found: dict[str, Indices] = {}
-    # many operators have the same segments, and a network has thousands of channels: each row is made once
-    known: dict[tuple[Segment, ...], Indices | None] = {}
-    for o in graph:
-        segments = coupling.segments[o.name]
-        if segments not in known:
-            known[segments] = _kept(segments, keep)
-        if (places := known[segments]) is not None:
-            found[o.name] = places
-    return found
+class _Narrowed:
+    """What is left of axes; many are the same one, and each is looked at once."""
+
+    def __init__(self, keep: Mapping[str, Indices]) -> None:
+        self.keep = keep
+        self._known: dict[int, Indices | None] = {}
+
+    def left(self, axis: Axis) -> Indices | None:
+        """Places that stay, or None where no group on the axis is narrowed."""
+        # by its identity: equal axes are one object, and to compare rows of hundreds of segments takes longer
+        if id(axis) not in self._known:
+            concerned = any(group in self.keep for group in groups_on(axis))
+            self._known[id(axis)] = kept(axis, self.keep) if concerned else None
+        return self._known[id(axis)]
+
+    def places(self, axes: Sequence[Axis]) -> Places:
+        """The same for each axis that is narrowed."""
+        return {n: places for n, axis in enumerate(axes) if (places := self.left(axis)) is not None}
+
+    def length(self, axis: Axis) -> int | None:
+        """How many stay; None where the axis is not narrowed."""
+        places = self.left(axis)
+        return None if places is None else len(places)
 
 
-def _kept(segments: Sequence[Segment], keep: Mapping[str, Indices]) -> Indices | None:
-    """Places along a channel axis that stay, or None where no group on it is narrowed."""
-    if not any(s.group in keep for s in segments):
-        return None
-    places: list[int] = []
-    start = 0
-    for s in segments:
-        for channel in keep.get(s.group, range(s.size)):
-            first = start + channel * s.repeat
-            places.extend(range(first, first + s.repeat))
-        start += s.size * s.repeat
-    return tuple(places)
-
-
-def _narrow(o: Op, channels: int) -> Op:
-    narrow = replace(o, shape=(channels, *o.shape[1:]))
-    if o.kind == "conv" and o["groups"] > 1:
-        return narrow.having(groups=channels)
-    if o.kind == "reshape":
-        return narrow.having(to=narrow.shape)
-    return narrow
-
-
-def _sources(graph: Graph, o: Op, channels: Mapping[str, Indices]) -> dict[str, Source]:
-    """How those arrays of an operator are made that lose channels out, on axis 0, or channels in, on axis 1."""
-    found: dict[str, Source] = {}
-    carries = o.kind == "conv" and o["groups"] > 1
-    for name, shape in graph.weight_shapes(o).items():
-        axes: dict[int, Indices] = {}
-        if o.name in channels and not single(o):
-            axes[0] = channels[o.name]
-        if o.inputs[0] in channels and len(shape) > 1 and not carries:
-            axes[1] = channels[o.inputs[0]]
-        if axes:
-            found[name] = Take(name, axes)
-    return found
+def _narrow(o: Op, places: Places, counts: Mapping[tuple[str, str], int]) -> Op:
+    """The operator with a narrower output, and with attributes that say so."""
+    shape = tuple(len(places[n]) if n in places else size for n, size in enumerate(o.shape))
+    narrow = replace(o, shape=shape) if places else o
+    if o.kind == "reshape" and places:
+        narrow = narrow.having(to=shape)
+    counted = {name: counts[o.name, name] for name, _ in o.attrs if (o.name, name) in counts}
+    return narrow.having(**counted) if counted else narrow
 
 
 def _from_plain(group: str, rest: Sequence[Plain]) -> Width:

@@ -1,0 +1,62 @@
+"""Which operators share a precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from chipfit.core.graph import Graph
+from chipfit.core.kinds import named
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A run of operators that share one precision."""
+
+    name: str
+    ops: tuple[str, ...]
+
+
+QUANTISABLE = named(lambda kind: kind.int8)
+"""Kinds that compute in int8 at an int8 site; others there stay float."""
+
+
+def sites(graph: Graph) -> tuple[Site, ...]:
+    """Runs of operators with the same spatial size.
+
+    A boundary between int8 and float costs a conversion, so precision changes where resolution does: tensors there
+    are small and few.
+    """
+    largest_after: dict[str, int] = {}
+    maps = _maps(graph)
+    for o in reversed(graph.ops):
+        area = prod(o.shape[1:]) if o.name in maps and o.shape[1:] != (1, 1) else 0
+        largest_after[o.name] = max([area, *(largest_after[u] for u in graph.users[o.name])])
+    runs: list[tuple[int, list[str]]] = []
+    for o in graph.ops[1:]:
+        # a squeeze branch (1x1 inside a block) belongs to the resolution it returns to
+        area = largest_after[o.name]
+        if not runs or runs[-1][0] != area:
+            runs.append((area, []))
+        runs[-1][1].append(o.name)
+    named = [Site(names[0], tuple(names)) for _, names in runs]
+    return tuple(s for s in named if any(graph[n].kind in ("conv", "linear") for n in s.ops))
+
+
+def _maps(graph: Graph) -> frozenset[str]:
+    """Operators whose output is a map (C, H, W), as opposed to rows of tokens, which attention has for each head."""
+    tokens: set[str] = set()
+    for o in graph.ops[1:]:
+        of_tokens = not o.inputs or not tokens.isdisjoint(o.inputs)
+        if (o.kind in ON_TOKENS and len(o.shape) > 1) or (of_tokens and o.kind != "conv"):
+            tokens.add(o.name)
+    return frozenset(o.name for o in graph if len(o.shape) == 3 and o.name not in tokens)
+
+
+ON_TOKENS = frozenset({"linear", "matmul"})
+"""Kinds whose outputs of several axes are rows of tokens."""
+
+
+def precisions(graph: Graph) -> frozenset[int]:
+    """Bits of what multiplies: convolutions and dense layers."""
+    return frozenset(o.bits for o in graph if o.kind in ("conv", "linear"))
