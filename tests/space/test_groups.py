@@ -113,4 +113,4 @@ def test_a_layer_on_two_axes_keeps_its_widths() -> None:
     assert coupling.groups == ()
     reasons = dict(coupling.frozen)
     assert reasons["stem"] == "layer 'twice@2' is used twice with different channels"
-    assert reasons["twice"] == reasons["twice@2"] == "'mean' goes over them"
+    assert reasons["twice"] == reasons["twice@2"] == "'global_pool' goes over them"

@@ -102,6 +102,6 @@ def places_of(axis: Axis, group: str, size: int) -> NDArray[np.intp]:
     return there[np.argsort(at[there], kind="stable")].reshape(size, -1)
 
 
-def _product(parts: list[NDArray[np.generic]], join: np.ufunc) -> NDArray[np.generic]:  # type: ignore[type-arg]
+def _product(parts: list[NDArray[np.generic]], join: np.ufunc) -> NDArray[np.generic]:
     """The parts of a product, joined at every one of its places."""
     return reduce(lambda outer, inner: join.outer(outer, inner).ravel(), parts)

@@ -103,7 +103,8 @@ def _unchanged(coupling: Coupling, keep: Collection[str], step: int) -> list[tup
     kept = [(p, reasons[g.name]) for g in coupling.groups if reasons[g.name] for p in g.producers]
     narrow = [g for g in coupling.groups if not reasons[g.name] and not narrows(g, step)]
     wider = {p for g in coupling.groups if g not in narrow for p in g.producers}
-    return kept + [(p, _too_few(g, step)) for g in narrow for p in g.producers if p not in wider]
+    too_few = {p: _too_few(g, step) for g in reversed(narrow) for p in g.producers if p not in wider}
+    return kept + [(p, too_few[p]) for p in dict.fromkeys(p for g in narrow for p in g.producers if p in too_few)]
 
 
 def sites_of(decision: Decision) -> frozenset[str]:

@@ -45,16 +45,30 @@ def sites(graph: Graph) -> tuple[Site, ...]:
 
 def _maps(graph: Graph) -> frozenset[str]:
     """Operators whose output is a map (C, H, W), as opposed to rows of tokens, which attention has for each head."""
-    tokens: set[str] = set()
+    found = {o.name for o in graph if len(o.shape) == 3}
+    return frozenset(found - _tokens(graph) if any(o.kind == "matmul" for o in graph) else found)
+
+
+def _tokens(graph: Graph) -> set[str]:
+    """Operators behind a dense layer or a product on several axes, up to what goes over a map again."""
+    found: set[str] = set()
     for o in graph.ops[1:]:
-        of_tokens = not o.inputs or not tokens.isdisjoint(o.inputs)
-        if (o.kind in ON_TOKENS and len(o.shape) > 1) or (of_tokens and o.kind != "conv"):
-            tokens.add(o.name)
-    return frozenset(o.name for o in graph if len(o.shape) == 3 and o.name not in tokens)
+        of_tokens = not o.inputs or not found.isdisjoint(o.inputs)
+        if (o.kind in ON_TOKENS and len(o.shape) > 1) or (of_tokens and o.kind not in OVER_MAPS):
+            found.add(o.name)
+    read: set[str] = set()
+    for o in reversed(graph.ops):
+        users = [graph[u] for u in graph.users[o.name]]
+        if any(u.kind in OVER_MAPS or (u.name in read and u.shape == o.shape) for u in users):
+            read.add(o.name)
+    return found - read
 
 
 ON_TOKENS = frozenset({"linear", "matmul"})
 """Kinds whose outputs of several axes are rows of tokens."""
+
+OVER_MAPS = named(lambda kind: kind.family in ("convolution", "pool", "global_pool", "resize") or kind.name == "conv")
+"""Kinds that go over the places of a map."""
 
 
 def precisions(graph: Graph) -> frozenset[int]:
