@@ -30,7 +30,7 @@ def _weights(kernel: Kernel) -> int:
 
 
 def _uses(kernel: Kernel) -> int:
-    """How often each value of that weight is used for one input; no width changes it."""
+    """How often each value of that weight is used for one input."""
     return int(kernel.attr("rows", 1)) if kernel.kind == "linear" else prod(kernel.out_size)
 
 
@@ -89,9 +89,8 @@ def _terms(menu: Menu, cells: Cells[Kernel], held: Held, layer: bool) -> list[Te
     terms = []
     for n, piece in enumerate(pieces(cells, own=True)):
         here = held if n == 0 else held.further(piece.again)
-        uses = _uses(next(iter(piece.records))) if layer else 0
         there = {cell: mix[0][1] for cell, mix in piece.cells.items() if mix}
-        by_cell = {cell: _counts(record, here, uses) for cell, record in there.items()}
+        by_cell = {cell: _counts(record, here, _uses(record) if layer else 0) for cell, record in there.items()}
         for i, metric in enumerate(METRICS):
             if layer or metric in ("params", "size_mb"):
                 numbers = {cell: counts[i] for cell, counts in by_cell.items()}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
+from chipfit.space.apart import apart
 from chipfit.space.edits import Precision, Skip, Width, drops, sites_in
 from chipfit.space.groups import Block, ChannelGroup, Coupling, Site, channel_groups, residual_blocks, sites
 from chipfit.space.knobs import Knobs
@@ -46,7 +47,7 @@ def offer(
     `knobs` opens what may be done to the weights of layers, each by its name (`space.knobs`). With `widths` wide groups
     have no more than so many, from the full one to the narrowest.
     """
-    coupling, blocks = channel_groups(graph), _Blocks(graph, keep if depth else None)
+    coupling, blocks = apart(graph, channel_groups(graph)), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
     decisions, homes = _structure(coupling, blocks, keep, step, widths)
     if len(set(bits)) > 1:
