@@ -228,6 +228,7 @@ _BY_FAMILY: dict[str, Rule] = {
     "function": _same,
     "join": _elementwise,
     "pool": _pool,
+    "pool_3d": _pool,
     "global_pool": _pool,
     "resize": _pool,
     "reduction": _reduce,
