@@ -25,7 +25,7 @@ OF_EACH_INPUT = frozenset({"layer_norm", "rms_norm", "group_norm", "instance_nor
 FUNCTIONS = frozenset({"abs", "exp", "log", "sqrt", "sin", "cos", "erf", "reciprocal", "pow"})
 REDUCTIONS = frozenset({"reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_var"})
 OTHERS = frozenset(
-    {"constant", "matmul", "resize", "conv_transpose", "conv3d", "max_pool3d", "avg_pool3d", "embedding"}
+    {"constant", "matmul", "resize", "conv_transpose", "conv3d", "max_pool3d", "avg_pool3d", "embedding", "opaque"}
 )
 
 NOT_ON_ACCELERATORS = OF_EACH_INPUT | FUNCTIONS | REDUCTIONS | OTHERS
@@ -47,7 +47,11 @@ def test_every_kind_is_computed_in_one_place() -> None:
 
 
 def test_every_kind_is_written() -> None:
-    assert nodes.EMIT.keys() == KINDS - {"input", "silu"}  # a silu is written as a sigmoid and a product
+    assert nodes.EMIT.keys() == KINDS - {
+        "input",
+        "silu",
+        "opaque",
+    }  # a silu is a sigmoid and a product
     assert onnx.WRITES == safetensors.WRITES == KINDS
 
 

@@ -169,7 +169,8 @@ class Graph:
         shared: dict[str, int] = {}
         rows = []
         for o in self.ops:
-            row = [o.kind, [place[i] for i in o.inputs], o.shape, o.attrs, o.bits]
+            attrs = [pair for pair in o.attrs if pair[0] != "why"]  # words
+            row = [o.kind, [place[i] for i in o.inputs], o.shape, attrs, o.bits]
             if o.weights:
                 row.append(shared.setdefault(o.weights, len(shared)))
             if o.tied:

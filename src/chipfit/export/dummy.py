@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from chipfit.core.graph import Graph, Weights
+from chipfit.core import opaque
+from chipfit.core.graph import Graph, Op, Weights
 from chipfit.core.kinds import named
 from chipfit.export.lower import Range
 
@@ -22,7 +23,9 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
     made: Weights = {}
     for o in graph:
         for key, shape in graph.weight_shapes(o).items():
-            if o.kind in _NORMS:
+            if key in _whole(o):
+                made[key] = np.zeros(shape, np.float32)
+            elif o.kind in _NORMS:
                 centre = np.float32(key.endswith(("weight", "running_var", "scale"))) * _CENTRE.get(o.kind, 1)
                 made[key] = np.float32(centre) + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
             elif key.endswith("weight"):
@@ -30,6 +33,13 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
             else:
                 made[key] = rng.standard_normal(shape, np.float32) / np.float32(10)
     return made
+
+
+def _whole(o: Op) -> frozenset[str]:
+    """The arrays of an operator that are no floats: places in others, masks."""
+    if o.kind != opaque.KIND:
+        return frozenset()
+    return frozenset(o.array(a.role) for a in opaque.program(o).arrays if not a.dtype.startswith("float"))
 
 
 def dummy_ranges(graph: Graph) -> dict[str, Range]:

@@ -18,16 +18,16 @@ from onnx.helper import make_tensor_value_info
 from chipfit.core.channels import array_axis
 from chipfit.core.graph import Network, Op
 from chipfit.core.types import Artifact
+from chipfit.export import opaque
 from chipfit.export.lower import Range, prepared
 from chipfit.export.nodes import EMIT
 from chipfit.export.qdq import Grid, grids, int_arrays, quantised
-from chipfit.export.sheet import Sheet
+from chipfit.export.sheet import OPSET, Sheet
 
-OPSET: Final = 18
 IR_VERSION: Final = 9
 INPUT: Final = "input"
 OUTPUT: Final = "logits"
-WRITES: Final = frozenset(EMIT) | {"input", "silu"}
+WRITES: Final = frozenset(EMIT) | {"input", "silu", "opaque"}
 """Kinds that have a form here; a silu is written as a sigmoid and a product."""
 
 
@@ -110,7 +110,10 @@ def _emit(job: _Job, o: Op) -> None:
     graph, sheet, out = job.network.graph, job.sheet, _tensor(job, o.name)
     made = job.made.get(o.name)
     raw = f"{o.name}/float" if made else out
-    if o.kind != "input":
+    if o.kind == "opaque":
+        shapes = [graph[i].shape for i in o.inputs]
+        opaque.write(sheet, o, [_read(job, o, i) for i in o.inputs], raw, shapes, job.network.weights, job.batch)
+    elif o.kind != "input":
         ins = [_read(job, o, i) for i in o.inputs] + _arrays(job, o)
         if o.kind == "concat" and job.batch != 1:
             ins = [_repeated(job, o, n) if graph[o.inputs[n]].kind == "constant" else i for n, i in enumerate(ins)]

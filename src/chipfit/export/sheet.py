@@ -18,12 +18,16 @@ from chipfit.core.kinds import Shapes
 
 Attribute = int | float | str | Sequence[int]
 
+OPSET: Final = 18
+
 _TYPES: Final = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.int64): TensorProto.INT64,
     np.dtype(np.int32): TensorProto.INT32,
     np.dtype(np.int8): TensorProto.INT8,
     np.dtype(np.uint8): TensorProto.UINT8,
+    np.dtype(np.bool_): TensorProto.BOOL,
+    np.dtype(np.float64): TensorProto.DOUBLE,
 }
 
 

@@ -11,11 +11,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from chipfit.core.errors import BadInput
 from chipfit.core.supervised import told
@@ -38,7 +40,7 @@ BATCH_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Inputs (n, ...) and what the module answers to them (n, classes); `kinds` says of each row what it is.
+    """Inputs (n, ...) and what the module answers to them (n, ...); `kinds` says of each row what it is.
 
     `allowed` is the largest relative error that what was made of the module may show.
     """
@@ -49,7 +51,7 @@ class Answers:
     allowed: float
 
     def error(self, got: NDArray[np.floating]) -> float:
-        """Largest difference of other answers (n, classes), as a share of the largest answer to inputs of a kind."""
+        """Largest difference of other answers (n, ...), as a share of the largest answer to inputs of a kind."""
         return relative_error(self.outputs, got, self.kinds)
 
     def take(self, n: int) -> Answers:
@@ -109,15 +111,56 @@ def _restore(buffer: Tensor, was: Tensor) -> None:
         buffer.data = was
 
 
-def ask(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> Answers:
+@final
+class Counting(nn.Module):
+    """A module that takes whole numbers, as one that takes floats which hold them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the module answers."""
+        answer = only_tensor(self.module(x.long()))
+        assert isinstance(answer, Tensor)
+        return answer
+
+
+def only_tensor(out: object) -> object:
+    """The one tensor in what a module returns, where there is no other in it; else what it returns."""
+    leaves = [leaf for leaf in tree_leaves(out) if leaf is not None]
+    return leaves[0] if len(leaves) == 1 and isinstance(leaves[0], Tensor) else out
+
+
+def _has_tables(module: nn.Module) -> bool:
+    return any(isinstance(m, nn.Embedding) for m in module.modules())
+
+
+def largest_number(module: nn.Module, real: Floats | None = None) -> int:
+    """The largest whole number that a module surely takes: within its smallest table, and the data's range."""
+    tables = [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)]
+    seen = [int(real.max())] if real is not None and real.size else []
+    return max(0, min([*seen, *(n - 1 for n in tables)], default=1))
+
+
+def ask(
+    name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None, largest: int | None = None
+) -> Answers:
     """The answers of a module (in evaluation) to random inputs of `shape` and to some of the data's (`real`).
+
+    `largest`: the inputs are whole numbers from 0 to this one.
 
     Raises:
         BadInput: it answers otherwise when asked twice, or alone, or with something that is not finite.
     """
-    inputs, kinds = _questions(shape, real)
+    inputs, kinds = _questions(shape, real) if largest is None else _numbers(shape, real, largest)
     x = torch.from_numpy(inputs)
-    together = _answered(name, module, x)
+    try:
+        together = _answered(name, module, x)
+    except BadInput:
+        if largest is None and _has_tables(module):  # tokens as floats: not every number is one
+            return ask(name, module, shape, real, largest_number(module, real))
+        raise
     alone = _answered(name, module, x[:1])
     finite: Rows = np.array([bool(np.isfinite(answer).all()) for answer in together])
     if not all(ok or kind == WIDE for ok, kind in zip(finite, kinds, strict=True)):
@@ -159,13 +202,20 @@ def _questions(shape: tuple[int, ...], real: Floats | None) -> tuple[Floats, tup
     return np.concatenate([drawn, data]).astype(np.float32), kinds
 
 
+def _numbers(shape: tuple[int, ...], real: Floats | None, largest: int) -> tuple[Floats, tuple[str, ...]]:
+    """Whole numbers as floats."""
+    drawn = np.random.default_rng(0).integers(0, largest, (ROWS, *shape), endpoint=True).astype(np.float32)
+    data = np.empty((0, *shape), np.float32) if real is None else real[:ROWS]
+    return np.concatenate([drawn, data]).astype(np.float32), (NORMAL,) * ROWS + (DATA,) * len(data)
+
+
 def _of(kinds: tuple[str, ...], rows: Rows) -> tuple[str, ...]:
     return tuple(kind for kind, taken in zip(kinds, rows, strict=True) if taken)
 
 
 def _answered(name: str, module: nn.Module, x: Tensor) -> Floats:
     try:
-        out = module(x.clone())  # forward may write to its input
+        out = only_tensor(module(x.clone()))  # forward may write to its input
     except Exception as e:
         raise BadInput(f"{name} fails on a batch of {len(x)}: {told(e)}; have forward take any batch") from e
     if not isinstance(out, Tensor) or out.ndim < 1 or len(out) != len(x):

@@ -17,11 +17,12 @@ from chipfit.core.graph import Op
 from chipfit.nets.executors.forms import Arrays, Function, LayerFunction
 from chipfit.nets.executors.layers import LAYERS
 from chipfit.nets.executors.norms import NORMS
+from chipfit.nets.executors.opaque import OPAQUE
 from chipfit.nets.executors.pointwise import POINTWISE
 from chipfit.nets.executors.pools import POOLS
 from chipfit.nets.executors.views import VIEWS
 
-LAYERED: dict[str, Callable[[Op], LayerFunction]] = {**LAYERS, **NORMS}
+LAYERED: dict[str, Callable[[Op], LayerFunction]] = {**LAYERS, **NORMS, **OPAQUE}
 """Kinds with arrays."""
 
 PLAIN: dict[str, Callable[[Op], Function]] = {**POINTWISE, **POOLS, **VIEWS}

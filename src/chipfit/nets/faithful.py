@@ -25,7 +25,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from chipfit.core.errors import Untraceable
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.core.kinds import named
-from chipfit.nets.answers import Answers, Floats, ask, relative_error, undisturbed
+from chipfit.nets.answers import (
+    Answers,
+    Counting,
+    Floats,
+    ask,
+    largest_number,
+    only_tensor,
+    relative_error,
+    undisturbed,
+)
 from chipfit.nets.build import GraphModule, build
 from chipfit.nets.trace import trace
 
@@ -54,7 +63,9 @@ SAMPLED = 1024
 """Values of a tensor that are compared to tell whether it is another one."""
 
 
-def traced(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> tuple[Network, Answers]:
+def traced(
+    name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None, integer: bool = False
+) -> tuple[Network, Answers]:
     """The network that a float32 module computes, held against it, and the answers that files are held against.
 
     Args:
@@ -62,17 +73,19 @@ def traced(name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | 
         module: left as it was.
         shape: of one input, without the batch axis.
         real: (n, *shape) some of the data's inputs, as the module is to see them.
+        integer: the module takes whole numbers (int64), as tokens are; `real` and the answers hold them as floats.
 
     Raises:
         BadInput: the module's own answers are of no use; see `ask`.
         Untraceable: an operator without a rule, or one whose rule is wrong: the message names the first that differs.
     """
     with undisturbed(module):
-        answers = ask(name, module, shape, real)
+        asked = Counting(module).eval() if integer else module
+        answers = ask(name, asked, shape, real, largest_number(module, real) if integer else None)
         with _quiet():
-            network = trace(module, shape)
+            network = trace(module, shape, whole=True) if integer else trace(module, shape)
         answers = replace(answers, allowed=allowed_error(network.graph))
-        hold(name, module, network, answers)
+        hold(name, asked, network, answers)
     return network, answers
 
 
@@ -166,7 +179,9 @@ class _Pair:
 
     def answers(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """The module's and the network's."""
-        return self.module(self.x.clone()).numpy(), self.built(self.x).numpy()
+        answer = only_tensor(self.module(self.x.clone()))
+        assert isinstance(answer, Tensor)
+        return answer.numpy(), self.built(self.x).numpy()
 
     def unlike(self, until: str = "") -> set[str]:
         """The network's values, the last of them `until`, that the module never computes, nor any that follows.

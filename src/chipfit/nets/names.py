@@ -18,7 +18,7 @@ class Names:
     """Names of one kind (operators, or prefixes of arrays), each given once."""
 
     def __init__(self, *reserved: str) -> None:
-        self._taken = set(reserved)
+        self._taken = dict.fromkeys(reserved)
 
     def fresh(self, wish: str) -> str:
         """The wish, made of the characters that all formats take, numbered where it is taken."""
@@ -27,5 +27,13 @@ class Names:
         while name in self._taken:
             n += 1
             name = f"{plain}@{n}"
-        self._taken.add(name)
+        self._taken[name] = None
         return name
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def back_to(self, length: int) -> None:
+        """Takes back the names given since there were so many."""
+        while len(self._taken) > length:
+            self._taken.popitem()

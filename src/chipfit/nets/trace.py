@@ -2,8 +2,9 @@
 
 Tracing runs the module on fake tensors, so shapes come from the real forward pass. The program is functional
 (`program`), each argument of each operator is bound by name (`rules.call`), arrays are those of the module's own
-parameters (`rules.tracer`). Whatever has no rule is named in the error: nothing is guessed. Rewrites make what follows
-simpler, all exact:
+parameters (`rules.tracer`), values stay batch first wherever torch has the batch (`rules.layout`). Whatever has no
+rule is taken as it is (`rules.region`): nothing is guessed, little is refused. Rewrites, all exact, make what follows
+simpler:
 
 * a strided spatial slice with zero channels padded around it (the option-A shortcut of He et al. 2015) becomes a 1x1
   convolution with a 0/1 weight, which kernels run faster and edits can narrow;
@@ -18,22 +19,25 @@ from torch import nn
 from chipfit.core.graph import Network, live
 from chipfit.nets.program import exported
 from chipfit.nets.rewrite import merged_affines, select_convolutions
-from chipfit.nets.rules.table import RULES
+from chipfit.nets.rules.region import take
+from chipfit.nets.rules.table import ANYWHERE, RULES
 from chipfit.nets.rules.tracer import Tracer
 
 __all__ = ["exported", "trace"]
 
 
-def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
+def trace(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) -> Network:
     """The network that `module` computes in evaluation mode for inputs of `input_shape` (without batch axis).
 
+    `whole`: the module takes whole numbers, int64, as tokens are.
+
     Raises:
-        Untraceable: an operator without a rule, control flow on data, or an output that is not one tensor.
+        Untraceable: control flow on data, random numbers, several inputs, or an output that is not one tensor.
         BadInput: the module does not take an input of this shape.
     """
-    tracer = Tracer(exported(module, input_shape), RULES)
+    tracer = Tracer(exported(module, input_shape, whole), RULES, ANYWHERE, take)
     tracer.walk()
-    whole = Network(live(tuple(tracer.ops), tracer.output), tracer.weights)
-    network = select_convolutions(merged_affines(whole), tracer.prefixes)
+    traced = Network(live(tuple(tracer.ops), tracer.output), tracer.weights)
+    network = select_convolutions(merged_affines(traced), tracer.prefixes)
     used = {name for o in network.graph for name in network.graph.weight_shapes(o)}
     return Network(network.graph, {n: w for n, w in network.weights.items() if n in used})

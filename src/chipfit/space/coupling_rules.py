@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chipfit.core.graph import Op, single
 from chipfit.core.kinds import known
+from chipfit.core.opaque import told
 from chipfit.space.terms import Row, fixed, length
 
 if TYPE_CHECKING:
@@ -202,6 +203,10 @@ def _softmax(a: Analysis, o: Op) -> Rows:
     return a.of(o)
 
 
+def _opaque(a: Analysis, o: Op) -> Rows:
+    return a.opaque(o, f"'{o.name}' ({told(o)}) is taken as it is")
+
+
 _BY_KIND: dict[str, Rule] = {
     "input": _input,
     "constant": _constant,
@@ -221,6 +226,7 @@ _BY_KIND: dict[str, Rule] = {
     "transpose": _transpose,
     "slice": _slice,
     "pad": _pad,
+    "opaque": _opaque,
 }
 
 _BY_FAMILY: dict[str, Rule] = {

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
+from chipfit.core.opaque import taken_as_they_are
 from chipfit.space.apart import apart
 from chipfit.space.edits import Precision, Skip, Width, drops, sites_in
 from chipfit.space.groups import Block, ChannelGroup, Coupling, Site, channel_groups, residual_blocks, sites
@@ -53,7 +54,8 @@ def offer(
     if len(set(bits)) > 1:
         decisions += map(_precision, sites(graph))
     decisions += knob_decisions(graph, knobs, [o.name for o in graph if _named(o.name, keep)])
-    untouched = [*coupling.frozen, *blocks.kept, *locked(graph, knobs), *_unchanged(coupling, keep, step)]
+    opaque = [(name, f"{what} is taken as it is: {why}") for name, what, why in taken_as_they_are(graph)]
+    untouched = [*coupling.frozen, *opaque, *blocks.kept, *locked(graph, knobs), *_unchanged(coupling, keep, step)]
     menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))
     names = [d.name for d in decisions]
     inner = {block: tuple(map(names.__getitem__, at)) for block, at in homes.items()}

@@ -11,6 +11,7 @@ from chipfit.core.kinds.joins import CONCATENATIONS, ELEMENTWISE, PRODUCTS
 from chipfit.core.kinds.kind import Kind
 from chipfit.core.kinds.layers import LAYERS
 from chipfit.core.kinds.norms import CHANNELWISE, NORMS
+from chipfit.core.kinds.opaque import OPAQUE
 from chipfit.core.kinds.pools import GLOBAL_POOLS, POOLS
 from chipfit.core.kinds.reductions import REDUCTIONS, RESIZES
 from chipfit.core.kinds.softmaxes import SOFTMAXES
@@ -35,6 +36,7 @@ _ROWS = (
     *CONVOLUTIONS,
     *POOLS_3D,
     *LOOKUPS,
+    *OPAQUE,
 )
 
 KINDS: Final[Mapping[str, Kind]] = {row.name: row for row in _ROWS}

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
+from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call
-from chipfit.nets.rules.constants import Constant, digest
+from chipfit.nets.rules.constants import Constant, digest, once
+from chipfit.nets.rules.layout import FIRST
 from chipfit.nets.rules.tracer import Known, Pending, Rule, Tracer
 
 
@@ -76,7 +78,7 @@ def neg(t: Tracer, call: Call) -> None:
 
 def expand(t: Tracer, call: Call) -> None:
     """A map that its reader broadcasts; nothing where the size is there."""
-    call.ignore("size", "implicit")
+    call.ignore("size", "implicit", "other")
     x, shape = t.value(call), t.sample_shape(call.node)
     if len(shape) != len(t.shapes[x]):
         call.refuse(f"from {t.shapes[x]} to {shape}")
@@ -93,10 +95,24 @@ def _operand(t: Tracer, call: Call, name: str) -> str | Constant:
         found: Known = t.known[value.name]
         if isinstance(found, Pending) and found.kind == "expand":
             return found.op
-        return found if isinstance(found, Constant) else t.made(call, found)
+        return _narrow(call, found) if isinstance(found, Constant) else t.made(call, found)
     if not isinstance(value, int | float):
         call.refuse(f"with {name}={value!r}")
     return Constant(torch.tensor(float(value)), str(value))
+
+
+def _narrow(call: Call, constant: Constant) -> Constant:
+    """A constant as it meets (1, *shape) of a value in the graph, without copies for each input of a batch."""
+    kept, _ = once(constant, BATCH)
+    rank = max(len(call.shape), constant.value.dim())
+    if kept is None:
+        call.refuse(f"with '{constant.name}', which differs from input to input by its place in the batch,")
+    if kept.value.numel() == 1 or call.layout == FIRST:
+        return kept
+    value = call.layout.constant(kept.value, rank)
+    if value is None:
+        call.refuse(f"with constant '{constant.name}' along the axis of the batch")
+    return replace(kept, value=value)
 
 
 def _value(x: str | Constant) -> str:
@@ -163,4 +179,6 @@ def _is_per_channel(value: Tensor, shape: tuple[int, ...]) -> bool:
     return aligned == (1, shape[0], *(1,) * (rank - 2))
 
 
-TABLE: dict[str, Rule] = {"add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "expand": expand}
+TABLE: dict[str, Rule] = {
+    "add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "expand": expand, "expand_as": expand,
+}  # fmt: skip

@@ -12,8 +12,17 @@ import torch
 from torch import fx
 
 from chipfit.core.errors import Untraceable
+from chipfit.nets.rules.layout import FIRST, Layout
 
 _REQUIRED = object()
+
+
+class Unruled(Untraceable):
+    """One operator that no rule takes; it is taken as it is where that can be done. `why` is the reason alone."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 def operator_name(node: fx.Node) -> str:
@@ -36,6 +45,7 @@ class Call:
         self.node = node
         self.name = operator_name(node)
         self.path = module_path(node)
+        self.layout: Layout = FIRST
         self.values: dict[str, Any] = {}
         self._default: dict[str, Any] = {}
         for i, argument in enumerate(node.target._schema.arguments):
@@ -69,7 +79,11 @@ class Call:
                 self.refuse(f"with {name}={value!r}")
 
     def refuse(self, what: str) -> NoReturn:
-        """Ends the trace with a line that names operator and place."""
+        """Ends the rule with a line that names operator and place; the operator is then taken as it is."""
+        raise Unruled(f"operator '{self.name}' {what} (in '{self.path or 'the model'}') has no rule", what)
+
+    def forbid(self, what: str) -> NoReturn:
+        """Ends the trace with a line that names operator and place: no network computes this."""
         raise Untraceable(f"operator '{self.name}' {what} (in '{self.path or 'the model'}') has no rule")
 
     def in_float(self) -> None:
@@ -84,15 +98,18 @@ class Call:
         return shape_of(self.node)
 
     def axis(self, value: int, rank: int | None = None) -> int:
-        """A torch axis counted without the batch axis.
+        """A torch axis counted as the graph has it, without the batch axis.
 
         Raises:
             Untraceable: it is the batch axis.
         """
         rank = len(self.shape) if rank is None else rank
-        if value % rank == 0:
-            self.refuse("over the batch axis")
-        return value % rank - 1
+        place = self.layout.place(value % rank)
+        if place is None:
+            self.forbid("over the batch axis")
+        if value % rank == self.layout.axis:
+            self.refuse("over an axis that holds the batch too")
+        return place
 
     def pair(self, name: str, default: int = 0) -> tuple[int, int]:
         """An argument of one or two whole numbers as a pair."""

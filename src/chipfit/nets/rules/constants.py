@@ -9,13 +9,14 @@ cannot stay tied, and is refused.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from chipfit.core.errors import Untraceable
+from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import operator_name
 
 _SAME = frozenset({"view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "alias", "detach", "lift_fresh_copy"})
@@ -75,10 +76,29 @@ def computed(node: fx.Node, parts: dict[str, Constant]) -> list[Constant] | Cons
     return [_made(part, f"{name} of {first.name}" if first else name, parts) for part in result]
 
 
+def once(constant: Constant, batch: int) -> tuple[Constant | None, list[int] | None]:
+    """A constant without the copies of it that a batch of this size makes, and the sizes that it is expanded to.
+
+    The sizes are None where it has no axis of the batch, the constant where it is another for each input.
+    """
+    value = constant.value
+    sizes = [int(n) for n in value.shape]
+    holding = [axis for axis, n in enumerate(sizes) if n and n % batch == 0]
+    if not holding:
+        return constant, None
+    for axis in holding:
+        first = value.narrow(axis, 0, 1)
+        if not torch.equal(first.expand_as(value), value):
+            return None, sizes
+        value = first
+    return replace(constant, value=value), sizes
+
+
 def _same(name: str, before: Tensor, after: Tensor) -> bool:
-    return name in _SAME or (name == "expand" and before.numel() == after.numel()) or (
-        name == "_to_copy" and before.dtype == after.dtype
-    )  # fmt: skip
+    if name == "expand":  # to the batch: each input has the same
+        sizes = (1,) * (after.dim() - before.dim()) + tuple(before.shape)
+        return all(n in (m, BATCH) for n, m in zip(after.shape, sizes, strict=True))
+    return name in _SAME or (name == "_to_copy" and before.dtype == after.dtype)
 
 
 def _made(value: Tensor, name: str, parts: dict[str, Constant]) -> Constant:

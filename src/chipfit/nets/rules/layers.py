@@ -6,6 +6,7 @@ import torch
 
 from chipfit.nets.rules.call import Call
 from chipfit.nets.rules.constants import Constant
+from chipfit.nets.rules.layout import FIRST
 from chipfit.nets.rules.tracer import Tracer
 
 
@@ -35,6 +36,7 @@ def _padding(call: Call, kernel: tuple[int, int], dilation: tuple[int, int]) -> 
 
 def linear(t: Tracer, call: Call) -> None:
     """A dense layer on the last axis."""
+    call.axis(-1)
     x, weight, bias = t.value(call), _weight(t, call), t.constant(call, "bias")
     t.layer(call, "linear", (x,), _arrays(weight, bias), t.owner(call, weight, "weight"), bias=int(bias is not None))
 
@@ -55,13 +57,27 @@ def batch_norm(t: Tracer, call: Call) -> None:
         "running_var": variance,
     }
     owner = t.owner(call, mean, "running_mean")
-    t.layer(call, "batch_norm", (t.value(call),), arrays, owner, eps=float(call.take("eps")))
+    x, eps = t.value(call), float(call.take("eps"))
+    if call.layout == FIRST:
+        t.layer(call, "batch_norm", (x,), arrays, owner, eps=eps)
+    else:
+        t.known[call.node.name] = _norm_of_rows(t, call, x, arrays, owner, eps)
     t.parts[call.node.name] = [t.known[call.node.name]]
+
+
+def _norm_of_rows(t: Tracer, call: Call, x: str, arrays: dict[str, Constant], owner: str, eps: float) -> str:
+    """A batch norm of rows (batch · n, C), whose channels are the last of (n, C), with these first and back."""
+    if call.layout.axis != 0 or len(call.shape) != 2:
+        call.refuse("with the batch at another axis than the first, which")
+    rows, channels = t.shapes[x]
+    turned = t.add(t.wish(call, "transpose"), "transpose", (x,), (channels, rows), perm=(1, 0))
+    norm = t.shared(call, "batch_norm", (turned,), (channels, rows), arrays, owner, eps=eps)
+    return t.add(t.wish(call, "transpose"), "transpose", (norm,), (rows, channels), perm=(1, 0))
 
 
 def unkept(t: Tracer, call: Call) -> None:
     """A norm by the batch's own statistics."""
-    call.refuse("keeps no running statistics (set track_running_stats=True) or normalises by those of the batch, which")
+    call.forbid("keeps no running statistics (set track_running_stats=True) or normalises by those of the batch, which")
 
 
 def prelu(t: Tracer, call: Call) -> None:

@@ -30,7 +30,20 @@ RULES: dict[str, Rule] = {
     "view": views.reshape, "_unsafe_view": views.reshape, "reshape": views.reshape, "flatten": views.reshape,
     "unflatten": views.reshape, "squeeze": views.reshape, "unsqueeze": views.reshape,
     "permute": views.transpose, "transpose": views.transpose, "slice": views.slice_, "select": views.select,
+    "view_as": views.reshape, "reshape_as": views.reshape, "swapaxes": views.transpose, "swapdims": views.transpose,
+    "stack": views.stack, "roll": views.roll,
     "unbind": views.unbind, "chunk": views.split, "split": views.split, "split_with_sizes": views.split,
     "slice_scatter": views.slice_scatter, "select_scatter": views.select_scatter, "pad": views.pad,
     "constant_pad_nd": views.pad,
 }  # fmt: skip
+
+ANYWHERE = frozenset({
+    "linear", "batch_norm", "_native_batch_norm_legit_no_training", "relu", "relu6", "sigmoid", "hardsigmoid", "silu",
+    "hardswish", "tanh", "gelu", "leaky_relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "softmax", "_softmax",
+    "log_softmax", "_log_softmax", "dropout", "feature_dropout", "contiguous", "clone", "detach", "alias",
+    "lift_fresh_copy", "_to_copy", "to", "_assert_tensor_metadata", "add", "sub", "rsub", "mul", "div", "neg", "expand",
+    "expand_as", "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as",
+    "reshape_as", "permute", "transpose", "swapaxes", "swapdims", "slice", "select", "roll", "unbind", "chunk", "split",
+    "split_with_sizes", "cat", "concat", "stack",
+})  # fmt: skip
+"""Operators whose rules name axes by `Call.axis` alone, so that the batch may be at any axis."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,21 +16,32 @@ from chipfit.core.errors import Untraceable
 from chipfit.core.graph import KINDS, Attr, Op, Weights
 from chipfit.nets.names import INPUT, Names
 from chipfit.nets.program import BATCH
-from chipfit.nets.rules.call import Call, module_path, operator_name, shape_of, value_of
+from chipfit.nets.rules.call import Call, Unruled, module_path, operator_name, shape_of, value_of
 from chipfit.nets.rules.constants import Constant, computed, given
+from chipfit.nets.rules.layout import FIRST, Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A value that is not made yet, for it is part of what its reader computes.
 
-    `op` is what it is made of; `kind` is "expand" (a map that its reader broadcasts) or "mean" (over `axes`, one of the
-    two spatial ones, the other to follow).
+    `op` is what it is made of; `kind` is "expand" (a map that its reader broadcasts), "whole" (the same values as whole
+    numbers) or "mean" (over `axes`, one of the two spatial ones, the other to follow).
     """
 
     op: str
     kind: str
     axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A value that no operator of the graph holds: no batch of floats, but what a later operator is made of.
+
+    `why` says why the operator that makes it is not known.
+    """
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +54,17 @@ class Arrays:
 
 NONE = Arrays("")
 
-Known = str | Constant | Pending
+Known = str | Constant | Pending | Loose
 """What stands for a node: the operator that holds its value, a constant, or a part of what its reader computes."""
 
 Rule = Callable[["Tracer", Call], None]
+Take = Callable[["Tracer", fx.Node, str], None]
+"""What becomes of a node that no rule takes, for the reason given."""
 
+NO_RULE = "no rule"
 
-_HAVE_RULES = (
-    "convolutions over two axes, dense layers, batch norms, pools, activations, softmax, arithmetic, concatenations "
-    "and views have; write that part with them"
-)
+LIKE_ANOTHER = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
+"""Operators that read no more of their second value than its shape."""
 
 
 @dataclass
@@ -65,6 +77,9 @@ class Tracer:
 
     program: torch.export.ExportedProgram
     rules: Mapping[str, Rule]
+    anywhere: Set[str]
+    """Operators whose rules name axes by `Call.axis` alone, so that the batch may be at any axis."""
+    take: Take
     ops: list[Op] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
     output: str = ""
@@ -72,6 +87,8 @@ class Tracer:
     """Operator -> shape, without the batch axis."""
     known: dict[str, Known] = field(default_factory=dict)
     parts: dict[str, list[Known]] = field(default_factory=dict)
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    """Node -> where its batch is, of those where it is not alone at the first axis."""
     names: Names = field(default_factory=lambda: Names(INPUT))
     prefixes: Names = field(default_factory=Names)
     arrays: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
@@ -104,7 +121,9 @@ class Tracer:
         if spec.kind == InputKind.USER_INPUT:
             if self.ops:
                 raise Untraceable(f"the model has a second input {node.name!r}; one input is supported")
-            self.add(INPUT, "input", (), self.sample_shape(node))
+            whole = not value_of(node).is_floating_point()
+            shape = shape_of(node)[1:] if whole else self.sample_shape(node)
+            self.add(INPUT, "input", (), shape, NONE, **({"integer": 1} if whole else {}))
             self.known[node.name] = INPUT
             return
         state = {**self.program.constants, **self.program.state_dict}
@@ -121,33 +140,100 @@ class Tracer:
         if len(wanted) != 1 or not isinstance(wanted[0], fx.Node):
             raise Untraceable("the model returns more than one tensor; return the logits alone")
         found = self.known.get(wanted[0].name)
+        if isinstance(found, Pending) and found.kind == "expand":
+            self.take(self, wanted[0], NO_RULE)
+            found = self.known[wanted[0].name]
         if isinstance(found, Pending):
             raise Untraceable(f"the model returns a part of a computation ({found.kind}); return the logits")
+        if isinstance(found, Loose):
+            self.sample_shape(wanted[0])  # says what it is
+        if self.layout(wanted[0]) != FIRST:
+            raise Untraceable("the model returns a value whose batch axis is not the first; move it there")
         if not isinstance(found, str):
             raise Untraceable("the model returns a value that its input does not set; return the logits")
         self.output = found
 
     def _call(self, node: fx.Node) -> None:
         if node.target is operator.getitem:
-            source, index = node.args
-            assert isinstance(source, fx.Node)
-            assert isinstance(index, int)
-            self.known[node.name] = self.parts[source.name][index]
+            self._part(node)
             return
         if not isinstance(node.target, torch._ops.OpOverload):
             raise Untraceable(
                 f"forward runs a part of the model as a sub-graph ('{operator_name(node)}', in "
                 f"'{module_path(node) or 'the model'}'), as `with torch.autocast(...)` does; take it out of forward"
             )
-        call = Call(node)
         if all(isinstance(self.known.get(n.name), Constant) for n in node.all_input_nodes):
             self._constant(node)
-        elif call.name not in self.rules:
-            where = call.path or "the model"
-            raise Untraceable(f"operator '{call.name}' (in '{where}') has no rule; {_HAVE_RULES}")
-        else:
-            self.rules[call.name](self, call)
-            call.finish()
+            return
+        marks = self._marks()
+        try:
+            self._known_operator(Call(node))
+        except Unruled as refused:
+            self._back_to(marks)
+            self.layouts.pop(node.name, None)
+            self.take(self, node, refused.why)
+
+    def _known_operator(self, call: Call) -> None:
+        """Applies the rule of an operator.
+
+        Raises:
+            Unruled: it has none, or one that does not take it.
+        """
+        if call.name not in self.rules:
+            raise Unruled(f"operator '{call.name}' (in '{call.path or 'the model'}') has no rule", NO_RULE)
+        nodes = [call.values["self"]] if call.name in LIKE_ANOTHER else call.node.all_input_nodes
+        if any(isinstance(self.known.get(n.name), Loose) for n in nodes):
+            call.refuse("reads what is taken as it is, so that it")
+        read = {self.layout(n) for n in nodes if not isinstance(self.known.get(n.name), Constant)} or {FIRST}
+        if len(read) > 1:
+            call.refuse("between values that have the batch at different axes")
+        call.layout = read.pop()
+        if call.layout != FIRST:
+            if call.name not in self.anywhere:
+                call.refuse("with the batch at another axis than the first, which")
+            self.layouts[call.node.name] = self._like(call)
+        self.rules[call.name](self, call)
+        call.finish()
+
+    def _like(self, call: Call) -> Layout:
+        """Where the batch is in what an operator makes of values that have it elsewhere than first."""
+        found, layout = call.node.meta.get("val"), call.layout
+        if found is None:
+            return layout
+        size = layout.merged * BATCH
+        places = [axis for axis, n in enumerate(shape_of(call.node)) if n == size]
+        return Layout(places[0], layout.before, layout.after) if len(places) == 1 else layout
+
+    def _part(self, node: fx.Node) -> None:
+        """One of several values of an operator."""
+        source, index = node.args
+        assert isinstance(source, fx.Node)
+        assert isinstance(index, int)
+        loose = self.known.get(source.name)
+        if isinstance(loose, Loose):
+            self.take(self, node, loose.why)
+            return
+        self.known[node.name] = self.parts[source.name][index]
+        if source.name in self.layouts:
+            self.layouts[node.name] = self.layouts[source.name]
+
+    def _growing(self) -> tuple[Any, ...]:
+        return (
+            self.weights, self.shapes, self.known, self.parts, self.arrays, self.users, self.layers,
+        )  # fmt: skip
+
+    def _marks(self) -> tuple[int, ...]:
+        """How much there is of everything, before a rule adds to it."""
+        return (len(self.ops), len(self.names), len(self.prefixes), *map(len, self._growing()))
+
+    def _back_to(self, marks: tuple[int, ...]) -> None:
+        """Takes back what a rule added before it refused."""
+        del self.ops[marks[0] :]
+        self.names.back_to(marks[1])
+        self.prefixes.back_to(marks[2])
+        for table, length in zip(self._growing(), marks[3:], strict=True):
+            while len(table) > length:
+                table.popitem()
 
     def _constant(self, node: fx.Node) -> None:
         values = node.meta.get("val")
@@ -166,18 +252,36 @@ class Tracer:
 
     # what rules ask
 
+    def layout(self, node: fx.Node) -> Layout:
+        """Where a value has its batch."""
+        return self.layouts.get(node.name, FIRST)
+
+    def put_batch(self, node: fx.Node, layout: Layout) -> None:
+        """Says where a value has its batch."""
+        if layout == FIRST:
+            self.layouts.pop(node.name, None)
+        else:
+            self.layouts[node.name] = layout
+
     def sample_shape(self, node: fx.Node) -> tuple[int, ...]:
         """Shape of a float value without its batch axis."""
-        shape, dtype = shape_of(node), value_of(node).dtype
+        shape, dtype, layout = shape_of(node), value_of(node).dtype, self.layout(node)
+        where = f"(in '{module_path(node) or 'the model'}')"
         if dtype != torch.float32:
-            raise Untraceable(f"'{node.name}' (in '{module_path(node) or 'the model'}') is of {dtype}, not float32")
-        if not shape or shape[0] != BATCH:
-            raise Untraceable(f"'{node.name}' mixes the batch axis with others (shape {shape} for a batch of {BATCH})")
-        return shape[1:]
+            raise Unruled(f"'{node.name}' {where} is of {dtype}, not float32", f"it is of {dtype}")
+        size = layout.merged * BATCH
+        if len(shape) <= layout.axis or shape[layout.axis] != size:
+            told = tuple("batch" if n == BATCH else n for n in shape)
+            raise Unruled(f"'{node.name}' {where} mixes the batch axis with others: shape {told}", "mixes the batch")
+        return layout.stripped(shape)
 
     def operand(self, call: Call, name: str) -> Known:
         """What stands for an argument."""
         return self.known[call.node_of(name).name]
+
+    def stands_for(self, call: Call, node: fx.Node) -> str:
+        """The operator that holds a value which a rule reads."""
+        return self.made(call, self.known[node.name])
 
     def value(self, call: Call, name: str = "input") -> str:
         """The operator that holds an argument."""
@@ -188,9 +292,10 @@ class Tracer:
         """The operator, where it is one."""
         if isinstance(found, Constant):
             call.refuse(f"on the constant '{found.name}'")
+        assert not isinstance(found, Loose)
         if isinstance(found, Pending):
-            what = "expanded map" if found.kind == "expand" else f"mean over axes [{found.axes[0]}]"
-            call.refuse(f"on a {what}")
+            what = {"expand": "expanded map", "whole": "value made whole"}
+            call.refuse(f"on a {what.get(found.kind, f'mean over axes {list(found.axes)}')}")
         return found
 
     def constant(self, call: Call, name: str) -> Constant | None:
@@ -233,20 +338,31 @@ class Tracer:
 
     def layer(
         self, call: Call, kind: str, inputs: tuple[str, ...], arrays: Mapping[str, Constant], prefix: str, **attrs: Attr
-    ) -> str:
+    ) -> None:
         """Adds an operator with arrays (role -> constant), which share what they share in the module.
 
         `prefix` names the layer: that of its first use is kept where the same layer is used again.
         """
         shape = self.sample_shape(call.node)
+        self.known[call.node.name] = self.shared(call, kind, inputs, shape, arrays, prefix, **attrs)
+
+    def shared(
+        self,
+        call: Call,
+        kind: str,
+        inputs: tuple[str, ...],
+        shape: tuple[int, ...],
+        arrays: Mapping[str, Constant],
+        prefix: str,
+        **attrs: Attr,
+    ) -> str:
+        """Adds an operator with arrays as `layer` does, for a node that may be another than the call's."""
         identity = (kind, tuple((role, _key(c)) for role, c in arrays.items()), tuple(attrs.items()), len(shape))
         again = all(c.source for c in arrays.values()) and identity in self.layers
         if not again:
             self.layers[identity] = self._new_layer(call, arrays, prefix)
         layer = self.layers[identity]
-        name = self.add(layer.prefix, kind, inputs, shape, layer, **attrs)
-        self.known[call.node.name] = name
-        return name
+        return self.add(layer.prefix, kind, inputs, shape, layer, **attrs)
 
     def owner(self, call: Call, constant: Constant, role: str) -> str:
         """The path of the module that an array is of: the caller's, where it is one of several names of the array.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
-from torch import fx
-
+from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.layout import permuted, viewed
 from chipfit.nets.rules.tracer import Known, Tracer
 
 
 def reshape(t: Tracer, call: Call) -> None:
     """view, squeeze, unsqueeze: the same values in the same order, each input on its own."""
-    call.ignore("size", "dim")  # the shape they lead to is known
+    call.ignore(*(name for name in call.values if name != "self"))  # the shape they lead to is known
+    place = viewed(call.layout, shape_of(call.node_of("self")), call.shape, BATCH)
+    if place is None:
+        call.refuse("mixes the batch with other axes, which")
+    t.put_batch(call.node, place)
     t.known[call.node.name] = _shaped(t, call, t.value(call), t.sample_shape(call.node))
 
 
@@ -27,20 +32,21 @@ def _shaped(t: Tracer, call: Call, x: str, shape: tuple[int, ...]) -> str:
 
 
 def transpose(t: Tracer, call: Call) -> None:
-    """Axes in another order, the batch axis staying the first."""
+    """Axes in another order; where the batch alone moves, nothing does in the graph."""
     rank = len(call.shape)
     order = list(range(rank))
     if call.name == "permute":
         order = [int(a) % rank for a in call.take("dims")]
     else:
-        a, b = (int(call.take(n)) % rank for n in ("dim0", "dim1"))
+        names = ("dim0", "dim1") if "dim0" in call.values else ("axis0", "axis1")
+        a, b = (int(call.take(n)) % rank for n in names)
         order[a], order[b] = order[b], order[a]
-    if order[0] != 0:
-        call.refuse("moves the batch axis, which")
-    if order == list(range(rank)):
+    place, perm = permuted(call.layout, order)
+    t.put_batch(call.node, place)
+    if perm == tuple(range(len(perm))):
         t.known[call.node.name] = t.value(call)
         return
-    t.put(call, "transpose", (t.value(call),), perm=tuple(o - 1 for o in order[1:]))
+    t.put(call, "transpose", (t.value(call),), perm=perm)
 
 
 def slice_(t: Tracer, call: Call) -> None:
@@ -59,8 +65,9 @@ def split(t: Tracer, call: Call) -> None:
     """chunk, split and split_with_sizes: one slice a part."""
     call.ignore("split_size", "split_sizes", "chunks")  # the parts' shapes are known
     whole = shape_of(call.node_of("self"))
-    axis = call.axis(int(call.take("dim")), len(whole))
-    sizes = [int(part.shape[axis + 1]) for part in call.node.meta["val"]]
+    dim = int(call.take("dim")) % len(whole)
+    axis = call.axis(dim, len(whole))
+    sizes = [int(part.shape[dim]) for part in call.node.meta["val"]]
     t.parts[call.node.name] = _cut(t, call, axis, sizes)
 
 
@@ -85,16 +92,18 @@ def _part(t: Tracer, call: Call, x: str, axis: int, start: int, stop: int) -> st
 def unbind(t: Tracer, call: Call) -> None:
     """One slice a part, without its axis."""
     whole = shape_of(call.node_of("self"))
-    axis = call.axis(int(call.take("dim")), len(whole))
-    parts = _cut(t, call, axis, [1] * whole[axis + 1])
+    dim = int(call.take("dim")) % len(whole)
+    axis = call.axis(dim, len(whole))
+    parts = _cut(t, call, axis, [1] * whole[dim])
     t.parts[call.node.name] = [_dropped(t, call, str(part), axis) for part in parts]
 
 
 def select(t: Tracer, call: Call) -> None:
     """One index of an axis, which goes."""
     whole = shape_of(call.node_of("self"))
-    axis = call.axis(int(call.take("dim")), len(whole))
-    index = int(call.take("index")) % whole[axis + 1]
+    dim = int(call.take("dim")) % len(whole)
+    axis = call.axis(dim, len(whole))
+    index = int(call.take("index")) % whole[dim]
     part = _part(t, call, t.value(call), axis, index, index + 1)
     t.known[call.node.name] = _dropped(t, call, part, axis)
 
@@ -149,8 +158,39 @@ def concat(t: Tracer, call: Call) -> None:
     """Values side by side along one axis."""
     parts = call.take("tensors")
     axis = call.axis(int(call.take("dim")))
-    names = tuple(t.made(call, t.known[part.name]) for part in parts if isinstance(part, fx.Node))
+    names = tuple(t.stands_for(call, part) for part in parts)
     t.put(call, "concat", names, axis=axis)
+
+
+def stack(t: Tracer, call: Call) -> None:
+    """Values side by side along an axis of their own."""
+    parts = call.take("tensors")
+    dim, place = int(call.take("dim")) % len(call.shape), call.layout
+    place = replace(place, axis=place.axis + (dim <= place.axis))
+    t.put_batch(call.node, place)
+    axis = place.place(dim)
+    assert axis is not None
+    shape = t.sample_shape(call.node)
+    one = (*shape[:axis], 1, *shape[axis + 1 :])
+    names = tuple(_shaped(t, call, t.stands_for(call, part), one) for part in parts)
+    t.put(call, "concat", names, axis=axis)
+
+
+def roll(t: Tracer, call: Call) -> None:
+    """Values moved round along some axes: two slices of each, the other way round."""
+    shifts, dims = call.take("shifts"), call.take("dims")
+    if not dims:
+        call.refuse("over all axes at once, which")
+    x, rank = t.value(call), len(call.shape)
+    for shift, dim in zip(shifts, dims, strict=True):
+        axis = call.axis(int(dim), rank)
+        size = t.shapes[x][axis]
+        start = -int(shift) % size
+        if start == 0:
+            continue
+        parts = (_part(t, call, x, axis, start, size), _part(t, call, x, axis, 0, start))
+        x = t.add(t.wish(call, "concat"), "concat", parts, t.shapes[x], axis=axis)
+    t.known[call.node.name] = x
 
 
 def pad(t: Tracer, call: Call) -> None:
