@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from chipfit.core.graph import Graph, Network, Op, op
 from chipfit.core.kinds import KINDS
+from chipfit.core.opaque import Array, Program, Step
 
 Arrays = Mapping[str, Tensor]
 
@@ -244,6 +245,16 @@ def _ends(kind: str, shape: tuple[int, ...], constant: tuple[int, ...], **attrs:
     }
     return Case(case.graph, lambda x, w: joins[kind](x))
 
+
+_RUNNING = Program(
+    (Step("cumsum.default", ({"input": 0}, 1), {}), Step("mul.Tensor", ({"step": 0}, {"array": "gain"}), {})),
+    {"step": 1},
+    (Array("gain", (5, 4), "float32", True),),
+)
+
+CASES["opaque"] = one(
+    "opaque", (3, 5, 4), (3, 5, 4), lambda x, w: x.cumsum(1) * w["gain"], program=_RUNNING.text(), macs=0
+)
 
 CONSTANTS: dict[str, Case] = {
     "positions added": _ends("add", (5, 6), (5, 6)),

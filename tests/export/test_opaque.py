@@ -94,3 +94,17 @@ def test_what_torch_cannot_export_is_named() -> None:
     network = trace(Odd(), (9,))
     with pytest.raises(BadInput, match="linalg_svd"):
         writer("onnx")(network)
+
+
+def test_what_torch_exports_as_something_else_is_refused() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(27, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(nn.functional.avg_pool2d(x, 2, divisor_override=1).flatten(1))
+
+    network = trace(Odd(), SHAPE)
+    with pytest.raises(BadInput, match="avg_pool2d.*something else"):
+        writer("onnx")(network)

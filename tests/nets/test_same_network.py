@@ -446,7 +446,6 @@ def _second(y: Tensor) -> Tensor:
 
 
 TAKEN = {
-    "divisor": lambda m, y: F.avg_pool2d(y, 2, divisor_override=1),
     "softmax in double": lambda m, y: F.softmax(y, 1, dtype=torch.float64).float(),
     "double": lambda m, y: y.double().float(),
     "reflect": lambda m, y: F.pad(y, (1, 1, 1, 1), mode="reflect"),

@@ -27,6 +27,9 @@ _KEPT = 512
 _BATCH = 2
 """Batch size of the example that a piece of any batch is exported on; 1 would be taken for a fixed size."""
 
+_NEAR = 1e-3
+"""Largest relative difference of a piece from torch."""
+
 
 def write(
     sheet: Sheet,
@@ -138,7 +141,29 @@ def piece(text: str, shapes: tuple[tuple[int, ...], ...], batch: int | None) -> 
             dynamic_shapes=None if batch else {"given": tuple(moving)},
         )  # fmt: skip
     assert made is not None
-    return _plain(made.model_proto)
+    model = _plain(made.model_proto)
+    _hold(model, Piece(), examples)
+    return model
+
+
+def _hold(model: ModelProto, module: Any, examples: Sequence[Any]) -> None:
+    """Raises ValueError where a piece answers otherwise than torch: its exporter overlooks some arguments."""
+    import onnxruntime as ort
+    import torch
+
+    g = torch.Generator().manual_seed(0)
+    asked = [torch.rand(x.shape, generator=g) if x.dtype == torch.float32 else x for x in examples]
+    with torch.no_grad():
+        want = module(*asked).numpy()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    given = {i.name for i in session.get_inputs()}  # what is not read may be left out
+    fed = {i.name: x.numpy() for i, x in zip(model.graph.input, asked, strict=True) if i.name in given}
+    (got,) = session.run(None, fed)
+    scale = np.abs(np.nan_to_num(want)).max(initial=1e-30)
+    if got.shape != want.shape or not np.allclose(got, want, rtol=_NEAR, atol=_NEAR * scale, equal_nan=True):
+        raise ValueError("it writes it as something else")
 
 
 def _plain(model: ModelProto) -> ModelProto:
