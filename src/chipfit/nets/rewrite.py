@@ -94,7 +94,8 @@ def _mergeable(graph: Graph, read: str, before: Op, o: Op) -> bool:
     if before.kind != "affine" or graph.users[read] != (o.name,) or graph.output == read:
         return False
     own = graph.sharing.isdisjoint({before.name, o.name})
-    return own and bool(before["learnt"] == o["learnt"])
+    along_one = before["single"] or o["single"] or before.get("axis") == o.get("axis")
+    return own and bool(along_one and before["learnt"] == o["learnt"])
 
 
 def _together(first: Op, second: Op, weights: Weights) -> Op | None:
@@ -110,7 +111,8 @@ def _together(first: Op, second: Op, weights: Weights) -> Op | None:
     weights[first.array("shift")] = shift.astype(np.float32)
     has_scale, has_shift = (int(first[role] or second[role]) for role in ("scale", "shift"))
     single = int(first["single"] and second["single"])
-    return first.having(scale=has_scale, shift=has_shift, single=single)
+    axis = {"axis": axis} if (axis := (second if first["single"] else first).get("axis")) else {}
+    return first.having(scale=has_scale, shift=has_shift, single=single, **axis)
 
 
 Floats = NDArray[np.float64]

@@ -17,6 +17,7 @@ from __future__ import annotations
 from torch import nn
 
 from chipfit.core.graph import Network, live
+from chipfit.nets.maps import on_maps
 from chipfit.nets.program import exported
 from chipfit.nets.rewrite import merged_affines, select_convolutions
 from chipfit.nets.rules.region import take
@@ -37,7 +38,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) 
     """
     tracer = Tracer(exported(module, input_shape, whole), RULES, ANYWHERE, take)
     tracer.walk()
-    traced = Network(live(tuple(tracer.ops), tracer.output), tracer.weights)
-    network = select_convolutions(merged_affines(traced), tracer.prefixes)
+    walked = on_maps(Network(live(tuple(tracer.ops), tracer.output), tracer.weights), tracer.names)
+    network = select_convolutions(merged_affines(walked), tracer.prefixes)
     used = {name for o in network.graph for name in network.graph.weight_shapes(o)}
     return Network(network.graph, {n: w for n, w in network.weights.items() if n in used})

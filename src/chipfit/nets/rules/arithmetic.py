@@ -1,6 +1,7 @@
 """Rules of arithmetic between values, and with constants: numbers, buffers, parameters.
 
-A constant that is one number, or one for each channel, is a scale or a shift (`affine`); any other shape is refused.
+A constant that is one number, or one for each place of an axis, is a scale or a shift (`affine`); one of any other
+shape is a value of its own (`constant`).
 Two values of different shape broadcast as torch does; one that was expanded before is left to its reader to broadcast.
 """
 
@@ -12,10 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
+from chipfit.core.graph import Attr
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call
 from chipfit.nets.rules.constants import Constant, digest, once
 from chipfit.nets.rules.layout import FIRST
+from chipfit.nets.rules.sources import source
 from chipfit.nets.rules.tracer import Known, Pending, Rule, Tracer
 
 
@@ -62,13 +65,19 @@ def mul(t: Tracer, call: Call) -> None:
 
 
 def div(t: Tracer, call: Call) -> None:
-    """The quotient x / c, as a product with 1 / c."""
+    """The quotient x / y: by a constant as a product with 1 / c, of a constant as one with 1 / y."""
+    if call.take("rounding_mode") is not None:
+        call.refuse("with rounding")
     x, y = _operands(t, call)
-    if not isinstance(y, Constant) or isinstance(x, Constant):
-        call.refuse("by a value of the input")
-    if not bool((y.value != 0).all()):
-        call.refuse("by zero")
-    _scale(t, call, x, _changed(y, 1 / y.value.double()))
+    if isinstance(x, Constant):
+        inverse = t.add(t.wish(call, "reciprocal"), "reciprocal", (_value(y),), t.shapes[_value(y)])
+        _scale(t, call, inverse, x)
+    elif isinstance(y, Constant):
+        if not bool((y.value != 0).all()):
+            call.refuse("by zero")
+        _scale(t, call, x, _changed(y, 1 / y.value.double()))
+    else:
+        _binary(t, call, "div", x, y)
 
 
 def neg(t: Tracer, call: Call) -> None:
@@ -151,32 +160,53 @@ def _shift(t: Tracer, call: Call, x: str, c: Constant) -> None:
 
 def _affine(t: Tracer, call: Call, x: str, role: str, constant: Constant) -> None:
     """Adds x · c or x + c; nothing where c does nothing and is nobody's parameter."""
-    shape, value = t.shapes[x], constant.value
-    single = value.numel() == 1
-    if t.sample_shape(call.node) != shape or not (single or _is_per_channel(value, shape)):
-        call.refuse(
-            f"with constant '{constant.name}' of shape {tuple(value.shape)} on {shape}: it has to be one number or "
-            "one a channel, else it"
-        )
+    shape, value, made = t.shapes[x], constant.value, t.sample_shape(call.node)
     if value.is_complex() or not bool(value.isfinite().all()):
         call.refuse(f"with constant '{constant.name}' that is not finite")
     neutral = 1.0 if role == "scale" else 0.0
-    if not constant.learnt and bool((value == neutral).all()):
+    if made == shape and not constant.learnt and bool((value == neutral).all()):
         t.known[call.node.name] = x
         return
+    axis = _own_axis(value, shape)
+    if made == shape and axis is not None:
+        _along(t, call, x, role, constant, axis)
+    else:
+        _joined(t, call, x, role, constant)
+
+
+def _along(t: Tracer, call: Call, x: str, role: str, constant: Constant, axis: int) -> None:
+    """A scale or shift by one number, or by one for each place of an axis."""
+    single = constant.value.numel() == 1
     # what is nobody's parameter is not shared: each place may be merged with its neighbours
-    source = constant.source if constant.learnt else ""
-    arrays = {role: replace(constant, value=value.reshape(-1), source=source)}
-    there = {"scale": int(role == "scale"), "shift": int(role == "shift")}
+    shared = constant.source if constant.learnt else ""
+    arrays = {role: replace(constant, value=constant.value.reshape(-1), source=shared)}
+    attrs: dict[str, Attr] = {"scale": int(role == "scale"), "shift": int(role == "shift")}
+    if axis:
+        attrs["axis"] = axis
     prefix = t.wish(call, "affine")
-    t.layer(call, "affine", (x,), arrays, prefix, **there, single=int(single), learnt=int(constant.learnt))
+    t.layer(call, "affine", (x,), arrays, prefix, **attrs, single=int(single), learnt=int(constant.learnt))
 
 
-def _is_per_channel(value: Tensor, shape: tuple[int, ...]) -> bool:
-    """True for a tensor that torch broadcasts along the first axis of `shape` alone, the batch before it."""
+def _joined(t: Tracer, call: Call, x: str, role: str, constant: Constant) -> None:
+    """A product or sum with a constant of any other shape, as one of two values."""
+    rank = len(t.shapes[x])
+    whole = (1,) * (rank + 1 - constant.value.dim()) + tuple(constant.value.shape)
+    if len(whole) != rank + 1 or whole[0] != 1:
+        call.refuse(f"with constant '{constant.name}' of shape {tuple(constant.value.shape)} on {t.shapes[x]}")
+    other = source(t, call, constant, whole[1:])
+    _binary(t, call, "mul" if role == "scale" else "add", x, other)
+
+
+def _own_axis(value: Tensor, shape: tuple[int, ...]) -> int | None:
+    """The axis of `shape` along which alone torch broadcasts a tensor; 0 for one number, None for several axes."""
+    if value.numel() == 1:
+        return 0
     rank = len(shape) + 1
     aligned = (1,) * (rank - value.dim()) + tuple(value.shape)
-    return aligned == (1, shape[0], *(1,) * (rank - 2))
+    for axis, size in enumerate(shape):
+        if aligned == (1, *(1,) * axis, size, *(1,) * (rank - 2 - axis)):
+            return axis
+    return None
 
 
 TABLE: dict[str, Rule] = {

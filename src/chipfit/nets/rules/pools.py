@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from chipfit.nets.rules.call import Call, shape_of
-from chipfit.nets.rules.tracer import Pending, Rule, Tracer
+from chipfit.nets.rules.constants import Constant
+from chipfit.nets.rules.reductions import reduced
+from chipfit.nets.rules.sources import source
+from chipfit.nets.rules.tracer import Rule, Tracer
 
 
 def max_pool(t: Tracer, call: Call) -> None:
@@ -34,59 +40,81 @@ def _window(call: Call) -> dict[str, Any]:
 
 
 def adaptive(kind: str) -> Rule:
-    """The rule of a pool to a size: to 1x1, to the size that is there, or to one that divides it."""
+    """The rule of a pool to a size: to 1x1, to the size that is there, to one that divides it, or a mean to any."""
     whole = "global_pool" if kind == "avg_pool" else "global_max_pool"
-    word = "average" if kind == "avg_pool" else "max"
 
     def rule(t: Tracer, call: Call) -> None:
-        asked = call.take("output_size")
-        x, size = t.value(call), shape_of(call.node_of("self"))[2:]
-        wanted = call.shape[2:]
+        call.ignore("output_size")
+        x, size, wanted = t.value(call), shape_of(call.node_of("self"))[2:], call.shape[2:]
         shape = (*t.shapes[x][:-2], *wanted)
-        if len(t.shapes[x]) != 3 or any(n % m for n, m in zip(size, wanted, strict=True)):
-            call.refuse(f"(adaptive {word} pool) from {size} to {asked}, which does not divide it,")
+        if len(t.shapes[x]) != 3:
+            call.refuse(f"on {t.shapes[x]}, which takes the batch axis for channels,")
         if wanted == size:
-            t.known[call.node.name] = x
+            made = x
         elif wanted == (1, 1):
-            t.known[call.node.name] = t.add(t.wish(call, whole), whole, (x,), shape, keep=1)
+            made = t.add(t.wish(call, whole), whole, (x,), shape, keep=1)
+        elif not any(n % m for n, m in zip(size, wanted, strict=True)):
+            made = t.add(t.wish(call, kind), kind, (x,), shape, **_dividing(kind, size, wanted))  # type: ignore[arg-type]
+        elif kind == "avg_pool":
+            made = _averaged(t, call, x, size, wanted)
         else:
-            step = (size[0] // wanted[0], size[1] // wanted[1])
-            extra = {"count_include_pad": 1} if kind == "avg_pool" else {}
-            window = {"kernel": step, "stride": step, "padding": (0, 0), "ceil": 0, **extra}
-            t.known[call.node.name] = t.add(t.wish(call, kind), kind, (x,), shape, **window)  # type: ignore[arg-type]
-        t.parts[call.node.name] = [t.known[call.node.name]]
+            call.refuse(f"(adaptive max pool) from {size} to {wanted}, which does not divide it,")
+        t.known[call.node.name] = made
+        t.parts[call.node.name] = [made]
 
     return rule
 
 
+def _dividing(kind: str, size: Sequence[int], wanted: Sequence[int]) -> dict[str, Any]:
+    step = tuple(n // m for n, m in zip(size, wanted, strict=True))
+    extra = {"count_include_pad": 1} if kind == "avg_pool" else {}
+    return {"kernel": step, "stride": step, "padding": (0, 0), "ceil": 0, **extra}
+
+
+def _averaged(t: Tracer, call: Call, x: str, size: Sequence[int], wanted: Sequence[int]) -> str:
+    """Means over windows that overlap, as a product with a matrix along each axis: columns, then rows."""
+    channels, height, _ = t.shapes[x]
+    if wanted[1] != size[1]:
+        columns = _windows(t, call, size[1], wanted[1], turned=True)
+        x = t.add(t.wish(call, "columns"), "matmul", (x, columns), (channels, height, wanted[1]))
+    if wanted[0] != size[0]:
+        rows = _windows(t, call, size[0], wanted[0], turned=False)
+        x = t.add(t.wish(call, "rows"), "matmul", (rows, x), (channels, wanted[0], wanted[1]))
+    return x
+
+
+def _windows(t: Tracer, call: Call, size: int, wanted: int, turned: bool) -> str:
+    """A row for each mean: 1/n at the n places that it takes, from floor(i s/w) to ceil((i + 1) s/w)."""
+    matrix = torch.zeros(wanted, size)
+    for i in range(wanted):
+        start, stop = i * size // wanted, -(-(i + 1) * size // wanted)
+        matrix[i, start:stop] = 1 / (stop - start)
+    matrix = matrix.t().contiguous() if turned else matrix
+    return source(t, call, Constant(matrix, "windows"), (1, *matrix.shape))
+
+
 def mean(t: Tracer, call: Call) -> None:
-    """Mean over the two spatial axes, at once or one after the other."""
-    _reduced(t, call, "global_pool", "mean")
+    """Mean over some axes; of a map over both spatial ones it is a pool."""
+    _reduced(t, call, "global_pool", "reduce_mean")
 
 
 def maximum(t: Tracer, call: Call) -> None:
-    """Maximum over the two spatial axes."""
-    _reduced(t, call, "global_max_pool", "amax")
+    """Maximum over some axes; of a map over both spatial ones it is a pool."""
+    _reduced(t, call, "global_max_pool", "reduce_max")
 
 
-def _reduced(t: Tracer, call: Call, kind: str, word: str) -> None:
-    source, found = call.node_of("self"), t.operand(call, "self")
-    rank = len(shape_of(source))
-    dims = call.take("dim")
-    over = sorted(int(a) % rank for a in ([dims] if isinstance(dims, int) else dims or range(rank)))
-    keep = bool(call.take("keepdim", False))
-    call.in_float()
-    if isinstance(found, Pending) and found.kind == word:
-        origin, kept = found.op, rank == 4
-        (first,) = found.axes
-        left = 5 - first if kept else 2  # the spatial axis that is left
-        if over != [left] or kept != keep:
-            call.refuse(f"({word} over axes {over} after one over axis {first})")
+def _reduced(t: Tracer, call: Call, kind: str, general: str) -> None:
+    """A whole pool where both spatial axes go, at once or one after the other, else a reduction of its own kind."""
+    name = reduced(t, call, general, t.value(call))
+    o = t.ops[-1]
+    before = next(made for made in t.ops if made.name == o.inputs[0])
+    if before.kind == general and before["keep"] == o["keep"] and len(t.shapes[before.inputs[0]]) == 3:
+        # the axes of the second are counted where those of the first may be gone
+        left = sorted(set(range(3)) - set(before["axes"])) if not o["keep"] else range(3)
+        origin, axes = before.inputs[0], {*before["axes"], *(left[a] for a in o["axes"])}
     else:
-        origin = t.made(call, found)
-        if rank == 4 and over in ([2], [3]):
-            t.known[call.node.name] = Pending(origin, word, tuple(over))
-            return
-        if rank != 4 or over != [2, 3]:
-            call.refuse(f"({word} over axes {over}; the two spatial axes have one)")
-    t.put(call, kind, (origin,), keep=int(keep))
+        origin, axes = o.inputs[0], set(o["axes"])
+    if axes == {1, 2} and len(t.shapes[origin]) == 3:
+        del t.ops[-1]
+        name = t.add(t.wish(call, kind), kind, (origin,), o.shape, keep=o["keep"])
+    t.known[call.node.name] = name

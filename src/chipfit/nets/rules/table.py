@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from chipfit.nets.rules import arithmetic, layers, pointwise, pools, views
+from chipfit.nets.rules import (
+    arithmetic,
+    attention,
+    functions,
+    layers,
+    lookups,
+    norms,
+    pointwise,
+    pools,
+    reductions,
+    sizes,
+    views,
+)
 from chipfit.nets.rules.tracer import Rule
 
 RULES: dict[str, Rule] = {
@@ -22,7 +34,8 @@ RULES: dict[str, Rule] = {
     "copy": pointwise.copy,
     "to": pointwise.cast, "type_as": pointwise.cast,
     "_to_copy": pointwise.cast, "_assert_tensor_metadata": pointwise.check,
-    **arithmetic.TABLE,
+    **arithmetic.TABLE, **functions.TABLE, **norms.TABLE, **attention.TABLE, **reductions.TABLE, **sizes.TABLE,
+    **lookups.TABLE,
     "max_pool2d": pools.max_pool, "max_pool2d_with_indices": pools.max_pool, "avg_pool2d": pools.avg_pool,
     "adaptive_avg_pool2d": pools.adaptive("avg_pool"), "_adaptive_avg_pool2d": pools.adaptive("avg_pool"),
     "adaptive_max_pool2d": pools.adaptive("max_pool"), "mean": pools.mean, "amax": pools.maximum,
@@ -44,6 +57,7 @@ ANYWHERE = frozenset({
     "lift_fresh_copy", "_to_copy", "to", "_assert_tensor_metadata", "add", "sub", "rsub", "mul", "div", "neg", "expand",
     "expand_as", "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as",
     "reshape_as", "permute", "transpose", "swapaxes", "swapdims", "slice", "select", "roll", "unbind", "chunk", "split",
-    "split_with_sizes", "cat", "concat", "stack",
+    "split_with_sizes", "cat", "concat", "stack", "layer_norm", "native_layer_norm", "rms_norm", "matmul", "bmm",
+    "scaled_dot_product_attention", "embedding", "mean", "amax", *functions.TABLE, *reductions.TABLE,
 })  # fmt: skip
 """Operators whose rules name axes by `Call.axis` alone, so that the batch may be at any axis."""

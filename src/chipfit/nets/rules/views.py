@@ -8,6 +8,7 @@ from math import prod
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, shape_of
 from chipfit.nets.rules.layout import permuted, viewed
+from chipfit.nets.rules.sources import held
 from chipfit.nets.rules.tracer import Known, Tracer
 
 
@@ -158,7 +159,7 @@ def concat(t: Tracer, call: Call) -> None:
     """Values side by side along one axis."""
     parts = call.take("tensors")
     axis = call.axis(int(call.take("dim")))
-    names = tuple(t.stands_for(call, part) for part in parts)
+    names = tuple(held(t, call, part) for part in parts)
     t.put(call, "concat", names, axis=axis)
 
 
@@ -172,7 +173,7 @@ def stack(t: Tracer, call: Call) -> None:
     assert axis is not None
     shape = t.sample_shape(call.node)
     one = (*shape[:axis], 1, *shape[axis + 1 :])
-    names = tuple(_shaped(t, call, t.stands_for(call, part), one) for part in parts)
+    names = tuple(_shaped(t, call, held(t, call, part), one) for part in parts)
     t.put(call, "concat", names, axis=axis)
 
 

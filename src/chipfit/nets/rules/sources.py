@@ -1,0 +1,48 @@
+"""Constants as values of the graph: where an operator reads one in the place of a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, fx
+
+from chipfit.nets.program import BATCH
+from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.constants import Constant, once
+from chipfit.nets.rules.layout import FIRST
+from chipfit.nets.rules.tracer import Tracer
+
+
+def source(t: Tracer, call: Call, constant: Constant, shape: tuple[int, ...]) -> str:
+    """The operator that holds a constant, in a shape of its own without the batch: ones where it is broadcast.
+
+    Its array is the parameter's where it is one, so that what the model ties stays tied.
+    """
+    value = constant.value
+    if value.is_complex() or not bool(value.isfinite().all()):
+        call.refuse(f"with constant '{constant.name}' that is not finite")
+    array = replace(constant, value=value.float().reshape(shape))
+    prefix = constant.name.rsplit(".", 1)[0] if constant.learnt else t.wish(call, "constant")
+    return t.shared(call, "constant", (), shape, {"value": array}, prefix, learnt=int(constant.learnt))
+
+
+def held(t: Tracer, call: Call, node: fx.Node) -> str:
+    """The operator that holds a value which a rule reads; of a constant, one that is made here."""
+    found = t.known[node.name]
+    if not isinstance(found, Constant):
+        return t.stands_for(call, node)
+    kept, _ = once(found, BATCH)
+    if kept is None:
+        call.refuse(f"with '{found.name}', which differs from input to input by its place in the batch,")
+    value: Tensor | None = kept.value
+    if call.layout != FIRST:
+        value = call.layout.constant(kept.value, len(shape_of(node)))
+    if value is None or value.dim() == 0 or value.shape[0] != 1:
+        call.refuse(f"with constant '{found.name}' along the axis of the batch")
+    return source(t, call, kept, tuple(value.shape[1:]))
+
+
+def changed(constant: Constant, value: Tensor, how: str) -> Constant:
+    """A constant that is computed of another: no longer the parameter's own, though equal wherever it is made so."""
+    name = f"{how} of {constant.source}" if constant.source else ""
+    return replace(constant, value=value, source=name)
