@@ -116,7 +116,8 @@ def _merge_pads(graph: Graph) -> Iterator[Op]:
     """
     gone = {}
     for o in graph:
-        if o.kind == "pad" and len(o.shape) == 3 and o["pads"][:2] == (0, 0) and min(o["pads"]) >= 0:
+        zeros = o.kind == "pad" and not o.get("value")
+        if zeros and len(o.shape) == 3 and o["pads"][:2] == (0, 0) and min(o["pads"]) >= 0:
             users = graph.users[o.name]
             if users and o.name != graph.output and all(graph[u].kind == "conv" for u in users):
                 gone[o.name] = o

@@ -101,7 +101,10 @@ def _slice(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) ->
 
 def _pad(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
     pads = np.array([0, *o["pads"][::2], 0, *o["pads"][1::2]])
-    sheet.node("Pad", [*ins, sheet.constant(f"{o.name}/pads", pads)], out, o.name)
+    given = [*ins, sheet.constant(f"{o.name}/pads", pads)]
+    if value := o.get("value"):
+        given.append(sheet.constant(f"{o.name}/value", np.float32(value)))
+    sheet.node("Pad", given, out, o.name)
 
 
 EMIT: Final[Mapping[str, Emit]] = {

@@ -7,7 +7,7 @@ flatten    everything behind the batch axis in one row
 reshape    to: the new shape without the batch axis
 transpose  perm of the axes after the batch axis, 0-based
 slice      axis (without batch), start, stop, step
-pad        pads: (before, after) of each axis without batch, flattened; with zeros
+pad        pads: (before, after) of each axis without batch, flattened; with zeros, or with `value` (float)
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ VIEWS = (
     Kind("reshape", "view", "moves", ("to",), moves="view", int8=True, cost="free"),
     Kind("transpose", "view", "moves", ("perm",), moves="all", int8=True, cost="free"),
     Kind("slice", "view", "moves", ("axis", "start", "stop", "step"), moves="some", int8=True, cost="free"),
-    Kind("pad", "view", "moves", ("pads",), cost="free"),
+    Kind("pad", "view", "moves", ("pads",), ("value",), cost="free"),
 )

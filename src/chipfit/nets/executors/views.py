@@ -40,10 +40,10 @@ def _slice(o: Op) -> Function:
 
 
 def _pad(o: Op) -> Function:
-    pads = o["pads"]
+    pads, value = o["pads"], float(o.get("value") or 0)
     # torch counts from the last axis
     reverse = [v for i in range(len(pads) // 2 - 1, -1, -1) for v in pads[2 * i : 2 * i + 2]]
-    return lambda x: F.pad(x, reverse)
+    return lambda x: F.pad(x, reverse, value=value)
 
 
 def _softmax(o: Op) -> Function:

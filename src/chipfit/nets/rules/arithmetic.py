@@ -80,6 +80,31 @@ def div(t: Tracer, call: Call) -> None:
         _binary(t, call, "div", x, y)
 
 
+def addcmul(t: Tracer, call: Call) -> None:
+    """The sum x + value · y · z."""
+    x, y, z = (_operand(t, call, name) for name in ("self", "tensor1", "tensor2"))
+    product = _times(t, call, _times(t, call, y, z), Constant(torch.tensor(float(call.take("value", 1))), "value"))
+    if isinstance(product, Constant):
+        _shift(t, call, _value(x), product)
+    elif isinstance(x, Constant):
+        _shift(t, call, product, x)
+    else:
+        _binary(t, call, "add", x, product)
+
+
+def _times(t: Tracer, call: Call, x: str | Constant, y: str | Constant) -> str | Constant:
+    """A product that is part of an operator."""
+    if isinstance(x, Constant) and isinstance(y, Constant):
+        return x if bool((y.value == 1).all()) and y.value.numel() == 1 else _changed(x, x.value * y.value)
+    if isinstance(x, Constant) or isinstance(y, Constant):
+        value, constant = (y, x) if isinstance(x, Constant) else (x, y)
+        assert isinstance(constant, Constant)
+        _scale(t, call, _value(value), constant)
+    else:
+        _binary(t, call, "mul", x, y)
+    return str(t.known[call.node.name])
+
+
 def neg(t: Tracer, call: Call) -> None:
     """-x."""
     t.known[call.node.name] = _scaled_by(t, call, t.value(call), -1.0)
@@ -210,5 +235,6 @@ def _own_axis(value: Tensor, shape: tuple[int, ...]) -> int | None:
 
 
 TABLE: dict[str, Rule] = {
-    "add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "expand": expand, "expand_as": expand,
+    "add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "addcmul": addcmul,
+    "expand": expand, "expand_as": expand,
 }  # fmt: skip

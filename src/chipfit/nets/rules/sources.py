@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, fx
 
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, shape_of
 from chipfit.nets.rules.constants import Constant, once
 from chipfit.nets.rules.layout import FIRST
-from chipfit.nets.rules.tracer import Tracer
+from chipfit.nets.rules.tracer import Rule, Tracer
 
 
 def source(t: Tracer, call: Call, constant: Constant, shape: tuple[int, ...]) -> str:
@@ -42,7 +43,22 @@ def held(t: Tracer, call: Call, node: fx.Node) -> str:
     return source(t, call, kept, tuple(value.shape[1:]))
 
 
+def filled(t: Tracer, call: Call) -> None:
+    """A new tensor of one number, of a size without the batch: x.new_zeros(h, w) reads of x no more than its type."""
+    call.ignore("self", "pin_memory", "device", "layout")
+    size, number = [int(n) for n in call.take("size")], 0.0 if call.name == "new_zeros" else 1.0
+    if call.name == "new_full":
+        number = float(call.take("fill_value"))
+    if any(n % BATCH == 0 for n in size):
+        call.refuse("of the size of the batch")
+    dtype = call.take("dtype") or torch.float32
+    t.known[call.node.name] = Constant(torch.full(size, number, dtype=dtype), call.name)
+
+
 def changed(constant: Constant, value: Tensor, how: str) -> Constant:
     """A constant that is computed of another: no longer the parameter's own, though equal wherever it is made so."""
     name = f"{how} of {constant.source}" if constant.source else ""
     return replace(constant, value=value, source=name)
+
+
+TABLE: dict[str, Rule] = {"new_zeros": filled, "new_ones": filled, "new_full": filled}

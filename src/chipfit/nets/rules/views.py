@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from chipfit.core.graph import Attr
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, shape_of
 from chipfit.nets.rules.layout import permuted, viewed
@@ -195,14 +196,12 @@ def roll(t: Tracer, call: Call) -> None:
 
 
 def pad(t: Tracer, call: Call) -> None:
-    """Zeros around an input, or a crop where amounts are negative."""
+    """Zeros or another number around an input, or a crop where amounts are negative."""
     amounts = [int(a) for a in call.take("pad")]
     mode, value = call.take("mode", "constant"), call.take("value")
     rank = len(call.shape)
     if mode != "constant":
         call.refuse(f"with mode={mode!r}")
-    if value not in (None, 0, 0.0):
-        call.refuse(f"with value={value!r}")
     if len(amounts) > 2 * (rank - 1) and any(amounts[2 * (rank - 1) :]):
         call.refuse("around the batch axis")
     pads = [(0, 0)] * rank
@@ -211,4 +210,5 @@ def pad(t: Tracer, call: Call) -> None:
     if not any(amounts):
         t.known[call.node.name] = t.value(call)
         return
-    t.put(call, "pad", (t.value(call),), pads=tuple(v for pair in pads[1:] for v in pair))
+    attrs: dict[str, Attr] = {"value": float(value)} if value else {}
+    t.put(call, "pad", (t.value(call),), pads=tuple(v for pair in pads[1:] for v in pair), **attrs)
