@@ -54,7 +54,7 @@ def adaptive(kind: str) -> Rule:
         elif wanted == (1, 1):
             made = t.add(t.wish(call, whole), whole, (x,), shape, keep=1)
         elif not any(n % m for n, m in zip(size, wanted, strict=True)):
-            made = t.add(t.wish(call, kind), kind, (x,), shape, **_dividing(kind, size, wanted))  # type: ignore[arg-type]
+            made = t.add(t.wish(call, kind), kind, (x,), shape, **_dividing(kind, size, wanted))
         elif kind == "avg_pool":
             made = _averaged(t, call, x, size, wanted)
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chipfit.core.graph import Attr
+from typing import Any
+
 from chipfit.nets.rules.call import Call, shape_of
 from chipfit.nets.rules.tracer import Rule, Tracer
 
@@ -60,7 +61,7 @@ def norm(t: Tracer, call: Call) -> None:
     t.put(call, "sqrt", (reduced(t, call, "reduce_sum", square),))
 
 
-def reduced(t: Tracer, call: Call, kind: str, x: str, **attrs: Attr) -> str:
+def reduced(t: Tracer, call: Call, kind: str, x: str, **attrs: Any) -> str:
     """The operator that takes the axes of a call together."""
     rank = len(shape_of(call.node_of("self")))
     dims = call.take("dim")

@@ -127,7 +127,7 @@ def pool(kind: str, axes: int) -> Rule:
         window: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": _numbers(call, "padding", axes, 0)}
         if set(_numbers(call, "dilation", axes, 1)) != {1}:
             call.refuse(f"with dilation={call.values['dilation']}")
-        more = {"ceil": int(call.take("ceil_mode"))}
+        more: dict[str, Any] = {"ceil": int(call.take("ceil_mode"))}
         if kind == "avg_pool":
             more["count_include_pad"] = int(call.take("count_include_pad"))
         t.known[call.node.name] = _pooled(t, call, kind, window, more)
@@ -136,7 +136,7 @@ def pool(kind: str, axes: int) -> Rule:
     return rule
 
 
-def _pooled(t: Tracer, call: Call, kind: str, window: dict[str, Any], more: dict[str, int]) -> str:
+def _pooled(t: Tracer, call: Call, kind: str, window: dict[str, Any], more: dict[str, Any]) -> str:
     x, shape = t.value(call), t.sample_shape(call.node)
     if len(shape) == 4:
         return t.add(t.wish(call, f"{kind}3d"), f"{kind}3d", (x,), shape, **window, **more)
