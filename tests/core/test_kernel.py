@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chipfit.core.graph import STORED, Attr, Graph, Op, op
-from chipfit.core.kernel import Kernel, kernels, members
+from chipfit.core.kernel import Kernel, executed_within, kernels, members
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from models.awkward import AWKWARD, INPUT_SHAPE
@@ -53,3 +53,25 @@ def test_how_weights_are_stored_makes_no_difference_to_a_processor() -> None:
     assert stored.keys() == STORED
     ops = tuple(o.having(**stored) if o.name == "3.body.0" else o for o in graph)
     assert kernels(Graph(ops, graph.output)) == kernels(graph)
+
+
+def test_whatever_costs_has_a_kernel() -> None:
+    """By what it reads and makes, whatever its kind and its shapes; views and folded norms cost nothing."""
+    shape, rows = (16, 8, 8), (64, 16)
+    norm: dict[str, Attr] = {"scale": 1, "shift": 1, "single": 0, "learnt": 1}
+    graph = graph_of(
+        conv("a", "x", 16), Op("folded", "batch_norm", ("a",), shape, (("eps", 1e-5),), "folded"),
+        op("both", "concat", ("folded", "x"), (32, 8, 8), axis=0), op("half", "slice", ("both",), shape, axis=0,
+        start=0, stop=16, step=1), Op("alone", "affine", ("half",), shape, tuple(sorted(norm.items())), "alone"),
+        op("flat", "reshape", ("alone",), (16, 64), to=(16, 64)),
+        op("turned", "transpose", ("flat",), rows, perm=(1, 0)),
+        op("sum", "add", ("turned", "turned"), rows), op("chances", "softmax", ("sum",), rows, axis=1),
+    )  # fmt: skip
+    found = kernels(graph)
+    assert list(found) == ["a", "both", "half", "alone", "turned", "sum", "chances"]
+    assert found["both"] == Kernel("concat", 2048, 2048, (), 32, "", (("axis", 0),), in_place=True)
+    assert found["turned"].attr("perm") == (1, 0)
+    assert found["sum"] == Kernel("add", 2048, 1024, (), 32, in_place=True)
+    assert [u.in_place for u in found.values()] == [False] + 6 * [True]
+    assert found["chances"].moved == 2048
+    assert executed_within(graph, graph["a"]) == ("a", "folded")

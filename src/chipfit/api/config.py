@@ -108,6 +108,11 @@ class Config(BaseModel):
         (), "several budgets in one run: 40%,20% of the reference's latency, or size_mb=50%,size_mb=25%"
     )
     time: Text = _said("10m", "for the whole run: 90s, 10m, 1h30m, or none; with --epochs none unless it is given")
+    profile_time: Text | None = _said(
+        None,
+        "for pricing and scoring what may change of one model, which large networks are done justice to more or"
+        " less quickly: 60s, 5m, or none; without it a fifth of --time",
+    )
     epochs: Annotated[float | None, BeforeValidator(_epochs)] = _said(
         None, "length of the fine-tune; without it the time that is left"
     )
@@ -168,7 +173,8 @@ class Config(BaseModel):
         """What pydantic knows nothing of. A BadInput passes through it as it is."""
         check_limits(self)
         check_objective(self)
-        parse_duration(self.time)
+        for duration in filter(None, (self.time, self.profile_time)):
+            parse_duration(duration)
         if self.resize is not None:
             parse_resize(self.resize)
         if self.normalize is not None:
@@ -277,7 +283,9 @@ class Config(BaseModel):
 
     def plain(self) -> dict[str, Plain]:
         """What makes two runs the same one: all but the directory, as JSON-ready values."""
-        return self.model_dump(mode="json", exclude={"out"} if self.task is not None else {"out", "task"})
+        # what runs were stored without is left out where it was not given
+        unsaid = {name for name in ("task", "profile_time") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude={"out"} | unsaid)
 
     @property
     def directory(self) -> Path:

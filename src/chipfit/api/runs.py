@@ -349,6 +349,8 @@ def _settings(config: Config) -> Settings:
     return Settings(
         budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
         starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
+        time_s=parse_duration(config.time),
+        profile_s=None if config.profile_time is None else parse_duration(config.profile_time),
     )  # fmt: skip
 
 

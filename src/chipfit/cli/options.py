@@ -88,6 +88,7 @@ class Effort:
     maximize: Annotated[str | None, said("maximize", "METRIC")] = None
     minimize: Annotated[str | None, said("minimize", "METRIC")] = None
     time: Annotated[str | None, said("time", "10m")] = None
+    profile_time: Annotated[str | None, said("profile_time", "2m")] = None
     epochs: Annotated[str | None, said("epochs", "N")] = None
     no_train: Annotated[bool, Parameter(help="post-training only, for which unlabelled data will do")] = False
     no_baselines: Annotated[bool, Parameter(help="leave out the baselines under the same budgets")] = False

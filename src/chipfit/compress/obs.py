@@ -18,7 +18,7 @@ layer, exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -72,18 +72,27 @@ class Reader:
         return float(self.inverse.numel()) if self.diagonal is None else 0.0
 
 
-def removal_order(network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor]) -> tuple[int, ...]:
+def removal_order(
+    network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor], *, coarse: bool = False
+) -> tuple[int, ...]:
     """Channels in the order in which they are given up; any width keeps a tail of it.
 
-    Where no layer that can be solved for reads the group, the order is that of what its channels amount to.
+    Where no layer that can be solved for reads the group, the order is that of what its channels amount to. A `coarse`
+    order takes H to be equal at all taps of a kernel and zero across them, which leaves a matrix of channels by
+    channels: of layers with thousands of columns each exact step passes over a matrix of a hundred megabytes.
     """
-    readers = _readers(network, group, hessians)
+    readers = _readers(network, group, hessians, _by_channel if coarse else Reader)
     if group.products or not readers:
         return _by_amount(network, group, hessians, readers)
     return order_of(readers, group.size)
 
 
-def _readers(network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor]) -> list[Reader]:
+def _readers(
+    network: Network,
+    group: ChannelGroup,
+    hessians: Mapping[str, Tensor],
+    made: Callable[[Tensor, Tensor, NDArray[np.intp]], Reader],
+) -> list[Reader]:
     """The layers that read a group and can be solved for, those of one weight once."""
     graph, weights = network.graph, tensors(network.weights)
     solved = {o.name for o in consumers(graph)}
@@ -96,8 +105,17 @@ def _readers(network: Network, group: ChannelGroup, hessians: Mapping[str, Tenso
         weight = weights[f"{prefix}.weight"]
         columns = columns_of(c.places(group), weight).transpose(1, 0, 2).reshape(group.size, -1)
         scaled = flat(weight).double() * output_scale(network, graph[c.op])[:, None]
-        found.append(Reader(scaled, hessians[prefix], columns))
+        found.append(made(scaled, hessians[prefix], columns))
     return found
+
+
+def _by_channel(weight: Tensor, hessian: Tensor, columns: NDArray[np.intp]) -> Reader:
+    """A reader whose columns are channels: taps are rows of the weight, and H is the mean of theirs."""
+    at = torch.from_numpy(columns)
+    taps = [at[:, t] for t in range(at.shape[1])]
+    moments = [hessian[s] if hessian.ndim == 1 else hessian[s][:, s] for s in taps]
+    rows = torch.cat([weight[:, s] for s in taps])
+    return Reader(rows, torch.stack(moments).mean(0), np.arange(len(columns))[:, None])
 
 
 def _by_amount(

@@ -114,16 +114,24 @@ def key(edits: Sequence[Edit]) -> str:
 
 
 def profile(
-    network: Network, inputs: NDArray[np.float32], rng: np.random.Generator, deadline: Deadline | None = None
+    network: Network,
+    inputs: NDArray[np.float32],
+    rng: np.random.Generator,
+    deadline: Deadline | None = None,
+    *,
+    rows_per_column: int = 20,
+    coarse: bool = False,
 ) -> Profile:
     """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W).
 
-    After the deadline the order of channels is read off the diagonals of H, which is quick.
+    After the deadline the order of channels is read off the diagonals of H, which is quick. H rests on so many rows
+    for each of its columns; `coarse` orders are quick for layers of thousands of columns (`obs.removal_order`).
     """
-    moments, until = hessians(network, inputs, rng), deadline or Deadline.never()
+    until = deadline or Deadline.never()
+    moments = hessians(network, inputs, rng, rows_per_column=rows_per_column)
     quick = {name: h if h.ndim == 1 else h.diagonal() for name, h in moments.items()}
     order = {
-        g.name: removal_order(network, g, quick if until.passed() else moments)
+        g.name: removal_order(network, g, quick if until.passed() else moments, coarse=coarse)
         for g in channel_groups(network.graph).groups
     }
     return Profile(network.digest(), {n: _symmetric(h.float().numpy()) for n, h in moments.items()}, order, {})

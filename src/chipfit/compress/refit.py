@@ -59,7 +59,8 @@ class Effort:
 
     Layers are fitted on `rows_per_column` patches for each column of their weight, drawn from the first `inputs`
     (None: all), with `rounds` more solutions for the relu; only the first `layers` that are met are fitted (None: all),
-    those behind them get their statistics back. Without `honest`, batch norms of fitted layers keep statistics that
+    those behind them get their statistics back. Those of more columns than `widest` get only that, too: solving for a
+    layer of d columns takes some d³ operations. Without `honest`, batch norms of fitted layers keep statistics that
     are not those of their inputs: the network may be scored, but not trained.
     """
 
@@ -68,6 +69,17 @@ class Effort:
     inputs: int | None = None
     layers: int | None = None
     honest: bool = True
+    widest: int | None = None
+
+
+def solved_for(graph: Graph, names: Collection[str], effort: Effort) -> dict[str, Chain]:
+    """The layers among these operators that a repair solves for, first those that are computed first."""
+    order = shortcuts_first(graph)
+    layers = chains(graph, order)
+    if effort.widest is None:
+        return layers
+    narrow = [o.name for o in order if o.name in layers and o.name in names and fan_in(graph, o) <= effort.widest]
+    return {name: layers[name] for name in narrow[: effort.layers]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,7 @@ def refit(
     edits: Sequence[Edit],
     inputs: NDArray[np.float32],
     rng: np.random.Generator,
+    effort: Effort = Effort(),
 ) -> Network:
     """The compressed network, solved layer by layer to answer like the original.
 
@@ -199,11 +212,12 @@ def refit(
         edits: what was done.
         inputs: some 1,000 normalised unlabelled inputs (n, C, H, W).
         rng: draws the pixels.
+        effort: how much is spent on it.
     """
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
     pair = Pair(Original(original, x), small, edited(original.graph, edits))
     pair.original.want(pair.of.values())
-    fit(pair, small.graph.ops[1:], Effort(), rng)
+    fit(pair, small.graph.ops[1:], effort, rng)
     return pair.network()
 
 
@@ -213,7 +227,7 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
     The values that they read of others must be there.
     """
     names, order = {o.name for o in ops}, shortcuts_first(pair.graph)
-    layers, free = chains(pair.graph, order), adjustable(pair.graph)
+    layers, free = solved_for(pair.graph, names, effort), adjustable(pair.graph)
     fitted: set[str] = set()
     left = len(layers) if effort.layers is None else effort.layers
     for o in order:

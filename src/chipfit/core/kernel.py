@@ -3,27 +3,38 @@
 Runtimes fold batch norm into the layer before it and fuse the activation behind it, so that what costs time is a layer
 with what is fused to it. What only changes which multiplications count (patterns, fixed-point weights) makes no
 difference to a processor: it multiplies all the same.
+
+Kernels of the kinds in `WITH_RECIPE` on maps (C, H, W), vectors (n,) and, of dense layers, rows are told apart to the
+last detail, and `evaluate.chains` knows how to time one of them by itself. Every other operator that costs something
+has a kernel too, of any kind and shape: by what it reads, makes and multiplies. It is timed in place (`in_place`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from chipfit.core.channels import FOLDED as INSIDE
-from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, STORED, Attr, Graph, Op
+from chipfit.core.channels import array_axis
+from chipfit.core.graph import ACTIVATIONS, GLOBAL_POOLS, LAYERS, POOLS, STORED, Attr, Graph, Op
 from chipfit.core.kinds import named
 
-_FREE = named(lambda kind: kind.cost in ("free", "inside"))
-"""Kinds whose cost is folded elsewhere or left to the calibration on whole networks."""
+_FREE = named(lambda kind: kind.family == "source" or kind.moves == "view") | {"Constant"}
+"""Kinds that compute nothing and move nothing."""
+
+WITH_RECIPE = frozenset({"conv", "linear", "prelu", "add", "sub", "mul"}) | ACTIVATIONS | POOLS | GLOBAL_POOLS
+"""Kinds that can be timed by themselves, in chains; others are timed where they stand."""
 
 _FUSED = named(lambda kind: kind.cost == "fused")
 """Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
 
 _NO_MATTER = STORED | {"bias"}
 """Attributes that make no difference to a processor's kernel."""
+
+_GEOMETRY = frozenset({"kernel", "stride", "padding", "dilation", "axis", "perm"})
+"""Attributes of whole numbers that tell kernels timed in place apart, beside all texts; no edit changes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,9 @@ class Kernel:
     `act` is the activation fused to it, "" for none. A depth-wise convolution has `groups` "dw". A product of a map
     and one value for each channel has `gate` 1; an addition that has such a product as an operand is `behind` "mul",
     and one that cannot fuse, as no operand is a convolution's own, is a "sum".
+
+    One that is timed `in_place` has in `cin` the values that it reads, in `cout` those that it makes, and in `macs` its
+    multiply-accumulates: what any operator costs by, whatever its shapes.
     """
 
     kind: str
@@ -42,6 +56,19 @@ class Kernel:
     bits: int
     act: str = ""
     attrs: tuple[tuple[str, Attr], ...] = ()
+    macs: int = 0
+    in_place: bool = False
+
+    @property
+    def family(self) -> Kernel:
+        """Equal for kernels that differ in their widths alone."""
+        return replace(self, cin=0, cout=0, macs=0)
+
+    @property
+    def moved(self) -> int:
+        """Values that it reads and makes; those of weights not counted."""
+        times = int(self.attr("rows", 1))
+        return times * (self.cin * prod(self.size) + self.cout * prod(self.out_size))
 
     def attr(self, name: str, default: Any = None) -> Any:
         """The value of an attribute."""
@@ -68,6 +95,8 @@ def kernels(graph: Graph) -> dict[str, Kernel]:
 
 def kernel(graph: Graph, o: Op, act: str = "") -> Kernel:
     """The kernel of an operator with this activation fused to it."""
+    if not _with_recipe(graph, o):
+        return _any(graph, o, act)
     source = max((graph[name] for name in o.inputs), key=lambda x: x.size).shape
     kind, attrs = _kind(graph, o)
     if rows(o) > 1:
@@ -75,9 +104,32 @@ def kernel(graph: Graph, o: Op, act: str = "") -> Kernel:
     return Kernel(kind, source[0], o.shape[0], _map_size(source), o.bits, act, attrs)
 
 
+def _with_recipe(graph: Graph, o: Op) -> bool:
+    """True where an operator, and the shapes that it works on, are such as can be timed by themselves."""
+    if o.kind not in WITH_RECIPE:
+        return False
+    if o.kind == "linear":
+        return True
+    if o.kind == "conv":
+        return len(o["kernel"]) == 2
+    return all(len(shape) in (1, 3) for shape in (o.shape, *(graph[name].shape for name in o.inputs)))
+
+
+def _any(graph: Graph, o: Op, act: str) -> Kernel:
+    """The kernel of any operator, to be timed in place."""
+    attrs = tuple((name, v) for name, v in o.attrs if isinstance(v, str) or name in _GEOMETRY)
+    read = sum(graph[name].size for name in o.inputs)
+    return Kernel(o.kind, read, o.size, (), o.bits, act, attrs, graph.macs(o), in_place=True)
+
+
 def members(graph: Graph, o: Op) -> tuple[str, ...]:
     """The operators with arrays in an operator's kernel: itself, and the batch norms that are folded into it."""
     return (o.name, *(x.name for x in _behind(graph, o) if x.kind in INSIDE))
+
+
+def executed_within(graph: Graph, o: Op) -> tuple[str, ...]:
+    """The operators that an operator's kernel executes: itself, and what is folded and fused into it."""
+    return (o.name, *(x.name for x in _behind(graph, o)))
 
 
 def rows(o: Op) -> int:
@@ -92,14 +144,24 @@ def _map_size(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _stands_alone(graph: Graph, o: Op) -> bool:
     if o.kind in _FREE:
         return False
+    if o.kind in INSIDE:
+        return not _folds(graph, o)
     return not (o.kind in _FUSED and _maker(graph, o.inputs[0]) in ("conv", "linear", "add"))
+
+
+def _folds(graph: Graph, norm: Op) -> bool:
+    """True where a norm goes into the weights of the layer before it."""
+    made = graph[norm.inputs[0]]
+    while made.kind in INSIDE:
+        made = graph[made.inputs[0]]
+    return _maker(graph, norm.inputs[0]) in LAYERS and array_axis(made) == array_axis(norm)
 
 
 def _behind(graph: Graph, o: Op) -> Iterator[Op]:
     """What is executed within an operator's kernel, in order."""
     while len(users := graph.users[o.name]) == 1:
         o = graph[users[0]]
-        if o.kind not in INSIDE and (o.kind not in ACTIVATIONS or _stands_alone(graph, o)):
+        if o.kind not in INSIDE | ACTIVATIONS or _stands_alone(graph, o):
             return
         yield o
 

@@ -79,6 +79,28 @@ class Foretelling(Protocol):
         ...
 
 
+Node = tuple[str, str, float]
+"""What a runtime executes: its name, the runtime's word for it, and us."""
+
+
+@runtime_checkable
+class Observing(Protocol):
+    """A device that can watch a file's operators for a moment, to tell what each takes where it stands.
+
+    `by_cuts` where it has to run parts of the file for that, which takes seconds: then few files are watched.
+    """
+
+    @property
+    def by_cuts(self) -> bool: ...
+    def observe(self, artifact: Artifact, runs: int) -> list[Node]:
+        """The nodes of a file with the mean time of each over so many runs, in running order.
+
+        Raises:
+            DeviceFailed: the artifact cannot be watched.
+        """
+        ...
+
+
 @runtime_checkable
 class Device(Protocol):
     """Returns numbers about artifacts of its `format`."""

@@ -11,6 +11,7 @@ class LiteRt(Processor):
     name = "litert"
     format = "tflite"
     saturates = False
+    by_cuts = True
 
 
 class LiteRtBuiltin(Processor):
@@ -19,3 +20,4 @@ class LiteRtBuiltin(Processor):
     name = "litert-builtin"
     format = "tflite"
     saturates = False
+    by_cuts = True

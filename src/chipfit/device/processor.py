@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.graph import Graph
+from chipfit.core.protocols import Node
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
 from chipfit.device import cache, canary, roofline
 from chipfit.device.canary import BASE, Family, Int8, Rung, Write
@@ -94,6 +95,9 @@ class Processor:
     against int8 ones: ONNX Runtime 2.1 and .6 %, LiteRT 2.9 and .3 % (two speeds, for minutes each), OpenVINO 2.6 and
     1.7 %; but there, run by run, they take 1.6 to 1.8 times what they take by themselves.
     """
+
+    by_cuts: bool = False
+    """True where a profile is made by running the file cut off behind each operator."""
 
     ahead: bool = False
     """True where loading takes longer than a quick timing, so that files are loaded while others are timed."""
@@ -257,15 +261,22 @@ class Processor:
         (whole,) = self.measure([artifact], "quick")
         if math.isnan(whole.value):
             raise DeviceFailed(reason(whole))
-        runs = max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value)))
-        head = {"verb": "profile", "runs": runs}
-        reply, _ = insisted(lambda: self._child.ask(head, [artifact.data], self.timeout_s))
+        nodes = self.observe(artifact, max(20, min(PROFILE_RUNS, int(1e3 * PROFILE_S / whole.value))))
         roof = cache.known(
             self._folder, self._mark, "roofline", roofline.from_plain,
             lambda: roofline.probe(self._quick_ms, min(self.bits)).plain(),
         )  # fmt: skip
-        nodes = [(str(n), str(k), float(us)) for n, k, us in reply["nodes"]]
         return roofline.op_times(nodes, artifact.graph, whole.value, roof)
+
+    def observe(self, artifact: Artifact, runs: int) -> list[Node]:
+        """The nodes of a file with the mean time of each over so many runs, in running order.
+
+        Raises:
+            DeviceFailed: the artifact cannot be run, or its nodes not be told apart.
+        """
+        head = {"verb": "profile", "runs": runs}
+        reply, _ = insisted(lambda: self._child.ask(head, [artifact.data], self.timeout_s))
+        return [(str(name), str(kind), float(us)) for name, kind, us in reply["nodes"]]
 
     def _sitting(
         self, files: Mapping[str, bytes], fidelity: Fidelity, done: Done

@@ -35,7 +35,8 @@ class Edge:
 class Crossing:
     """A value of so many channels of a `size`, made in `bits` and read in `to_bits`.
 
-    `pool` are the attributes of a max pool among its readers, whose output has `pooled` as its size.
+    Where a max pool is among its readers, `pooled` is the size of what that makes; `pool` are its attributes if a
+    convolution reads it, for which runtimes quantise before it.
     """
 
     channels: int
@@ -88,7 +89,7 @@ def crossings(edges: Sequence[Edge], at: Sites) -> Callable[[Graph], dict[str, C
                 made_in = low.get(at.get(source.name, ""), source.bits)
                 # what reads at a precision that nobody decides on is taken to read what was made
                 read_in = low.get(at.get(first.name, ""), made_in)
-                found[edge.name] = _crossing(source, [o for o, _ in left], made_in, read_in)
+                found[edge.name] = _crossing(graph, source, [o for o, _ in left], made_in, read_in)
         return found
 
     return read
@@ -103,10 +104,17 @@ def _site_bits(graph: Graph, at: Sites) -> dict[str, int]:
     return found
 
 
-def _crossing(source: Op, readers: Sequence[Op], made_in: int, read_in: int) -> Crossing:
+def _crossing(graph: Graph, source: Op, readers: Sequence[Op], made_in: int, read_in: int) -> Crossing:
     found = Crossing(source.shape[0], source.shape[1:], made_in, read_in)
     pool = next((o for o in readers if o.kind == "max_pool"), None)
-    return found if pool is None else replace(found, pool=pool.attrs, pooled=pool.shape[1:])
+    if pool is None:
+        return found
+    return replace(found, pool=pool.attrs if read_by_conv(graph, pool) else (), pooled=pool.shape[1:])
+
+
+def read_by_conv(graph: Graph, o: Op) -> bool:
+    """True where a convolution reads an operator's output."""
+    return any(graph[user].kind == "conv" for user in graph.users[o.name])
 
 
 def conversion(value: Crossing) -> Kernel | None:
@@ -119,7 +127,7 @@ def conversion(value: Crossing) -> Kernel | None:
         return None
     if not value.pooled:
         return Kernel("boundary", c, c, value.size, value.bits)
-    if value.bits == 8:
+    if value.bits == 8 or not value.pool:
         return Kernel("boundary", c, c, value.pooled, value.bits)
     return Kernel("boundary before a pool", c, c, value.size, value.bits, "", value.pool)
 

@@ -9,7 +9,7 @@ from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import LAYERS, Graph, Op
+from chipfit.core.graph import Graph, Op
 from chipfit.core.kernel import Kernel, kernel, members
 from chipfit.core.kinds import named
 from chipfit.core.types import Measurement
@@ -61,6 +61,26 @@ class Held:
         return replace(other, values=0, stored_bytes=0, int8_bytes=0) if again else other
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is counted at an operator that is no layer of channels in and out, of one edited graph.
+
+    Its learnt values, the bytes of its arrays in a float and in an int8 file, and its multiply-accumulates.
+    """
+
+    params: int
+    stored_bytes: int
+    int8_bytes: int
+    macs: int
+    bits: int
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers of `METRICS`."""
+        held = self.stored_bytes if self.bits == 32 else self.int8_bytes
+        return float(self.macs), float(self.params), float(self.macs * self.bits**2), held / 1e6
+
+
 def _counts(kernel: Kernel, held: Held, uses: int) -> tuple[float, ...]:
     """The numbers of `METRICS` of a kernel whose weights are used this often, 0 for what has no weight."""
     weights = _weights(kernel) if uses else 0
@@ -80,20 +100,33 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
     owners = _owners(variants)
     terms: list[Term] = []
     for cells in variants.cells(holders.read):
-        terms += _terms(offer.menu, cells, holders.held(cells.op, owners), graph[cells.op].kind in LAYERS)
+        terms += _terms(offer.menu, cells, holders.held(cells.op, owners))
+    for others in variants.cells(lambda edited: holders.counts(edited, owners)):
+        terms += _other_terms(offer.menu, others)
     return offer.menu.priced(terms)
 
 
-def _terms(menu: Menu, cells: Cells[Kernel], held: Held, layer: bool) -> list[Term]:
-    """The counts at one operator; what is no layer has nothing to multiply."""
+def _terms(menu: Menu, cells: Cells[Kernel], held: Held) -> list[Term]:
+    """The counts at a layer."""
     terms = []
     for n, piece in enumerate(pieces(cells, own=True)):
         here = held if n == 0 else held.further(piece.again)
         there = {cell: mix[0][1] for cell, mix in piece.cells.items() if mix}
-        by_cell = {cell: _counts(record, here, _uses(record) if layer else 0) for cell, record in there.items()}
+        by_cell = {cell: _counts(record, here, _uses(record)) for cell, record in there.items()}
         for i, metric in enumerate(METRICS):
-            if layer or metric in ("params", "size_mb"):
-                numbers = {cell: counts[i] for cell, counts in by_cell.items()}
+            numbers = {cell: counts[i] for cell, counts in by_cell.items()}
+            terms.append(term(menu, metric, piece.on, numbers, cells.op))
+    return terms
+
+
+def _other_terms(menu: Menu, cells: Cells[Counts]) -> list[Term]:
+    """The counts at any other operator, of those metrics that it has any of."""
+    terms = []
+    for piece in pieces(cells, own=True):
+        by_cell = {cell: mix[0][1].numbers for cell, mix in piece.cells.items() if mix}
+        for i, metric in enumerate(METRICS):
+            numbers = {cell: counts[i] for cell, counts in by_cell.items()}
+            if any(numbers.values()):
                 terms.append(term(menu, metric, piece.on, numbers, cells.op))
     return terms
 
@@ -103,25 +136,42 @@ class _Holders:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.layers = {o.name: members(graph, o) for o in graph if o.kind in LAYERS}
-        folded = {name for names in self.layers.values() for name in names}
-        self.others = [o.name for o in graph if o.name not in folded and graph.weight_shapes(o)]
+        self.layers = {o.name: members(graph, o) for o in graph if _counted_by_channels(o)}
+        self.folded = {name for names in self.layers.values() for name in names}
         self.first = {self._arrays(name): name for name in reversed(self.layers)}
 
     def read(self, graph: Graph) -> dict[str, Kernel]:
-        """What is counted of an edited graph: the kernels of these operators, without activations."""
-        return {name: kernel(graph, graph[name]) for name in (*self.layers, *self.others) if name in graph.by_name}
+        """The layers of an edited graph, without activations."""
+        return {name: kernel(graph, graph[name]) for name in self.layers if name in graph.by_name}
+
+    def counts(self, graph: Graph, owners: Mapping[str, str]) -> dict[str, Counts]:
+        """What is counted at every other operator of an edited graph that anything is counted at."""
+        others = [o for o in graph if o.name not in self.folded and (graph.weight_shapes(o) or graph.macs(o))]
+        return {o.name: _counted(graph, o, owners) for o in others}
 
     def held(self, op: str, owners: Mapping[str, str]) -> Held:
-        """What is counted at one of them; `owners` tells of each array where it is."""
-        names = self.layers.get(op, (op,))
-        found = _held(self.graph, self.graph[op], names, owners)
-        once = op in self.layers and self.first[self._arrays(op)] != op
+        """What is counted at a layer; `owners` tells of each array where it is."""
+        found = _held(self.graph, self.graph[op], self.layers[op], owners)
+        once = self.first[self._arrays(op)] != op
         return replace(found, stored=False, stored_bytes=0) if once else found
 
     def _arrays(self, layer: str) -> tuple[str, ...]:
         """The arrays that a layer's are folded from; a float file holds those that are folded alike once."""
         return tuple(name for m in self.layers[layer] for name in self.graph.weight_shapes(self.graph[m]))
+
+
+def _counted_by_channels(o: Op) -> bool:
+    """True of layers whose weights are their channels in times those out, times taps."""
+    return o.kind == "linear" or (o.kind == "conv" and len(o["kernel"]) == 2)
+
+
+def _counted(graph: Graph, o: Op, owners: Mapping[str, str]) -> Counts:
+    """What is counted at an operator that is no such layer."""
+    mine = [prod(shape) for name, shape in graph.learnt(o).items() if owners[name] == o.name]
+    stored = 4 * sum(prod(shape) for shape in graph.weight_shapes(o).values())
+    # a norm that stands alone is written in int8 as the depth-wise layer that it is
+    low = 10 * o.shape[array_axis(o)] if o.kind == "batch_norm" else stored
+    return Counts(sum(mine), stored, low, graph.macs(o), o.bits)
 
 
 def _owners(variants: Variants) -> dict[str, str]:
@@ -141,19 +191,16 @@ def _owners(variants: Variants) -> dict[str, str]:
 
 
 def _held(graph: Graph, o: Op, names: Sequence[str], owners: Mapping[str, str]) -> Held:
-    """What is counted at an operator; `names` are the operators whose arrays it holds."""
+    """What is counted at a layer; `names` are the operators whose arrays it holds."""
     mine = []
     for name in names:
         learnt = graph.learnt(graph[name])
         mine += [shape for array, shape in learnt.items() if owners[array] == name]
-    layer, width = o.kind in LAYERS, o.shape[array_axis(o)]
-    beside = [shape for shape in mine if not (layer and len(shape) > 1)]
-    values = sum(prod(shape) // width for shape in beside if shape[:1] == (width,))
-    more = sum(prod(shape) for shape in beside if shape[:1] != (width,))
-    if layer:
-        return Held(any(len(shape) > 1 for shape in mine), True, values, more, 4, 9)
-    alone = sum(4 * prod(shape) // width for shape in graph.weight_shapes(o).values())
-    return Held(False, True, values, more, alone, 10 if o.kind == "batch_norm" else alone)
+    width = o.shape[array_axis(o)]
+    beside = [shape for shape in mine if len(shape) == 1]
+    values = sum(1 for shape in beside if shape == (width,))
+    more = sum(prod(shape) for shape in beside if shape != (width,))
+    return Held(any(len(shape) > 1 for shape in mine), True, values, more, 4, 9)
 
 
 def counted(graph: Graph) -> tuple[Measurement, ...]:

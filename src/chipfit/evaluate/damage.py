@@ -23,7 +23,7 @@ third. One that is not finite says nothing, and a search would be blind with it:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -35,7 +35,7 @@ from chipfit.compress.forward import affordable, batch
 from chipfit.compress.pair import Original, Pair, changed, shortcuts_first
 from chipfit.compress.profile import Profile, key, real, stitch
 from chipfit.compress.quantise import fake_quantised, ranges
-from chipfit.compress.refit import Effort, chains, fit
+from chipfit.compress.refit import Effort, chains, fit, solved_for
 from chipfit.compress.statistics import adjustable
 from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Edited
@@ -43,7 +43,9 @@ from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import ACTIVATIONS, Graph, Network
 from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.evaluate.composed import parts_of, summed
+from chipfit.evaluate.damage_plan import EFFORT, WHOLE_PLAN, WIDTHS, Plan
 from chipfit.evaluate.divergence import divergence, divergences
+from chipfit.evaluate.ticker import Ticker, quiet
 from chipfit.evaluate.unscored import coarse_first, guessed
 from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
@@ -51,14 +53,6 @@ from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
 from chipfit.space.offer import Offer
 
 __all__ = ["Scorer", "additivity", "all_scored", "damage", "divergence", "divergences", "needed", "skip_runs"]
-
-EFFORT = Effort(rows_per_column=10, rounds=1, honest=False)
-
-LAYERS = 12
-"""Layers behind an option that are solved to score it; those behind them get their statistics back."""
-
-WIDTHS = 7
-"""Widths of one group that are measured."""
 
 MEMORY_MB = 2000.0
 """For the values of the original that options start from and are held against."""
@@ -95,7 +89,7 @@ class Scorer:
         self.effort = effort
         values, noted = {network.graph.output}, set[str]()
         for edits in wanted:
-            more, moments = needed(network.graph, edits)
+            more, moments = needed(network.graph, edits, effort)
             values |= more
             noted |= moments
         held = sum(network.graph[name].size for name in values)
@@ -172,12 +166,12 @@ def touched(original: Graph, made: Edited) -> frozenset[str]:
     return changed(original, made, absorbing)
 
 
-def needed(original: Graph, edits: Sequence[Edit]) -> tuple[set[str], set[str]]:
+def needed(original: Graph, edits: Sequence[Edit], effort: Effort = EFFORT) -> tuple[set[str], set[str]]:
     """Operators of the original whose values, and those whose moments, the repair after the edits asks for."""
     made = edited(original, structural(edits))
     small, of, dirty = made.graph, made.stands_for, touched(original, made)
     values = {i for o in small if o.name in dirty for i in o.inputs if i not in dirty}
-    values |= {of[c.end.name] for name, c in chains(small, shortcuts_first(small)).items() if name in dirty}
+    values |= {of[c.end.name] for name, c in solved_for(small, dirty, effort).items() if name in dirty}
     return values, {of[name] for name in dirty & adjustable(small)}
 
 
@@ -191,6 +185,8 @@ def damage(
     model: str = "the model",
     task: Task = CLASSIFICATION,
     deadline: Deadline | None = None,
+    plan: Plan = WHOLE_PLAN,
+    tell: Callable[[str], None] = quiet,
 ) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
@@ -203,6 +199,8 @@ def damage(
         model: names the network in errors.
         task: says how answers are compared.
         deadline: no option is scored after it; those that were not count as the worst of their kind (`unscored`).
+        plan: how many widths of a group are scored, on how many inputs, and after how much repair.
+        tell: is told now and then how many options were scored.
 
     Raises:
         ValueError: the profile is of another network.
@@ -211,16 +209,16 @@ def damage(
     if profile.network != network.digest():
         raise ValueError(f"the profile is of network {profile.network}, not of {network.digest()}; make a new one")
     menu = real(offer.menu, profile)
-    singles = _measured(menu)
+    singles = _measured(menu, plan.widths)
     skips = {e.block: c for c, edits in singles.items() for e in edits if isinstance(e, Skip)}
     runs = [r for r in skip_runs(network.graph) if skips.keys() >= set(r)]
     wanted = [*singles.values(), *(tuple(map(Skip, r)) for r in runs)]
     missing = {k: e for e in wanted if (k := key(e)) not in profile.damage}
     if missing:
-        effort = replace(EFFORT, layers=LAYERS)
-        scorer = Scorer(network, profile, repair, inputs, missing.values(), effort, model=model, task=task)
+        repair, inputs = repair[: plan.scored], inputs[: plan.scored]
+        scorer = Scorer(network, profile, repair, inputs, missing.values(), plan.effort, model=model, task=task)
         scores = _scored(
-            scorer, {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing, deadline
+            scorer, {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing, deadline, tell
         )
         profile = profile.knowing(
             {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
@@ -239,18 +237,23 @@ def all_scored(menu: Menu, profile: Profile) -> bool:
 
 
 def _scored(
-    scorer: Scorer, wanted: Mapping[str, Sequence[Edit]], deadline: Deadline | None
+    scorer: Scorer,
+    wanted: Mapping[str, Sequence[Edit]],
+    deadline: Deadline | None,
+    tell: Callable[[str], None] = quiet,
 ) -> dict[str, tuple[float, float]]:
     """Damage and its error of these edits, in their order, as far as there is time."""
     until, found = deadline or Deadline.never(), dict[str, tuple[float, float]]()
+    ticker = Ticker(tell, "options scored")
     for k, edits in wanted.items():
+        ticker(len(found), len(wanted))
         if until.passed():
             break
         found[k] = scorer.scored(edits)
     return found
 
 
-def _measured(menu: Menu) -> dict[Choice, tuple[Edit, ...]]:
+def _measured(menu: Menu, most_widths: int = WIDTHS) -> dict[Choice, tuple[Edit, ...]]:
     """The options that are measured: not all of many widths, nor what only goes with another's or is made of others."""
     follow = {choice for _, choice in menu.ties}
     found: dict[Choice, tuple[Edit, ...]] = {}
@@ -259,8 +262,8 @@ def _measured(menu: Menu) -> dict[Choice, tuple[Edit, ...]]:
         own = [o for o, option in enumerate(decision.options) if option.edits and o not in made]
         changes = [o for o in own if (d, o) not in follow]
         widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
-        if len(widths) > WIDTHS:
-            picked = {widths[i] for i in np.linspace(0, len(widths) - 1, WIDTHS).round().astype(int)}
+        if len(widths) > most_widths:
+            picked = {widths[i] for i in np.linspace(0, len(widths) - 1, most_widths).round().astype(int)}
             changes = [o for o in changes if o in picked or o not in widths]
         found |= {(d, o): decision.options[o].edits for o in changes}
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from chipfit.space.menu import Assignment, Menu
@@ -9,7 +11,12 @@ from chipfit.space.menu import Assignment, Menu
 
 def random_assignment(menu: Menu, rng: np.random.Generator) -> Assignment:
     """Uniform options, ties repaired towards the first of each pair."""
-    a = [int(rng.integers(n)) for n in menu.sizes]
+    return tied(menu, [int(rng.integers(n)) for n in menu.sizes], rng)
+
+
+def tied(menu: Menu, options: Sequence[int], rng: np.random.Generator) -> Assignment:
+    """The options with ties repaired towards the first of each pair."""
+    a = list(options)
     free: dict[int, int] = {}  # a decision's options before the first that a tie sets
     for _, (e, p) in menu.ties:
         free[e] = min(p, free.get(e, p))
@@ -29,5 +36,22 @@ def spread_out(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]
         a = random_assignment(menu, rng)
         if mode := len(found) % 3:
             a = tuple((mode - 1) if i in precision else o for i, o in enumerate(a))
+        found.append(a)
+    return list(dict.fromkeys(found))
+
+
+def to_watch(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]:
+    """As it is, all int8, and random assignments whose operators are to be seen: two of four mix precisions.
+
+    Every other one is mild: with options nearer to the first, as what is chosen under budgets is.
+    """
+    precision = [i for i, d in enumerate(menu.decisions) if d.kind == "precision"]
+    found = spread_out(menu, 0, rng)
+    while len(found) < n:
+        a = random_assignment(menu, rng)
+        if len(found) % 2:
+            a = tied(menu, [int(o * rng.random()) for o in a], rng)
+        if (mode := len(found) % 4) < 2:
+            a = tuple(mode if i in precision else o for i, o in enumerate(a))
         found.append(a)
     return list(dict.fromkeys(found))

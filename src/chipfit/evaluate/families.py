@@ -18,6 +18,7 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from chipfit.core.kernel import Kernel
+from chipfit.space.offer import LEAST_STEP
 
 FULL_TABLE = 6
 """Kernels of a family up to which every one is timed; larger families are sampled."""
@@ -141,8 +142,21 @@ def families_of(kernels: Iterable[Kernel]) -> list[Family]:
     """The families of some kernels."""
     members: dict[Kernel, set[Kernel]] = defaultdict(set)
     for u in kernels:
-        members[replace(u, cin=0, cout=0)].add(u)
+        members[u.family].add(u)
     return [Family(frozenset(of)) for of in members.values()]
+
+
+def filled(u: Kernel, block: int) -> Kernel:
+    """The kernel with the widths of its kernel rounded up to whole blocks.
+
+    Below one block they count as they are, and so do odd ones (a layer of 30 channels as it came): those take longer
+    than the next block.
+    """
+    groups = u.attr("groups", 1)
+    if u.kind not in ("conv", "add") or groups not in (1, "dw"):
+        return u
+    cin, cout = (w if w < block or w % LEAST_STEP else -(-w // block) * block for w in (u.cin, u.cout))
+    return replace(u, cin=cin, cout=cout)
 
 
 def _picks(widths: Collection[int]) -> list[int]:

@@ -6,11 +6,11 @@ own, whose scales `FORETOLD` whole networks tell, which cost nothing.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from chipfit.evaluate.drawn import spread_out
 from chipfit.evaluate.in_time import InTime
 from chipfit.evaluate.pieces import pieces
 from chipfit.evaluate.pricing import Part, Pricing, corrected
+from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timed import call, fused_as_in, latency
 from chipfit.evaluate.timing import Timing
 from chipfit.space.menu import Term
@@ -55,6 +56,8 @@ class Foretold:
         *,
         networks: int = FORETOLD,
         deadline: Deadline | None = None,
+        planned_s: float = math.inf,
+        tell: Callable[[str], None] = quiet,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms, fitted to the predictions of random `networks`."""
         (whole,) = self.timing.graphs([graph], "quick")
@@ -89,11 +92,12 @@ def shares_of(variants: Variants, whole_ms: float) -> list[Part]:
 
 
 def _macs(kernel: Kernel) -> float:
-    return float(macs(kernel)) if kernel.kind in LAYERS else 0.0
+    layer = kernel.kind in LAYERS and not kernel.in_place
+    return float(macs(kernel) if layer else kernel.macs)
 
 
 def _values(kernel: Kernel) -> float:
-    return float(kernel.cin * prod(kernel.size) + kernel.cout * prod(kernel.out_size)) * kernel.bits / 32
+    return float(kernel.moved) * kernel.bits / 32
 
 
 def _one(kernel: Kernel) -> float:

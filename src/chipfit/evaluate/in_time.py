@@ -7,8 +7,8 @@ those that were and are most like them. That is told (`Pricing.timed`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from chipfit.core.graph import Graph, Network
 from chipfit.core.kernel import Kernel
 from chipfit.core.types import Measurement
 from chipfit.evaluate.parts import FEWEST, WHOLE
+from chipfit.evaluate.ticker import Ticker, quiet
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build
 
@@ -40,6 +41,7 @@ class InTime:
 
     timing: Timing
     deadline: Deadline
+    tell: Callable[[str], None] = quiet
     asked: int = 0
     reached: int = 0
     _slowest_s: float = field(default=0.0, init=False)
@@ -51,11 +53,12 @@ class InTime:
             self.reached += len(graphs)
             return list(self.timing.graphs(graphs, "quick"))
         found: list[Measurement | None] = []
-        size = FIRST
+        size, ticker = FIRST, Ticker(self.tell, "timed")
         while len(found) < len(graphs) and not (found and self.deadline.passed()):
             part = graphs[len(found) : len(found) + size]
             began = self.deadline.clock()
             found += self.timing.graphs(part, "quick")
+            ticker(len(found), len(graphs))
             self._slowest_s = max(self._slowest_s, (self.deadline.clock() - began) / len(part))
             fit = int(AT_ONCE * self.deadline.left() / max(self._slowest_s, 1e-6))
             size = max(1, min(2 * size, MOST, fit))
@@ -70,7 +73,7 @@ def by_weight(kernels: Sequence[Kernel]) -> list[Kernel]:
     """
     families: dict[Kernel, list[Kernel]] = {}
     for u in kernels:
-        families.setdefault(replace(u, cin=0, cout=0), []).append(u)
+        families.setdefault(u.family, []).append(u)
     ranked: list[tuple[int, float, Kernel]] = []
     for members in families.values():
         ordered = sorted(members, key=work)
@@ -83,19 +86,19 @@ def by_weight(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 def work(kernel: Kernel) -> float:
     """What a kernel does, in multiply-accumulates: its own, ten for each value read or written, and its launch."""
-    maps = kernel.cin * np.prod(kernel.size) + kernel.cout * np.prod(kernel.out_size)
     taps = np.prod(kernel.attr("kernel", (1, 1)))
     groups = kernel.attr("groups", 1)
     inputs = 1 if groups == "dw" else kernel.cin / groups
-    layer = kernel.kind in ("conv", "linear")
-    macs = kernel.cout * np.prod(kernel.out_size) * inputs * taps if layer else 0.0
-    return float(macs + 10 * maps + 20_000)
+    layer = kernel.kind in ("conv", "linear") and not kernel.in_place
+    rows = np.prod(kernel.out_size) * kernel.attr("rows", 1)
+    macs = kernel.cout * rows * inputs * taps if layer else kernel.macs
+    return float(macs + 10 * kernel.moved + 20_000)
 
 
 def guessed_ms(kernel: Kernel, known: Mapping[Kernel, float]) -> float:
     """Milliseconds of a kernel that was not timed, at the rate of those that are most like it; 0 without any."""
     alike = (
-        lambda u: replace(u, cin=0, cout=0) == replace(kernel, cin=0, cout=0),
+        lambda u: u.family == kernel.family,
         lambda u: (u.kind, u.bits) == (kernel.kind, kernel.bits),
         lambda u: u.bits == kernel.bits,
         lambda u: True,

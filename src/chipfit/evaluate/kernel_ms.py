@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+import math
+from collections.abc import Collection, Iterable, Mapping
+from math import prod
 
 import numpy as np
 
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
 from chipfit.core.kernel import Kernel
+from chipfit.core.kernel import kernels as kernels_of
 from chipfit.evaluate.chains import Recipe, recipe
-from chipfit.evaluate.families import families_of
-from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms
+from chipfit.evaluate.families import families_of, filled
+from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms, work
 from chipfit.evaluate.timing import Timing
-from chipfit.space.offer import LEAST_STEP
 
 
 def kernel_ms(kernels: Iterable[Kernel], timing: Timing, in_time: InTime | None = None) -> dict[Kernel, float]:
@@ -24,8 +25,8 @@ def kernel_ms(kernels: Iterable[Kernel], timing: Timing, in_time: InTime | None 
     grid is measured; where the device is not smooth between its points, so is what the grid cannot tell.
     """
     block, in_time = timing.facts.channel_block, in_time or InTime(timing, Deadline.never())
-    filled = {u: _filled(u, block.get(u.bits, 1)) for u in kernels}
-    families = families_of(filled.values())
+    whole = {u: filled(u, block.get(u.bits, 1)) for u in kernels}
+    families = families_of(whole.values())
     known = _timed([u for f in families for u in f.first], block, in_time)
     rough = [f for f in families if not f.smooth(known)]
     known |= _timed([u for f in rough for u in f.more], block, in_time)
@@ -33,7 +34,29 @@ def kernel_ms(kernels: Iterable[Kernel], timing: Timing, in_time: InTime | None 
     ms = guessed | known
     for f in families:
         ms |= f.told(ms)
-    return {u: ms[as_filled] for u, as_filled in filled.items()}
+    return {u: ms[as_filled] for u, as_filled in whole.items()}
+
+
+START_S, PER_MB_S, RUNS = 0.025, 0.012, 25
+"""Of a chain's quick timing: seconds to write, load and begin with it, more for each megabyte, runs of it."""
+
+
+def chains_beyond(kernels: Collection[Kernel], network: Graph, timing: Timing, seconds: float) -> bool:
+    """True where the chains of these kernels would take longer than so many seconds, at the pace of the network."""
+    if math.isinf(seconds):
+        return False
+    (whole,) = timing.graphs([network], "quick")
+    pace_s = whole.value / 1e3 / sum(map(work, kernels_of(network).values()))
+    block = timing.facts.channel_block
+    families = families_of({filled(u, block.get(u.bits, 1)) for u in kernels})
+    recipes = _with_needs({u for f in families for u in f.first}, block)
+    taken_s = 0.0
+    for graph in _graphs(recipes, recipes):
+        weights_mb = sum(prod(shape) for o in graph for shape in graph.weight_shapes(o).values()) * 4 / 1e6
+        taken_s += START_S + PER_MB_S * weights_mb + RUNS * pace_s * sum(map(work, kernels_of(graph).values()))
+        if taken_s > seconds:
+            return True
+    return False
 
 
 def _timed(kernels: Iterable[Kernel], block: Mapping[int, int], in_time: InTime) -> dict[Kernel, float]:
@@ -73,19 +96,6 @@ def _values_of(recipes: Mapping[Kernel, Recipe], measured: Mapping[str, float]) 
         return ms[u]
 
     return {u: v for u in recipes if (v := value(u)) is not None}
-
-
-def _filled(u: Kernel, block: int) -> Kernel:
-    """The kernel with the widths of its kernel rounded up to whole blocks.
-
-    Below one block they count as they are, and so do odd ones (a layer of 30 channels as it came): those take longer
-    than the next block.
-    """
-    groups = u.attr("groups", 1)
-    if u.kind not in ("conv", "add") or groups not in (1, "dw"):
-        return u
-    cin, cout = (w if w < block or w % LEAST_STEP else -(-w // block) * block for w in (u.cin, u.cout))
-    return replace(u, cin=cin, cout=cout)
 
 
 def _with_needs(kernels: Iterable[Kernel], block: Mapping[int, int]) -> dict[Kernel, Recipe]:

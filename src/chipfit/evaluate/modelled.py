@@ -15,7 +15,8 @@ Only behind concatenations of many groups is a layer's latency put together from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -36,6 +37,7 @@ from chipfit.device.accelerator.work import Layer, Work, anonymous, works
 from chipfit.evaluate.cells import Cells, cells
 from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.evaluate.pricing import Pricing
+from chipfit.evaluate.ticker import quiet
 from chipfit.search.design_costs import Indices, Table, tabled
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import computed_in
@@ -76,6 +78,8 @@ class Modelled:
         *,
         networks: int = 0,
         deadline: Deadline | None = None,
+        planned_s: float = math.inf,
+        tell: Callable[[str], None] = quiet,
     ) -> Pricing:
         """The offer's menu with exact `latency_ms` terms; neither whole networks nor a deadline make a difference.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +15,7 @@ from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.foretold import Foretold
 from chipfit.evaluate.modelled import Modelled
 from chipfit.evaluate.pricing import Pricing
+from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timed import Timed
 from chipfit.evaluate.timing import Latencies, Timing
 from chipfit.space.offer import Offer
@@ -38,10 +41,14 @@ class Pricer(Protocol):
         *,
         networks: int = ...,
         deadline: Deadline | None = None,
+        planned_s: float = math.inf,
+        tell: Callable[[str], None] = quiet,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms, corrected on so many random whole networks where that helps.
 
-        At the deadline the rest is guessed; `Pricing.timed` tells how much was not.
+        At the deadline the rest is guessed; `Pricing.timed` tells how much was not. `planned_s` are the seconds that it
+        should take: what would take longer is measured in another, quicker way from the start. `tell` is told now and
+        then how far it has come.
         """
         ...
 

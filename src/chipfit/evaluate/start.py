@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,16 +23,19 @@ from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import Limit
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
+from chipfit.evaluate.damage_plan import WHOLE_PLAN, Plan, planned
 from chipfit.evaluate.design import thrifty
 from chipfit.evaluate.in_time import inputs_in_time
 from chipfit.evaluate.modelled import most_widths
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.pricing import Pricing
+from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.search.assign import assign
 from chipfit.search.design_costs import DesignCosts
+from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.edits import structural
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Assignment, Menu, Term
@@ -45,6 +48,9 @@ FRONT = (0.1, 0.15, 0.22, 0.33, 0.45, 0.6, 0.8)
 
 FRONT_LOOKS = 2
 """How often: what the first look corrects moves the optima."""
+
+SOLVED_SHARE = 0.5
+"""Of the time for optima, for finding them; the rest is for timing them."""
 
 OPEN_SHARE, PROFILE_SHARE = 0.85, 0.5
 """Of a menu's time, for scores and prices before optima are looked at; of the first, for what damages rest on."""
@@ -75,6 +81,7 @@ class Start:
     parts: Parts
     complete: bool = True
     """Whether there was time for all scores, on all inputs."""
+    plan: Plan = WHOLE_PLAN
     task: Task = CLASSIFICATION
 
     @property
@@ -136,7 +143,8 @@ class Start:
         if known is not None:
             return Network(stitched.graph, known)
         repair = self._compensating(SHIP_INPUTS)
-        made = refit(self.entry.network, stitched, self.menu.edits(a), repair, np.random.default_rng(0))
+        effort = self.plan.shipped
+        made = refit(self.entry.network, stitched, self.menu.edits(a), repair, np.random.default_rng(0), effort)
         if store is not None:
             store.put_arrays(name, made.weights)
         return made
@@ -164,8 +172,8 @@ class Start:
         if not edits:
             return 0.0
         repair = self._compensating(repaired_on)
-        name, task = self.entry.name, self.task
-        scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], model=name, task=task)
+        name, task, effort = self.entry.name, self.task, self.plan.checked
+        scorer = Scorer(self.entry.network, self.profile, repair, scored_on, [edits], effort, model=name, task=task)
         return scorer.damage(edits)
 
     def additivity(
@@ -192,6 +200,8 @@ def open_start(
     known: Mapping[str, NDArray[Any]] | None = None,
     most_inputs: int | None = None,
     deadline: Deadline | None = None,
+    planned_s: float = math.inf,
+    tell: Callable[[str], None] = quiet,
 ) -> Start:
     """Offers, prices and damages the menu of an entry; `known` is a profile that was stored before.
 
@@ -199,15 +209,20 @@ def open_start(
     inputs are taken where all would take longer; `most_inputs` is how many were taken for the profile that is known.
     `knobs` open what may be done to the weights of single layers.
 
+    `planned_s` are the seconds that the menu should take on one core for timing and one for the rest. Where all of it
+    would take longer, as for large networks, it is priced and damaged in quicker ways (`timed`, `damage_plan`).
+
     Raises:
         BadInput: fewer training inputs than `parts.FEWEST`.
     """
     offered = _offered(entry.network.graph, timing, bits, keep, knobs)
-    until = deadline or Deadline.never()
-    scored_until = until.share(OPEN_SHARE)
+    until = (deadline or Deadline.never()).sooner(planned_s)
+    scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
     options = sum(len(d.options) - 1 for d in offered.menu.decisions)
     n = most_inputs or len(dataset.train)
-    n = n if known else inputs_in_time(entry.network, options, n, scored_until)
+    plan = planned(entry.network, offered.menu, min(n, WHOLE), planned_s)
+    if not known:
+        n = inputs_in_time(entry.network, options, n, scored_until) if plan == WHOLE_PLAN else min(n, plan.inputs)
     parts = parts_of(n)
     inputs = dataset.normalise(dataset.calibration(min(n, WHOLE)).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
@@ -217,19 +232,23 @@ def open_start(
     def damaged() -> tuple[Menu, Profile]:
         compensating, scored = inputs[parts.compensation], inputs[parts.damage]
         profile = Profile.from_arrays(known) if known else profiling.profile(
-            entry.network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE)
+            entry.network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE),
+            rows_per_column=plan.rows_per_column, coarse=plan.coarse,
         )  # fmt: skip
         repair = compensating[:REPAIR_INPUTS]
         return damage(
-            entry.network, offered, profile, repair, scored, model=entry.name, task=dataset.task, deadline=scored_until
-        )
+            entry.network, offered, profile, repair, scored, model=entry.name, task=dataset.task,
+            deadline=scored_until, plan=plan, tell=tell,
+        )  # fmt: skip
 
     # a device is timed by a process on a core of its own, for which this one mostly waits
     with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
         pricings = []
         for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
-            pricings.append(pricer(one).price(graph, offered, rng, deadline=scored_until.share(1 / left)))
+            part = scored_until.share(1 / left)
+            each_s = planned_s / len(timing.each)
+            pricings.append(pricer(one).price(graph, offered, rng, deadline=part, planned_s=each_s, tell=tell))
         menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
     correctable = any(p.parts for p in pricings)
@@ -241,7 +260,7 @@ def open_start(
         pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
-    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete, dataset.task)
+    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
 
 
 def _offered(
@@ -249,7 +268,8 @@ def _offered(
 ) -> Offer:
     """The menu; with `knobs` precisions are layers' own, and wide groups have fewer widths."""
     if not knobs:
-        return offer(graph, timing.facts.channel_block, bits=bits, keep=keep)
+        block = timing.facts.channel_block
+        return offer(graph, block, bits=bits, keep=keep, widths=coarse_widths(graph, block))
     return offer(graph, timing.facts.channel_block, bits=bits[:1], keep=keep, knobs=knobs, widths=most_widths(graph))
 
 
@@ -264,11 +284,12 @@ def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:
 
 def front(menu: Menu, deadline: Deadline | None = None) -> list[Assignment]:
     """The optima for a range of latencies, as far as they can be reached and there is time."""
-    goal, whole = thrifty(menu), menu.total("latency_ms", menu.as_is)
+    goal, whole, until = thrifty(menu), menu.total("latency_ms", menu.as_is), deadline or Deadline.never()
     found = []
-    for share in FRONT:
+    for left, share in zip(range(len(FRONT), 0, -1), FRONT, strict=True):
         try:
-            found.append(assign(goal, [Limit("latency_ms", share * whole)], deadline=deadline))
+            part = until.share(SOLVED_SHARE / left)
+            found.append(assign(goal, [Limit("latency_ms", share * whole)], deadline=part))
         except (Infeasible, OutOfTime):
             continue
     return found

@@ -1,10 +1,15 @@
-"""Latencies of a menu on a device that can be timed: kernels in chains, corrected on whole networks.
+"""Latencies of a menu on a device that can be timed: kernels by themselves or in place, corrected on whole networks.
 
 Cost is weight-free: the same tables serve every budget, and every network that holds the same kernels on this device.
+
+Kernels with a recipe are timed in chains (`kernel_ms`), which is surest for small ones; all others where they stand, in
+networks of the menu (`in_place`). Chains of large kernels take long, and a large network's kernels are seen well enough
+where they stand: where chains would take longer than was planned for them, all kernels are timed so.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +32,16 @@ from chipfit.evaluate.borders import (
     unblocked,
 )
 from chipfit.evaluate.cells import Variants
-from chipfit.evaluate.drawn import spread_out
-from chipfit.evaluate.in_time import InTime
-from chipfit.evaluate.kernel_ms import kernel_ms
+from chipfit.evaluate.drawn import spread_out, to_watch
+from chipfit.evaluate.in_place import FEW, WATCHED, Watch, watchable
+from chipfit.evaluate.in_time import InTime, guessed_ms
+from chipfit.evaluate.kernel_ms import chains_beyond, kernel_ms
 from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.pricing import Part, Pricing, corrected
+from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timing import Timing
-from chipfit.space.edits import computed_in
-from chipfit.space.menu import Menu, Term
+from chipfit.space.edits import apply, computed_in
+from chipfit.space.menu import Assignment, Menu, Term
 from chipfit.space.offer import Offer, sites_of
 
 KERNELS_SHARE = 0.7
@@ -81,58 +88,117 @@ class Timed:
         *,
         networks: int = NETWORKS,
         deadline: Deadline | None = None,
+        planned_s: float = math.inf,
+        tell: Callable[[str], None] = quiet,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms.
 
         Random `networks` are timed whole; they correct a constant and one scale for each resolution and precision.
         At the deadline what was not timed yet is guessed (`in_time`); `Pricing.timed` tells how much was.
         """
-        until = deadline or Deadline.never()
-        alone, whole = InTime(self.timing, until.share(KERNELS_SHARE)), InTime(self.timing, until)
-        parts = parts_of(Variants(graph, offer.menu), self.timing, alone)
-        raw = Pricing(offer.menu, (), (), tuple(parts))
-        made = corrected(raw, graph, spread_out(offer.menu, networks, rng), whole)
-        return replace(made, timed=(alone.reached + whole.reached) / max(1, alone.asked + whole.asked))
+        until, variants = deadline or Deadline.never(), Variants(graph, offer.menu)
+        sought, drawn = Sought.of(variants, self.timing), spread_out(offer.menu, networks, rng)
+        kernels_until = until.share(KERNELS_SHARE)
+        watch = Watch(self.timing, fused_as_in(graph), kernels_until, tell)
+        with_recipe = [u for u in sought.wanted if not u.in_place]
+        quick_to_watch = watchable(self.timing) == FEW
+        if quick_to_watch and chains_beyond(with_recipe, graph, self.timing, KERNELS_SHARE * planned_s):
+            shown = to_watch(offer.menu, WATCHED, rng)
+            watch.look((apply(graph, offer.menu.edits(a)) for a in shown), WATCHED)
+        if not watch.blind:  # the networks that were watched are those that the tables are corrected on
+            raw = Pricing(offer.menu, (), (), tuple(sought.parts(watch.ms(sought.wanted))))
+            return _corrected(raw, graph, shown[: watch.reached], InTime(self.timing, until, tell))
+        alone, whole = InTime(self.timing, kernels_until, tell), InTime(self.timing, until, tell)
+        ms = kernel_ms(with_recipe, self.timing, alone)
+        if len(with_recipe) < len(sought.wanted):
+            watch.look((apply(graph, offer.menu.edits(a)) for a in drawn), watchable(self.timing))
+            ms |= _without_recipe(sought.wanted, watch, ms)
+        raw = Pricing(offer.menu, (), (), tuple(sought.parts(ms)))
+        return _corrected(raw, graph, drawn, alone, whole)
 
 
-def parts_of(variants: Variants, timing: Timing, in_time: InTime | None = None) -> list[Part]:
-    """Latency terms in groups: the constant, conversions, and kernels by resolution and precision."""
-    graph, menu = variants.graph, variants.menu
-    own: Named = [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))]
-    at = decided_sites(graph, frozenset[str]().union(*map(sites_of, menu.decisions)))
-    block = timing.facts.channel_block.get(32, 1)
-    borders = _between(variants, boundaries(graph, at), at, conversion)
-    layouts = _between(variants, readings(graph, at), at, lambda value: unblocked(value, block))
-    wanted: set[Kernel] = set()
-    for _, parts in (*own, *borders, *layouts):
-        wanted.update(*(p.records for p in parts))
-    ms = kernel_ms(wanted, timing, in_time)
-    constants = [Part(t.label, (t,), 1.0) for t in (call(), *_ends(menu))]
-    by_size = _by_size_and_bits(menu, own, ms)
-    for name, parts in layouts:
-        by_size[graph[name].shape[1:], 32] += latency(menu, parts, ms.__getitem__, f"{name} unblocked")
-    groups = [Part(f"{size} {bits}", tuple(terms), SPREAD) for (size, bits), terms in by_size.items() if terms]
-    return [*constants, *_conversions(menu, borders, ms), *groups]
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The kernels at the operators of a menu's networks, and between them: those of conversions and of layouts."""
+
+    variants: Variants
+    own: Named
+    borders: Named
+    layouts: Named
+
+    @classmethod
+    def of(cls, variants: Variants, timing: Timing) -> Sought:
+        """All that a menu can have on a device."""
+        graph, menu = variants.graph, variants.menu
+        at = decided_sites(graph, frozenset[str]().union(*map(sites_of, menu.decisions)))
+        block = timing.facts.channel_block.get(32, 1)
+        return cls(
+            variants,
+            [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))],
+            _between(variants, boundaries(graph, at), at, conversion),
+            _between(variants, readings(graph, at), at, lambda value: unblocked(value, block)),
+        )
+
+    @property
+    def wanted(self) -> list[Kernel]:
+        """Every kernel, once."""
+        found: dict[Kernel, None] = {}
+        for _, parts in (*self.own, *self.borders, *self.layouts):
+            for part in parts:
+                found |= dict.fromkeys(part.ordered)
+        return list(found)
+
+    def parts(self, ms: Mapping[Kernel, float]) -> list[Part]:
+        """Latency terms in groups: the constant, conversions, and kernels by resolution and precision."""
+        menu, graph = self.variants.menu, self.variants.graph
+        constants = [Part(t.label, (t,), 1.0) for t in (call(), *_ends(menu))]
+        by_size = self._by_size_and_bits(ms)
+        for name, parts in self.layouts:
+            by_size[graph[name].shape[1:], 32] += latency(menu, parts, ms.__getitem__, f"{name} unblocked")
+        groups = [Part(f"{size} {bits}", tuple(terms), SPREAD) for (size, bits), terms in by_size.items() if terms]
+        return [*constants, *self._conversions(ms), *groups]
+
+    def _by_size_and_bits(self, ms: Mapping[Kernel, float]) -> dict[tuple[Size, int], list[Term]]:
+        """Terms by the size of the map that a kernel makes and its precision."""
+        found: dict[tuple[Size, int], list[Term]] = defaultdict(list)
+        for name, parts in self.own:
+            for bits in (32, 8):
+                found[_out_size(parts), bits] += latency(self.variants.menu, parts, ms.__getitem__, name, bits)
+        return found
+
+    def _conversions(self, ms: Mapping[Kernel, float]) -> list[Part]:
+        """A part for each border and way: the two ways differ in changes of layout."""
+        found = []
+        for name, parts in self.borders:
+            for from_bits, way in ((8, "to float"), (32, "to int8")):
+                terms = latency(self.variants.menu, parts, lambda k: _one_way(k, ms[k]), f"{name} {way}", from_bits)
+                if terms:
+                    found.append(Part(terms[0].label, tuple(terms), 1.0))
+        return found
 
 
-def _by_size_and_bits(menu: Menu, own: Named, ms: Mapping[Kernel, float]) -> dict[tuple[Size, int], list[Term]]:
-    """Terms by the size of the map that a kernel makes and its precision."""
-    found: dict[tuple[Size, int], list[Term]] = defaultdict(list)
-    for name, parts in own:
-        for bits in (32, 8):
-            found[_out_size(parts), bits] += latency(menu, parts, ms.__getitem__, name, bits)
-    return found
+def parts_of(variants: Variants, timing: Timing) -> list[Part]:
+    """The terms of a menu on a device, however long it takes, not corrected on whole networks."""
+    sought = Sought.of(variants, timing)
+    ms = kernel_ms([u for u in sought.wanted if not u.in_place], timing)
+    if len(ms) < len(sought.wanted):
+        watch = Watch(timing, fused_as_in(variants.graph), Deadline.never())
+        watch.look([variants.graph], 1)
+        ms |= _without_recipe(sought.wanted, watch, ms)
+    return sought.parts(ms)
 
 
-def _conversions(menu: Menu, borders: Named, ms: Mapping[Kernel, float]) -> list[Part]:
-    """A part for each border and way: the two ways differ in changes of layout."""
-    found = []
-    for name, parts in borders:
-        for from_bits, way in ((8, "to float"), (32, "to int8")):
-            terms = latency(menu, parts, lambda k: _one_way(k, ms[k]), f"{name} {way}", from_bits)
-            if terms:
-                found.append(Part(terms[0].label, tuple(terms), 1.0))
-    return found
+def _without_recipe(wanted: Iterable[Kernel], watch: Watch, known: Mapping[Kernel, float]) -> dict[Kernel, float]:
+    """Milliseconds of kernels without a recipe, in place, where a device can be watched; else by their work."""
+    others = [u for u in wanted if u.in_place]
+    return {u: guessed_ms(u, known) for u in others} if watch.blind else watch.ms(others)
+
+
+def _corrected(raw: Pricing, graph: Graph, drawn: Sequence[Assignment], *ways: InTime) -> Pricing:
+    """The tables corrected on these networks; the last of the ways times them."""
+    made = corrected(raw, graph, drawn, ways[-1])
+    asked, reached = sum(w.asked for w in ways), sum(w.reached for w in ways)
+    return replace(made, timed=reached / max(1, asked))
 
 
 def fused_as_in(graph: Graph) -> Callable[[Graph], dict[str, Kernel]]:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from chipfit.core.graph import Graph, Network
 from chipfit.core.protocols import Comparing, Deciding, Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
+from chipfit.evaluate.observed import Observed, operators
 from chipfit.export.formats import timing_artifact, writer
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory, measurement_key
@@ -96,9 +98,25 @@ class Timing:
             return self.device.foretell(graphs)
         wanted = {g.key: g for g in graphs}
         known = {k: m for k in wanted if (m := self._memory.get(self._key(k, fidelity))) is not None}
-        missing = {k: timing_artifact(g, self.device.format) for k, g in wanted.items() if k not in known}
-        known |= dict(zip(missing, self._measure(list(missing.values()), list(missing), fidelity), strict=True))
+        for part in _in_parts({k: g for k, g in wanted.items() if k not in known}, fidelity):
+            files = [timing_artifact(g, self.device.format) for g in part.values()]
+            known |= dict(zip(part, self._measure(files, list(part), fidelity), strict=True))
         return [known[g.key] for g in graphs]
+
+    def observed(self, graph: Graph) -> Observed | None:
+        """A network's latency together with what each of its operators takes where it stands.
+
+        None where it cannot be timed, or its operators not be told apart.
+        """
+        how, key = self._key(graph.key, "quick"), self._key(graph.key, "operators")
+        whole, parts = self._memory.get(how), self._memory.get(key)
+        if whole is None or parts is None:
+            artifact = timing_artifact(graph, self.device.format)
+            whole = whole or self._measure([artifact], [graph.key], "quick")[0]
+            parts = operators(self.device, artifact, whole)
+            if parts is not None:
+                self._memory.put(key, parts)
+        return None if parts is None else Observed.of(graph, whole, parts)
 
     def decided(self, graph: Graph, limit_ms: float) -> Measurement:
         """Final latency of a graph, measured until it is clear on which side of a limit it lies."""
@@ -158,6 +176,25 @@ class Timing:
             if np.isfinite(m.value):
                 self._memory.put(self._key(name, fidelity), m)
         return list(measured)
+
+
+AT_ONCE_MB = 256.0
+"""Files that are written before they are timed: those of large networks would not fit into memory together."""
+
+
+def _in_parts(graphs: Mapping[str, Graph], fidelity: Fidelity) -> Iterator[dict[str, Graph]]:
+    """Graphs by key in groups whose files are written together: all where they are to share a sitting."""
+    part: dict[str, Graph] = {}
+    held_mb = 0.0
+    for key, graph in graphs.items():
+        size_mb = sum(prod(shape) for o in graph for shape in graph.weight_shapes(o).values()) * 4 / 1e6
+        if part and fidelity == "quick" and held_mb + size_mb > AT_ONCE_MB:
+            yield part
+            part, held_mb = {}, 0.0
+        part[key] = graph
+        held_mb += size_mb
+    if part:
+        yield part
 
 
 def greatest_ratio(parts: Sequence[tuple[Device, Artifact]], others: Sequence[Artifact]) -> Measurement | None:

@@ -31,12 +31,17 @@ from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts
+from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
 
 SEARCH_S = 20.0
 """Of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
+
+
+PLANNED_S = 60.0
+"""For prices: where chains of all kernels would take longer, kernels are timed in place, which is quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +118,12 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph = entry.network.graph
-    widths = most_widths(graph) if designing(device) is not None else None
+    block = timing.facts.channel_block
+    widths = most_widths(graph) if designing(device) is not None else coarse_widths(graph, block)
     offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep, widths=widths)
     counted = priced_counts(graph, offered)
     prices = pricer(timing)
-    pricing = prices.price(graph, offered, np.random.default_rng(seed))
+    pricing = prices.price(graph, offered, np.random.default_rng(seed), planned_s=PLANNED_S)
     menu = counted.priced(t for t in pricing.menu.terms if t.metric == "latency_ms")
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)

@@ -299,6 +299,8 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
         known=known,
         most_inputs=n,
         deadline=until,
+        planned_s=time_plan.menu_s(run),
+        tell=lambda line: run.progress("menu", f"{entry.name}: {line}"),
     )
     if start.complete:
         run.keep(name, start.profile.to_arrays())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ class Settings:
     Each budget is a set of limits held at once; relative ones refer to the reference (the most accurate model, at the
     better of fp32 and int8). `epochs` fixes the fine-tune's length, which else takes the time that is left. `starts`
     is the number of models whose menus are opened, `finalists` the number of designs a budget that are fine-tuned at
-    full length.
+    full length. `time_s` is what the whole run was given, and `profile_s` what a menu should take, None for a share.
     """
 
     budgets: tuple[tuple[Limit, ...], ...]
@@ -33,6 +34,8 @@ class Settings:
     finalists: int = 1
     baselines: bool = True
     seed: int = 0
+    time_s: float = math.inf
+    profile_s: float | None = None
 
 
 def as_computed(settings: Settings, entries: Sequence[Entry], facts: DeviceFacts) -> tuple[Settings, tuple[Entry, ...]]:

@@ -28,6 +28,9 @@ from chipfit.store.store import Store
 MENU_SHARE, ASSIGN_SHARE = 0.65, 0.35
 """Of the time that is left when they begin and not set aside: a design is worth more than steps of a worse one."""
 
+PROFILE_SHARE, PROFILE_LEAST_S, PROFILE_MOST_S = 0.2, 90.0, 900.0
+"""Of all time, what one menu should take, and seconds that it may take in any case and at most."""
+
 LEAST_SHARE = 0.25
 """Of all that is left, for either: without a design there may be nothing to measure."""
 
@@ -75,6 +78,13 @@ def measured_from(run: Run) -> Deadline:
 def menus_until(run: Run) -> Deadline:
     """When the last menu has to be open."""
     return _share(run, MENU_SHARE)
+
+
+def menu_s(run: Run) -> float:
+    """Seconds that one menu should take; where all of it would take longer, it is opened in quicker ways."""
+    if run.settings.profile_s is not None:
+        return run.settings.profile_s
+    return min(PROFILE_MOST_S, max(PROFILE_LEAST_S, PROFILE_SHARE * run.settings.time_s))
 
 
 def assigned_until(run: Run) -> Deadline:

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from chipfit.core.scratch import scratch_folder
-from chipfit.device.engines.engine import Around, in_batches, middle_mean, seeded
+from chipfit.device.engines.engine import Around, in_batches, seeded, typical
 
 CONTAINERS = frozenset({"If", "Loop", "Scan"})
 """Types whose nodes hold others, which the profile lists, too."""
@@ -101,7 +101,7 @@ def node_times(events: Sequence[Mapping[str, Any]], warm_up: int) -> list[list[A
             key = (e["name"].removesuffix("_kernel_time"), e.get("args", {}).get("op_name", ""))
             if key[1] not in CONTAINERS:
                 found.setdefault(key, []).append(float(e["dur"]))
-    return [[name, kind, middle_mean(times[warm_up:]) + 0.5] for (name, kind), times in found.items()]
+    return [[name, kind, typical(times[warm_up:]) + 0.5] for (name, kind), times in found.items()]
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -14,7 +14,7 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from chipfit.core.graph import Graph, Network
-from chipfit.device.engines.engine import Around, in_batches, middle_mean, seeded
+from chipfit.device.engines.engine import Around, in_batches, seeded, typical
 from chipfit.nets.build import build
 
 
@@ -68,7 +68,7 @@ class TorchEngine:
                     times[o.name].append(time.perf_counter_ns() - start)
                     start = time.perf_counter_ns()
         ops = loaded.module.graph.ops[1:]
-        return [[o.name, o.kind, middle_mean(times[o.name][warm_up:]) / 1e3] for o in ops]
+        return [[o.name, o.kind, typical(times[o.name][warm_up:]) / 1e3] for o in ops]
 
 
 def _tensor(rows: NDArray[np.float32]) -> Tensor:

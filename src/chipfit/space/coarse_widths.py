@@ -1,0 +1,48 @@
+"""How many widths of a group of channels are offered, so that the tables of a large network stay small.
+
+A layer's cost is a table over the widths of what it reads and of what it makes: with a step of 16 channels a layer from
+512 to 2,048 has 4,096 entries. The exact solver has a variable for each, and takes minutes over a hundred thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chipfit.core.graph import Graph
+from chipfit.space.groups import ChannelGroup, channel_groups
+from chipfit.space.offer import LEAST_STEP
+
+MOST_CELLS = 5_000
+"""Entries of the tables of all layers together."""
+
+FEWEST = 5
+"""Widths that a group is offered at least, where it has so many: whole, three quarters, half, a quarter, least."""
+
+
+def most_widths(graph: Graph, block: Mapping[int, int], most_cells: int = MOST_CELLS) -> int | None:
+    """Widths of one group at most, from the whole one to the narrowest; None where all of them can be offered."""
+    step = max(LEAST_STEP, min(block.values(), default=LEAST_STEP))
+    groups = channel_groups(graph).groups
+    widths = {g.name: 1 + (g.size - 1) // step for g in groups}
+    layers = _layers(groups)
+    most = max(widths.values(), default=0)
+    bounds = [None, *(n for n in range(most - 1, FEWEST - 1, -1))]
+    return next((n for n in bounds if _cells(layers, widths, n or most) <= most_cells), FEWEST if bounds[1:] else None)
+
+
+def _layers(groups: tuple[ChannelGroup, ...]) -> dict[str, set[str]]:
+    """The groups that each layer reads or makes."""
+    found: dict[str, set[str]] = {}
+    for g in groups:
+        for layer in (*g.producers, *(c.op for c in g.consumers), *(name for name, _ in g.carriers)):
+            found.setdefault(layer, set()).add(g.name)
+    return found
+
+
+def _cells(layers: Mapping[str, set[str]], widths: Mapping[str, int], most: int) -> int:
+    """Entries of all tables where no group has more than so many widths; behind a stack each group has its own."""
+    total = 0
+    for groups in layers.values():
+        each = sorted((min(widths[g], most) for g in groups), reverse=True)
+        total += each[0] * each[1] if len(each) > 1 else each[0]
+    return total
