@@ -18,6 +18,7 @@ from chipfit.core.errors import ChipfitError
 from chipfit.core.graph import Network
 from chipfit.evaluate import damage as module
 from chipfit.evaluate.damage import Scorer, additivity, damage, divergence, divergences, skip_runs
+from chipfit.evaluate.damage_plan import WHOLE_PLAN
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import resnet
@@ -153,15 +154,14 @@ def test_int8_is_nearly_harmless_and_adds_to_repairs(case: Case) -> None:
     assert scorer.damage(low + cut) == pytest.approx(scorer.damage(cut), rel=0.2)
 
 
-def test_many_widths_are_read_between_few(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_widths_are_read_between_few(case: Case) -> None:
     network, _, found, repair, inputs = case
-    monkeypatch.setattr(module, "WIDTHS", 3)
     widths = Decision("8.body.0", "width", tuple(
         Option(str(w), (Width("8.body.0", tuple(range(w))),) if w < 32 else ()) for w in range(32, 0, -2)
     ))  # fmt: skip
     widths = replace(widths, options=(*widths.options, Option("skip", (Skip("8.add"),))))
     offered = Offer(Menu(network.graph.key, (widths,)), (), {"8.add": ("8.body.0",)})
-    menu, known = damage(network, offered, found, repair, inputs)
+    menu, known = damage(network, offered, found, repair, inputs, plan=replace(WHOLE_PLAN, widths=3))
     d = 0
     table = next(t.table for t in menu.terms if t.on == (d,))
     options = menu.decisions[d].options

@@ -22,7 +22,7 @@ from compress.networks import noise
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return trace(resnet(1, width=32), (1, 28, 28))
+    return trace(resnet(1, width=16), (1, 28, 28))
 
 
 def _at_a_pace(monkeypatch: pytest.MonkeyPatch, network: Network, mac_s: float) -> None:
@@ -54,13 +54,13 @@ def test_less_time_is_less_work(monkeypatch: pytest.MonkeyPatch, network: Networ
 
 def test_a_coarse_menu_is_whole_and_ranks_as_the_full_one_does(network: Network) -> None:
     offered = offer(network.graph, {32: 8, 8: 8}, bits=(32,))
-    x, rng = noise(network, 160), np.random.default_rng(0)
-    full, whole = damage(network, offered, profile(network, x[:96], rng), x[:48], x[96:144])
-    coarse = damage_plan.Plan(96, 5, True, 2, 24, replace(damage_plan.EFFORT, layers=2, widest=300))
-    rough = profile(network, x[:96], np.random.default_rng(0), rows_per_column=5, coarse=True)
-    quick, part = damage(network, offered, rough, x[:48], x[96:144], plan=coarse)
+    x, rng = noise(network, 96), np.random.default_rng(0)
+    full, whole = damage(network, offered, profile(network, x[:48], rng), x[:24], x[48:])
+    coarse = damage_plan.Plan(48, 5, True, 2, 16, replace(damage_plan.EFFORT, layers=2, widest=150))
+    rough = profile(network, x[:48], np.random.default_rng(0), rows_per_column=5, coarse=True)
+    quick, part = damage(network, offered, rough, x[:24], x[48:], plan=coarse)
     assert len(part.damage) < len(whole.damage)
-    assert part.scored == 24
+    assert part.scored == 16
     assert not all_scored(quick, part)
     for mine, theirs in zip(quick.terms, full.terms, strict=True):
         assert mine.on == theirs.on

@@ -76,7 +76,7 @@ def test_tables_of_kernels_in_place_foretell_whole_networks(name: str) -> None:
     graph = trace(BUILDERS[name](), (1, 28, 28)).graph
     offered, timing = offer(graph, {32: 8, 8: 8}), Timing(Watched(), Memory())
     pricing = pricer(timing).price(graph, offered, np.random.default_rng(0), planned_s=1e-3)
-    assert len(pricing.measured) == WATCHED
+    assert WATCHED / 2 < len(pricing.measured) <= WATCHED  # of small menus some are drawn twice
     rng, errors = np.random.default_rng(1), []
     for _ in range(30):
         a = random_assignment(offered.menu, rng)
