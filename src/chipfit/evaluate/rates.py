@@ -55,7 +55,8 @@ class Rates:
             return np.zeros(len(kernels))
         places = _Places.of(kernels)
         rates = self._base + _covariance(places, self._places) @ self._weights
-        return self._shown(kernels) * np.array([work(u) for u in kernels]) * np.exp(rates)
+        told: Floats = self._shown(kernels) * np.array([work(u) for u in kernels]) * np.exp(rates)
+        return told
 
     @cached_property
     def per_value_ms(self) -> float:
@@ -76,7 +77,8 @@ class Rates:
     @cached_property
     def _logs(self) -> Floats:
         """(known,) log rates."""
-        return np.log(self._taken / np.array([work(u) for u in self._known]))
+        logs: Floats = np.log(self._taken / np.array([work(u) for u in self._known]))
+        return logs
 
     @cached_property
     def _base(self) -> float:
@@ -148,4 +150,5 @@ def _covariance(a: _Places, b: _Places) -> Floats:
 def _distance(a: Floats, b: Floats) -> Floats:
     """(a, b) squared distances over two."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.maximum(squares, 0.0) / 2
+    halves: Floats = np.maximum(squares, 0.0) / 2
+    return halves
