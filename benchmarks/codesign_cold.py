@@ -1,6 +1,6 @@
 """Cold start on an accelerator: NSGA-II over the menu that the recipe's final came from, each candidate from scratch.
 
-One recorded run at the tight budget of the Fashion-MNIST networks. It is told the model, every knob that its
+One recorded run at the budget of three Fashion-MNIST networks together. It is told the model, every knob that its
 bottlenecks open and the budget, and tries each candidate on the design that suits it best, as the recipe does.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from bench import Bench
-from codesign_refined import REFERENCE, SCRATCH_SHARE, fashion, tag
+from codesign_refined import TEACHER, TOGETHER, fashion
 from cold import cold_start
 from harness import Options, Rows, Target, at_least
 
@@ -39,10 +39,10 @@ def cold(rows: Rows, options: Options) -> list[Target]:
     if options.quick or options.here:
         return []
     bench = fashion(rows)
-    mine = rows.rows.get(f"{tag(bench, SCRATCH_SHARE, 'ours')}/0")
+    mine = rows.rows.get(f"{TOGETHER.tag}/ours/0")
     if mine is not None and KEY not in rows.rows:
         cap_s = min(CAP_S, CAP_RATIO * mine["cpu_s"])
-        found = cold_start(bench, REFERENCE, mine, cap_s, menu=menu_of(bench, mine["model"]))
+        found = cold_start(bench, TEACHER, mine, cap_s, menu=menu_of(bench, mine["model"]))
         rows.get(KEY, lambda: found)
     row = rows.rows.get(KEY)
     if row is None:
