@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from chipfit.compress.forward import Tensors
+from chipfit.core.channels import array_axis
 from chipfit.core.graph import Op
 
 LARGEST = 8.0
@@ -41,7 +42,7 @@ def affine(weights: Mapping[str, Tensor], o: Op) -> tuple[Tensor, Tensor]:
     """(C,) float64 factor f and offset c of a batch norm in evaluation, or of an affine: y = f x + c."""
     if o.kind == "affine":
         given = {role: weights[o.array(role)].double() for role in ("scale", "shift") if o[role]}
-        ones = torch.ones(o.shape[0]).to(next(iter(given.values())))
+        ones = torch.ones(o.shape[array_axis(o)]).to(next(iter(given.values())))
         return ones * given.get("scale", 1.0), ones * given.get("shift", 0.0)
     gamma, beta, mean, var = (weights[o.array(n)].double() for n in ("weight", "bias", "running_mean", "running_var"))
     f = gamma / torch.sqrt(var + o["eps"])
