@@ -187,6 +187,23 @@ def test_a_network_over_one_axis_is_one_of_maps() -> None:
     assert "body.0.weight" in trace(Row(), ROW).weights
 
 
+def test_floats_that_are_made_whole_are_looked_up() -> None:
+    table = nn.Embedding(10, 6)
+    module = Does(lambda m, x: m.table(x.long()).mean(1), table=table).eval()
+    network = trace(module, (5,))
+    assert [o.kind for o in network.graph] == ["input", "embedding", "reduce_mean"]
+    x = torch.randint(0, 10, (4, 5)).float()
+    session = ort.InferenceSession(write(network, batch=None).data, providers=["CPUExecutionProvider"])
+    want = module(x).detach().numpy()
+    np.testing.assert_allclose(session.run(None, {"input": x.numpy()})[0], want, rtol=1e-4, atol=1e-5)
+
+
+def test_values_cut_off_are_not_taken_for_themselves() -> None:
+    network = trace(Does(lambda m, x: x.long().float() * 0.5), (5,))
+    x = torch.linspace(-3.0, 3.0, 5)[None]
+    torch.testing.assert_close(build(network)(x), x.long().float() * 0.5)
+
+
 def test_words_are_looked_up() -> None:
     class Words(nn.Module):
         def __init__(self) -> None:

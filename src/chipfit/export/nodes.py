@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from onnx import TensorProto
 
 from chipfit.core.graph import Op
 from chipfit.core.kinds import Shapes
@@ -33,8 +34,9 @@ def _conv_transpose(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: S
 
 
 def _embedding(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:
-    words, weight = ins
-    sheet.node("Gather", [weight, words], out, o.name, axis=0)
+    words, weight = ins  # words may be floats that hold whole numbers
+    whole = sheet.node("Cast", [words], f"{o.name}/whole", to=TensorProto.INT64)
+    sheet.node("Gather", [weight, whole], out, o.name, axis=0)
 
 
 def _linear(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> None:

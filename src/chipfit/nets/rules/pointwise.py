@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from chipfit.nets.rules.call import Call
-from chipfit.nets.rules.tracer import Rule, Tracer
+from chipfit.nets.rules.tracer import Pending, Rule, Tracer
 
 
 def plain(kind: str) -> Rule:
@@ -73,9 +75,16 @@ def nothing(t: Tracer, call: Call) -> None:
 def cast(t: Tracer, call: Call) -> None:
     """A copy to the type and place that a value has."""
     call.ignore("layout", "device", "pin_memory", "non_blocking", "memory_format", "other")
+    found = t.operand(call, "self")
+    if call.values.get("dtype") in (torch.int64, torch.int32) and isinstance(found, str):
+        call.take("dtype")
+        t.known[call.node.name] = Pending(found, "whole")
+        return
     call.in_float()
     t.sample_shape(call.node)
-    t.known[call.node.name] = t.operand(call, "self")
+    if isinstance(found, Pending) and found.kind == "whole":
+        call.refuse("cuts values off, which")
+    t.known[call.node.name] = found
 
 
 def copy(t: Tracer, call: Call) -> None:
