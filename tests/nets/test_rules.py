@@ -66,6 +66,17 @@ def embedded(m: nn.Module, x: Tensor) -> Tensor:
     return (y + m.gamma * F.gelu(y)) / m.norm[:, None] + 1.0 / (1.0 + y.abs())
 
 
+def einsums(m: nn.Module, x: Tensor) -> Tensor:
+    """Sums of products in the ways of attention, and with matrices on either side."""
+    scores = torch.einsum("bnd,bmd->bnm", x, x)
+    mixed = torch.einsum("bnm,bmd->bnd", scores.softmax(-1), x)
+    heads = torch.einsum("bnd,dhk->bhnk", mixed, m.w)
+    return (
+        torch.einsum("bhik,bjhk->bijh", heads, heads.transpose(1, 2))
+        + torch.einsum("nm,bmd->bnd", m.v, x)[..., :1, None]
+    )
+
+
 def quotients(m: nn.Module, x: Tensor) -> Tensor:
     return x / (1.5 + x.abs().sum(1, keepdim=True)) + (x - m.mean) / m.std + F.normalize(x, dim=1)
 
@@ -123,6 +134,9 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
             gamma=nn.Parameter(torch.randn(8)), norm=nn.Buffer(torch.rand(7) + 1),
         ),
         TOKENS,
+    ),
+    "einsums": (
+        lambda: Does(einsums, w=nn.Parameter(torch.randn(8, 2, 3) / 4), v=nn.Buffer(torch.randn(6, 6) / 4)), TOKENS
     ),
     "quotients": (
         lambda: Does(quotients, mean=nn.Buffer(torch.randn(4, 1, 8)), std=nn.Buffer(torch.rand(1, 8, 1) + 1)), MAP

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chipfit.nets.rules import (
     arithmetic,
     attention,
+    einsum,
     functions,
     layers,
     lookups,
@@ -36,7 +37,7 @@ RULES: dict[str, Rule] = {
     "to": pointwise.cast, "type_as": pointwise.cast,
     "_to_copy": pointwise.cast, "_assert_tensor_metadata": pointwise.check,
     **arithmetic.TABLE, **functions.TABLE, **norms.TABLE, **attention.TABLE, **reductions.TABLE, **sizes.TABLE,
-    **lookups.TABLE, **sources.TABLE,
+    **einsum.TABLE, **lookups.TABLE, **sources.TABLE,
     "max_pool2d": pools.max_pool, "max_pool2d_with_indices": pools.max_pool, "avg_pool2d": pools.avg_pool,
     "adaptive_avg_pool2d": pools.adaptive("avg_pool"), "_adaptive_avg_pool2d": pools.adaptive("avg_pool"),
     "adaptive_max_pool2d": pools.adaptive("max_pool"), "mean": pools.mean, "amax": pools.maximum,
@@ -60,6 +61,7 @@ ANYWHERE = frozenset({
     "reshape_as", "permute", "transpose", "swapaxes", "swapdims", "slice", "select", "roll", "unbind", "chunk", "split",
     "split_with_sizes", "cat", "concat", "stack", "layer_norm", "native_layer_norm", "rms_norm", "matmul", "bmm",
     "scaled_dot_product_attention", "embedding", "mean", "addcmul", "amax",
+    "einsum",
     *sources.TABLE, *functions.TABLE, *reductions.TABLE,
 })  # fmt: skip
 """Operators whose rules name axes by `Call.axis` alone, so that the batch may be at any axis."""
