@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from chipfit.core.graph import Attr
 from chipfit.nets.program import BATCH
-from chipfit.nets.rules.call import Call
+from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, digest, once
 from chipfit.nets.rules.layout import FIRST
 from chipfit.nets.rules.sources import source
@@ -70,7 +70,7 @@ def div(t: Tracer, call: Call) -> None:
         call.refuse("with rounding")
     x, y = _operands(t, call)
     if isinstance(x, Constant):
-        inverse = t.add(t.wish(call, "reciprocal"), "reciprocal", (_value(y),), t.shapes[_value(y)])
+        inverse = t.add(part_name(call, "reciprocal"), "reciprocal", (_value(y),), t.shapes[_value(y)])
         _scale(t, call, inverse, x)
     elif isinstance(y, Constant):
         if not bool((y.value != 0).all()):

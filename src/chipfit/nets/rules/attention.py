@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chipfit.nets.program import BATCH
-from chipfit.nets.rules.call import Call
+from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, once
 from chipfit.nets.rules.sources import changed, source
 from chipfit.nets.rules.tracer import Known, Rule, Tracer
@@ -90,22 +90,22 @@ def attention(t: Tracer, call: Call) -> None:
 
 def _scaled(t: Tracer, call: Call, x: str, factor: float) -> str:
     arrays = {"scale": Constant(torch.tensor([factor]), str(factor))}
-    prefix = t.wish(call, "scale")
+    prefix = part_name(call, "scale")
     return t.shared(call, "affine", (x,), t.shapes[x], arrays, prefix, scale=1, shift=0, single=1, learnt=0)
 
 
 def _turned(t: Tracer, call: Call, x: str) -> str:
     *rest, n, d = t.shapes[x]
     perm = (*range(len(rest)), len(rest) + 1, len(rest))
-    return t.add(t.wish(call, "transpose"), "transpose", (x,), (*rest, d, n), perm=perm)
+    return t.add(part_name(call, "transpose"), "transpose", (x,), (*rest, d, n), perm=perm)
 
 
 def _weights(t: Tracer, call: Call, q: str, keys: str, scores: tuple[int, ...], mask: str | None) -> str:
     """The shares with which each query looks at each key."""
-    made = t.add(t.wish(call, "scores"), "matmul", (q, keys), scores)
+    made = t.add(part_name(call, "scores"), "matmul", (q, keys), scores)
     if mask is not None:
-        made = t.add(t.wish(call, "masked"), "add", (made, mask), scores)
-    return t.add(t.wish(call, "softmax"), "softmax", (made,), scores, axis=len(scores) - 1)
+        made = t.add(part_name(call, "masked"), "add", (made, mask), scores)
+    return t.add(part_name(call, "softmax"), "softmax", (made,), scores, axis=len(scores) - 1)
 
 
 def _mask(t: Tracer, call: Call, scores: tuple[int, ...]) -> str | None:

@@ -120,6 +120,11 @@ class Call:
         return values[0], values[-1]
 
 
+def part_name(call: Call, word: str) -> str:
+    """What to call an operator that is only a part of what a call computes."""
+    return f"{call.path}.{word}" if call.path else word
+
+
 def value_of(node: fx.Node) -> torch.Tensor:
     """A (fake) tensor like the value; of an operator with several outputs the first, which the others explain."""
     value = node.meta["val"]

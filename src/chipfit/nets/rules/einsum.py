@@ -12,7 +12,7 @@ from math import prod
 from torch import fx
 
 from chipfit.nets.program import BATCH
-from chipfit.nets.rules.call import Call
+from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, once
 from chipfit.nets.rules.sources import changed, source
 from chipfit.nets.rules.tracer import Rule, Tracer
@@ -87,11 +87,11 @@ def _arranged(t: Tracer, call: Call, x: str, letters: str, order: tuple[str, str
     wanted = "".join(order)
     if wanted != letters:
         perm = tuple(letters.index(c) for c in wanted)
-        x = t.add(t.wish(call, "turned"), "transpose", (x,), tuple(sizes[c] for c in wanted), perm=perm)
+        x = t.add(part_name(call, "turned"), "transpose", (x,), tuple(sizes[c] for c in wanted), perm=perm)
     shape = _matrices(order, sizes)
     if shape == t.shapes[x]:
         return x
-    return t.add(t.wish(call, "matrices"), "reshape", (x,), shape, to=shape)
+    return t.add(part_name(call, "matrices"), "reshape", (x,), shape, to=shape)
 
 
 def _matrices(order: tuple[str, str, str], sizes: dict[str, int]) -> tuple[int, ...]:
@@ -112,11 +112,11 @@ def _held(t: Tracer, call: Call, constant: Constant, letters: _Letters, sizes: d
 
 def _multiplied(t: Tracer, call: Call, first: str, second: str, letters: _Letters, sizes: dict[str, int]) -> None:
     order = (letters.both, letters.rows, letters.columns)
-    product = t.add(t.wish(call, "product"), "matmul", (first, second), _matrices(order, sizes))
+    product = t.add(part_name(call, "product"), "matmul", (first, second), _matrices(order, sizes))
     wanted = "".join(order)
     shape = tuple(sizes[c] for c in wanted)
     if shape != t.shapes[product]:
-        product = t.add(t.wish(call, "apart"), "reshape", (product,), shape, to=shape)
+        product = t.add(part_name(call, "apart"), "reshape", (product,), shape, to=shape)
     if wanted != letters.result:
         perm = tuple(wanted.index(c) for c in letters.result)
         product = t.add(t.wish(call, "einsum"), "transpose", (product,), t.sample_shape(call.node), perm=perm)

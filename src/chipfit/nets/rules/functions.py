@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chipfit.nets.rules.call import Call
+from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.pointwise import plain
 from chipfit.nets.rules.tracer import Rule, Tracer
 
@@ -65,7 +65,7 @@ def square(t: Tracer, call: Call) -> None:
 def rsqrt(t: Tracer, call: Call) -> None:
     """One over the square root."""
     x = t.value(call)
-    root = t.add(t.wish(call, "sqrt"), "sqrt", (x,), t.shapes[x])
+    root = t.add(part_name(call, "sqrt"), "sqrt", (x,), t.shapes[x])
     t.put(call, "reciprocal", (root,))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.constants import Constant
 from chipfit.nets.rules.reductions import reduced
 from chipfit.nets.rules.sources import source
@@ -76,10 +76,10 @@ def _averaged(t: Tracer, call: Call, x: str, size: Sequence[int], wanted: Sequen
     channels, height, _ = t.shapes[x]
     if wanted[1] != size[1]:
         columns = _windows(t, call, size[1], wanted[1], turned=True)
-        x = t.add(t.wish(call, "columns"), "matmul", (x, columns), (channels, height, wanted[1]))
+        x = t.add(part_name(call, "columns"), "matmul", (x, columns), (channels, height, wanted[1]))
     if wanted[0] != size[0]:
         rows = _windows(t, call, size[0], wanted[0], turned=False)
-        x = t.add(t.wish(call, "rows"), "matmul", (rows, x), (channels, wanted[0], wanted[1]))
+        x = t.add(part_name(call, "rows"), "matmul", (rows, x), (channels, wanted[0], wanted[1]))
     return x
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.tracer import Rule, Tracer
 
 
@@ -57,7 +57,7 @@ def norm(t: Tracer, call: Call) -> None:
     if order != 2:
         call.refuse(f"of order {order}")
     x = t.value(call)
-    square = t.add(t.wish(call, "square"), "mul", (x, x), t.shapes[x])
+    square = t.add(part_name(call, "square"), "mul", (x, x), t.shapes[x])
     t.put(call, "sqrt", (reduced(t, call, "reduce_sum", square),))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.constants import Constant
 from chipfit.nets.rules.tracer import Rule, Tracer
 
@@ -17,13 +17,13 @@ def as_map(t: Tracer, call: Call, x: str) -> str:
     """A value (C, L) as a map (C, 1, L)."""
     channels, length = t.shapes[x]
     shape = (channels, 1, length)
-    return t.add(t.wish(call, "map"), "reshape", (x,), shape, to=shape)
+    return t.add(part_name(call, "map"), "reshape", (x,), shape, to=shape)
 
 
 def as_row(t: Tracer, call: Call, x: str) -> str:
     """A map (C, 1, L) as a value (C, L)."""
     channels, _, length = t.shapes[x]
-    return t.add(t.wish(call, "row"), "reshape", (x,), (channels, length), to=(channels, length))
+    return t.add(part_name(call, "row"), "reshape", (x,), (channels, length), to=(channels, length))
 
 
 def _numbers(call: Call, name: str, axes: int, default: int) -> tuple[int, ...]:
@@ -230,9 +230,9 @@ def channel_shuffle(t: Tracer, call: Call) -> None:
 
 
 def _rearranged(t: Tracer, call: Call, x: str, shape: tuple[int, ...], perm: tuple[int, ...]) -> None:
-    apart = t.add(t.wish(call, "apart"), "reshape", (x,), shape, to=shape)
+    apart = t.add(part_name(call, "apart"), "reshape", (x,), shape, to=shape)
     order = tuple(shape[p] for p in perm)
-    turned = t.add(t.wish(call, "turned"), "transpose", (apart,), order, perm=perm)
+    turned = t.add(part_name(call, "turned"), "transpose", (apart,), order, perm=perm)
     t.put(call, "reshape", (turned,), to=t.sample_shape(call.node))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from chipfit.nets.program import BATCH
-from chipfit.nets.rules.call import Call, shape_of
+from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.constants import Constant, once
 from chipfit.nets.rules.layout import FIRST
 from chipfit.nets.rules.tracer import Rule, Tracer
@@ -23,7 +23,7 @@ def source(t: Tracer, call: Call, constant: Constant, shape: tuple[int, ...]) ->
     if value.is_complex() or not bool(value.isfinite().all()):
         call.refuse(f"with constant '{constant.name}' that is not finite")
     array = replace(constant, value=value.float().reshape(shape))
-    prefix = constant.name.rsplit(".", 1)[0] if constant.learnt else t.wish(call, "constant")
+    prefix = constant.name.rsplit(".", 1)[0] if constant.learnt else part_name(call, "constant")
     return t.shared(call, "constant", (), shape, {"value": array}, prefix, learnt=int(constant.learnt))
 
 
