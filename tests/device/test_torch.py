@@ -85,6 +85,18 @@ def test_a_profile_shows_where_the_time_goes(eager: TorchEager, small: Small) ->
     assert sum(r.ms for r in rows[:3]) > 0.8 * sum(r.ms for r in rows)
 
 
+def test_rows_of_a_small_table_are_looked_up() -> None:
+    ops = (
+        op("x", "input", (), (4,), integer=1),
+        op("table", "embedding", ("x",), (4, 3), "table", words=1),
+        op("mean", "reduce_mean", ("table",), (3,), axes=(0,), keep=0),
+    )
+    weights = {"table.weight": np.array([[1.0, 2.0, 3.0]], np.float32)}
+    session = TorchSession(write(Network(Graph(ops, "mean"), weights)).data)
+    session.step()
+    np.testing.assert_array_equal(session.outputs()[0], weights["table.weight"])
+
+
 def test_a_file_of_weights_alone_is_refused() -> None:
     with pytest.raises(KeyError, match="__metadata__"):
         TorchSession(save({"a": np.zeros(3, np.float32)}))

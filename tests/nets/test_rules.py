@@ -101,6 +101,20 @@ class Row(nn.Module):
         return self.head(F.adaptive_avg_pool1d(y + torch.sigmoid(y), 1).squeeze(2))
 
 
+class Causal(nn.Module):
+    """Convolutions that look back alone, in a residual block (Bai et al. 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6)
+        self.second, self.last = nn.Conv1d(6, 6, 3, padding=4, dilation=2), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm(self.first(F.pad(x, (2, 0)))))
+        z = y + torch.tanh(self.second(y)[:, :, :-4])
+        return self.last(torch.cat([z, y], 2).mean(2))
+
+
 class Volume(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -145,6 +159,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "a matrix": (lambda: Does(lambda m, x: x @ m.w, w=nn.Parameter(torch.randn(8, 5))), TOKENS),
     "a constant matrix": (lambda: Does(lambda m, x: m.w @ x, w=nn.Buffer(torch.randn(3, 6))), TOKENS),
     "a row": (Row, ROW),
+    "a causal row": (Causal, ROW),
     "a row made longer": (
         lambda: nn.Sequential(nn.ConvTranspose1d(4, 6, 4, 2, 1), nn.Upsample(scale_factor=2)), ROW
     ),
@@ -199,6 +214,14 @@ def test_a_network_over_one_axis_is_one_of_maps() -> None:
     assert kinds.count("reshape") <= 2  # in, and out of the last pool
     assert [o.name for o in graph if o.kind in ("conv", "batch_norm")] == ["body.0", "body.1", "body.4", "body.5"]
     assert "body.0.weight" in trace(Row(), ROW).weights
+
+
+def test_a_residual_block_over_one_axis_is_one_of_maps() -> None:
+    graph = trace(scrambled(Causal()), ROW).graph
+    assert [o.kind for o in graph] == [
+        "input", "pad", "reshape", "conv", "batch_norm", "relu", "conv", "slice", "tanh", "add", "concat",
+        "global_pool", "linear",
+    ]  # fmt: skip
 
 
 def test_floats_that_are_made_whole_are_looked_up() -> None:

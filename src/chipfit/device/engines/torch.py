@@ -24,8 +24,10 @@ class TorchSession:
     def __init__(self, data: bytes) -> None:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         self.module = build(Network(Graph.from_json(header["__metadata__"]["graph"]), load(data)))
-        shape = (1, *self.module.graph.input_shape)
-        self.given = _tensor(seeded(np.random.default_rng(0), shape, np.dtype(np.float32)))
+        graph = self.module.graph
+        looked_up = any(o.kind == "embedding" for o in graph)  # a row of a table that may have no more than one
+        dtype = np.dtype(np.int64 if looked_up else np.float32)
+        self.given = _tensor(seeded(np.random.default_rng(0), (1, *graph.input_shape), dtype))
         self._made = self.given
 
     @torch.inference_mode()
