@@ -111,6 +111,7 @@ def test_a_recurrent_layer_is_one_operator_with_its_arrays() -> None:
     assert {a.role for a in program(o).arrays} > {name for name, _ in module.rows.named_parameters()}
     assert network.graph.total_params == sum(p.numel() for p in module.parameters())
     assert "lstm" in summary(network.graph)
+    assert network.graph.macs(o) == 9 * 2 * (28 * 5 + 28 * 7)
 
 
 def test_what_touches_an_opaque_operator_is_frozen_with_its_name() -> None:

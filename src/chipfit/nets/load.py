@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.core.supervised import supervised
 from chipfit.nets import hub, zoo
-from chipfit.nets.answers import ROWS, Floats, undisturbed
+from chipfit.nets.answers import ROWS, Counting, Floats, only_tensor, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
 from chipfit.nets.hub import LIBRARIES
@@ -188,9 +189,10 @@ def entry_of(
         check_weights(spec, module)
         module = _as_float(module)
         with undisturbed(module):
-            _check_forward(spec, module, shape)
+            counts = _counts(module, shape)
+            _check_forward(spec, Counting(module).eval() if counts else module, shape)
     with supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False):
-        network, answers = traced(spec, module, shape, _inputs_of(dataset, shape))
+        network, answers = traced(spec, module, shape, _inputs_of(dataset, shape), integer=counts)
     if not any(o.kind in ("conv", "linear") for o in network.graph):
         raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")
     return Entry(name, network, "unknown", source or spec, answers)
@@ -211,6 +213,17 @@ def _inputs_of(dataset: Dataset | None, shape: tuple[int, ...]) -> Floats | None
     return dataset.normalise(dataset.calibration(ROWS).inputs)
 
 
+def _counts(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """True for a module that takes whole numbers, as of words, and no floats."""
+    if not any(isinstance(m, nn.Embedding) for m in module.modules()):
+        return False
+    for kind in (torch.float32, torch.int64):
+        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take these
+            module(torch.zeros(1, *shape, dtype=kind))
+            return kind == torch.int64
+    return False
+
+
 def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:
     """Runs the module once on zeros; where a layer cannot take its input, names it and what it wants."""
     reached: list[tuple[str, nn.Module, tuple[int, ...]]] = []
@@ -227,7 +240,7 @@ def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None
     what = f"{spec} does not take an input of shape {_told(shape)}"
     try:
         with torch.no_grad(), supervised(f"{what}: forward", user_code.folder_of(spec)):
-            out = module(torch.zeros(1, *shape))
+            out = only_tensor(module(torch.zeros(1, *shape)))
     except BadInput as e:
         wants = _wants(*reached[-1]) if reached and isinstance(e.__cause__, Exception) else ""
         if wants:

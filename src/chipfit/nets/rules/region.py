@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
+from math import prod
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ from chipfit.nets.rules.tracer import NONE, Known, Loose, Tracer
 
 EXACT = 2**24
 """Whole numbers up to here are exact in float32."""
+
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+"""Operators that read all rows of their input, one after the other, with the same arrays."""
 
 _SIZES = 2**40
 """Whole numbers from here on are no sizes, but stand for "to the end"."""
@@ -256,6 +260,9 @@ def _described(role: str, constant: Constant) -> Array:
 
 def _macs(t: Tracer, program: Program, inputs: list[str]) -> int:
     """Multiply-accumulates for one input, as far as torch counts them."""
+    if any(s.operator.partition(".")[0] in _RECURRENT for s in program.steps):  # which torch does not count
+        length = t.shapes[inputs[0]][0]
+        return length * sum(prod(a.shape) for a in program.arrays if len(a.shape) == 2)
     given = [torch.zeros(1, *t.shapes[name]) for name in inputs]
     counter = FlopCounterMode(display=False)
     try:
