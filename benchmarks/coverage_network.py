@@ -41,6 +41,9 @@ Floats = NDArray[np.float32]
 TOKENS = ("BERT-mini (HF, as is)",)
 """Networks that take whole numbers."""
 
+NOTHING = 1e-3
+"""Largest value of parameters that hide what is before them: heads and scales of layers that start at zero."""
+
 GROUPS, PRUNED = 4, 1e-3
 """Groups of each network that are pruned; largest relative error against zeros in their place."""
 
@@ -59,7 +62,7 @@ def zoo_of(path: Path, folders: list[str]) -> dict[str, Any]:
 
 
 def shaken(module: nn.Module) -> nn.Module:
-    """The module in evaluation, with batch norms whose statistics matter and scales that do something."""
+    """The module in evaluation, with statistics that matter and no parameter that starts as next to nothing."""
     g = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for m in module.modules():
@@ -67,9 +70,10 @@ def shaken(module: nn.Module) -> nn.Module:
             if isinstance(mean, torch.Tensor) and isinstance(var, torch.Tensor):
                 mean.copy_(torch.randn(mean.shape, generator=g) * 0.1)
                 var.copy_(torch.rand(var.shape, generator=g) + 0.5)
-        for name, p in module.named_parameters():
-            if p.ndim <= 1 and ("gamma" in name or "layer_scale" in name):
-                p.copy_(torch.rand(p.shape, generator=g) + 0.5)
+        for p in module.parameters():
+            if p.numel() and p.is_floating_point() and float(p.abs().max()) < NOTHING:
+                spread = max(p.shape[-1], 1) ** -0.5 if p.ndim > 1 else 0.3
+                p.copy_(torch.randn(p.shape, generator=g) * spread)
     return module.eval()
 
 
