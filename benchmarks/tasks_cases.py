@@ -120,19 +120,19 @@ def labels() -> nn.Module:
 
 
 def labels_data() -> Parts:
-    """Up to three things side by side and on each other, (n, 1, 32, 64) bytes, and which of ten kinds are there."""
+    """A thing on the left, on the right or on both sides, (n, 1, 28, 56) bytes, and which of ten kinds are there."""
     return {name: [_things(name, n)] for name, n in SIZES.items()}
 
 
 def _things(name: str, n: int) -> Part:
     pictures, kinds, rng = _fashion(name)
-    canvas, there = np.zeros((n, 32, 64), np.uint8), np.zeros((n, 10), np.int64)
-    for row in range(n):
-        for pick in rng.integers(0, len(pictures), rng.integers(1, 4)):
-            top, left = rng.integers(0, 5), rng.integers(0, 37)
-            place = canvas[row, top : top + 28, left : left + 28]
-            np.maximum(place, pictures[pick], out=place)
-            there[row, kinds[pick]] = 1
+    canvas, there = np.zeros((n, 28, 56), np.uint8), np.zeros((n, 10), np.int64)
+    sides = rng.integers(1, 4, n)  # the left one, the right one, or both
+    for side, left in ((1, 0), (2, 28)):
+        rows = np.flatnonzero(sides & side)
+        picks = rng.integers(0, len(pictures), len(rows))
+        canvas[rows, :, left : left + 28] = pictures[picks]
+        there[rows, kinds[picks]] = 1
     return canvas[:, None], there
 
 
@@ -331,7 +331,7 @@ class Case:
 
 CASES = {
     "regression": Case(regression, regression_data, "regression", 20),
-    "labels": Case(labels, labels_data, "multi-label", 10),
+    "labels": Case(labels, labels_data, "multi-label", 12),
     "segmentation": Case(segmentation, segmentation_data, "segmentation", 12),
     "tokens": Case(tokens, tokens_data, "classification", 6),
     "signals": Case(signals, signals_data, "classification", 15),
