@@ -60,7 +60,7 @@ def _library(module: str, package: str, spec: str) -> Any:
 def _timm(wanted: Wanted) -> nn.Module:
     spec = f"timm:{wanted.name}"
     timm = _library("timm", "timm", spec)
-    known = timm.list_models(pretrained=wanted.weights)
+    known = timm.list_models()
     if not timm.is_model(wanted.name.partition(".")[0]):
         raise BadInput(f"model {spec!r} is unknown{did_you_mean(wanted.name, known)}; see timm.list_models()")
     options: dict[str, Any] = {} if wanted.weights or wanted.classes is None else {"num_classes": wanted.classes}
