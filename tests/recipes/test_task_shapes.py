@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import chipfit
 from chipfit.core.data import Dataset, Split
 from chipfit.nets.load import load_models
+from models.attention import bert
 
 RNG = np.random.default_rng(0)
 N = 160
@@ -59,6 +60,13 @@ SIGNALS = RNG.normal(size=(N, 3, 24)).astype(np.float32)
 
 CASES: dict[str, tuple[nn.Module, Any, Any, str, str]] = {
     "a class of a text": (Words(False), TOKENS, TOKENS[:, 0] % 4, "classification", "accuracy"),
+    "a class by attention": (
+        bert(),
+        RNG.integers(0, 500, (N, 24)),
+        RNG.integers(0, 4, N),
+        "classification",
+        "accuracy",
+    ),
     "a class of each word": (Words(True), TOKENS, TOKENS % 4, "tokens", "accuracy"),
     "a class of each pixel": (Maps(3), PICTURES, RNG.integers(0, 3, (N, 12, 12)), "segmentation", "iou"),
     "yes or no at each pixel": (Maps(1), PICTURES, RNG.integers(0, 2, (N, 12, 12)), "multi-label", "f1"),
