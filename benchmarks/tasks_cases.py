@@ -156,7 +156,7 @@ def _fashion(name: str) -> tuple[NDArray[np.uint8], NDArray[Any], np.random.Gene
 class Segmenter(nn.Module):
     """A small U-Net: two halvings, and back by transposed convolutions with the maps from before beside them."""
 
-    def __init__(self, width: int = 16, classes: int = 11) -> None:
+    def __init__(self, width: int = 32, classes: int = 11) -> None:
         super().__init__()
         self.one = _conv(1, width)
         self.two = _conv(width, 2 * width)
@@ -188,15 +188,15 @@ def segmentation() -> nn.Module:
 
 
 def segmentation_data() -> Parts:
-    """A thing somewhere in noise, (n, 1, 40, 40) bytes, and the kind of thing at each pixel, 0 where there is none."""
-    return {name: [_scene(name, n // 3)] for name, n in SIZES.items()}
+    """A thing somewhere in noise, (n, 1, 32, 32) bytes, and the kind of thing at each pixel, 0 where there is none."""
+    return {name: [_scene(name, n // 4)] for name, n in SIZES.items()}
 
 
 def _scene(name: str, n: int) -> Part:
     pictures, kinds, rng = _fashion(name)
-    canvas, classes = rng.integers(0, 40, (n, 40, 40)).astype(np.uint8), np.zeros((n, 40, 40), np.int64)
+    canvas, classes = rng.integers(0, 40, (n, 32, 32)).astype(np.uint8), np.zeros((n, 32, 32), np.int64)
     for row, pick in enumerate(rng.integers(0, len(pictures), n)):
-        top, left = rng.integers(0, 13, 2)
+        top, left = rng.integers(0, 5, 2)
         place, thing = np.s_[row, top : top + 28, left : left + 28], pictures[pick]
         canvas[place] = np.maximum(canvas[place], thing)
         classes[place] = np.where(thing > 40, kinds[pick] + 1, 0)
