@@ -74,6 +74,7 @@ def _finetuned(source: str, data: str, weights: Path, epochs: float) -> float:
 
 
 def main() -> None:
+    """Fits the five, and prints what each came to."""
     options: Options = arguments(__doc__ or "")
     rows = options.rows("tasks")
     WEIGHTS.mkdir(parents=True, exist_ok=True)

@@ -206,7 +206,8 @@ def _scene(name: str, n: int) -> Part:
 # -- tokens: whose documentation a text is from ------------------------------------------------------------------------
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch", "onnx", "pydantic", "plotly", "rich")
-LENGTH, WORDS = 48, 4000
+LENGTH, WORDS, FILES = 48, 4000, 200
+KEPT_WORDS = Path(__file__).parent / "results" / "files" / "tasks" / "words.npz"
 
 
 class TextNet(nn.Module):
@@ -233,7 +234,20 @@ def tokens() -> nn.Module:
 
 
 def tokens_data() -> Parts:
-    """Windows of words (n, 48) of the documentation of eight packages, as numbers, and the package."""
+    """Windows of words (n, 48) of the documentation of eight packages, as numbers, and the package.
+
+    They are read once, which takes a minute, and kept.
+    """
+    if not KEPT_WORDS.is_file():
+        KEPT_WORDS.parent.mkdir(parents=True, exist_ok=True)
+        made = {f"{name} {n}": of for name, ((x, y),) in _documented().items() for n, of in enumerate((x, y))}
+        np.savez_compressed(KEPT_WORDS, **made)
+    kept = np.load(KEPT_WORDS)
+    return {name: [(kept[f"{name} 0"], kept[f"{name} 1"])] for name in SIZES}
+
+
+def _documented() -> Parts:
+    """The windows, from the packages' files."""
     rng, found = np.random.default_rng(3), [_words(package) for package in PACKAGES]
     counts: dict[str, int] = {}
     for texts in found:
@@ -255,7 +269,7 @@ def _words(package: str) -> list[list[str]]:
     assert spec is not None
     assert spec.origin is not None
     texts = []
-    for path in sorted(Path(spec.origin).parent.rglob("*.py"))[:600]:
+    for path in sorted(Path(spec.origin).parent.rglob("*.py"))[:FILES]:
         if "test" in str(path):
             continue
         try:
