@@ -1,4 +1,4 @@
-"""A transformer as a graph: attention with packed queries, keys and values, then by three layers with a bias of pairs."""
+"""A transformer as a graph: packed queries, keys and values, then three layers and a bias for each pair."""
 
 from __future__ import annotations
 

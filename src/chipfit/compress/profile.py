@@ -38,7 +38,8 @@ class Profile:
     `network` is the digest of the network it belongs to. `hessians` maps weight prefix to H, (d, d) float32, or to its
     diagonal (d,) for layers too wide for it. `order` maps channel group to its channels, the first to go first.
     `damage` maps the key of a set of edits to the KL divergence (nats) they cause alone, `errors` to the standard error
-    of that over the inputs it was scored on, the fewest of which were `scored` (0: nothing was scored).
+    of that over the inputs it was scored on, the fewest of which were `scored` (0: nothing was scored). `turned` are
+    arrays of the network that are others than those it came with: it answers alike (`heads`).
     """
 
     network: str
@@ -47,12 +48,17 @@ class Profile:
     damage: Mapping[str, float]
     errors: Mapping[str, float] = field(default_factory=dict)
     scored: int = 0
+    turned: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def uncertainty(self) -> float:
         """Relative standard error of damages: the median over what was scored and does harm; NaN where nothing is."""
         shares = [e / d for k, e in self.errors.items() if (d := self.damage[k]) > HARMLESS]
         return float(np.median(shares)) if shares else float("nan")
+
+    def of(self, network: Network) -> Network:
+        """The network that the profile is of, from the one that was given."""
+        return Network(network.graph, {**network.weights, **self.turned}) if self.turned else network
 
     def real(self, edits: Sequence[Edit]) -> tuple[Edit, ...]:
         """The edits with each width's channels replaced by the best ones of that number."""
@@ -79,6 +85,7 @@ class Profile:
         for name, h in self.hessians.items():
             arrays[f"hessian/{name}"] = h[np.triu_indices(len(h))] if h.ndim == 2 else h
             arrays[f"rank/{name}"] = np.array(h.ndim)
+        arrays |= {f"turned/{name}": array for name, array in self.turned.items()}
         return arrays | {f"order/{name}": np.array(order, np.int64) for name, order in self.order.items()}
 
     @classmethod
@@ -93,6 +100,7 @@ class Profile:
             about["damage"],
             about.get("errors", {}),
             about.get("scored", 0),
+            {n.removeprefix("turned/"): a for n, a in arrays.items() if n.startswith("turned/")},
         )
 
 

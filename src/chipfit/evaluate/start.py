@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import profile as profiling
+from chipfit.compress.heads import turned
 from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
@@ -229,15 +230,23 @@ def open_start(
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
 
-    def damaged() -> tuple[Menu, Profile]:
-        compensating, scored = inputs[parts.compensation], inputs[parts.damage]
-        profile = Profile.from_arrays(known) if known else profiling.profile(
-            entry.network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE),
+    def profiled(compensating: NDArray[np.float32]) -> Profile:
+        if known:
+            return Profile.from_arrays(known)
+        others = turned(entry.network, compensating)
+        network = Network(graph, {**entry.network.weights, **others}) if others else entry.network
+        made = profiling.profile(
+            network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE),
             rows_per_column=plan.rows_per_column, coarse=plan.coarse,
         )  # fmt: skip
+        return replace(made, turned=others)
+
+    def damaged() -> tuple[Menu, Profile]:
+        compensating, scored = inputs[parts.compensation], inputs[parts.damage]
+        profile = profiled(compensating)
         repair = compensating[:REPAIR_INPUTS]
         return damage(
-            entry.network, offered, profile, repair, scored, model=entry.name, task=dataset.task,
+            profile.of(entry.network), offered, profile, repair, scored, model=entry.name, task=dataset.task,
             deadline=scored_until, plan=plan, tell=tell,
         )  # fmt: skip
 
@@ -260,7 +269,8 @@ def open_start(
         pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
-    return Start(entry, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+    opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
+    return Start(opened, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
 
 
 def _offered(

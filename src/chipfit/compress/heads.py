@@ -1,0 +1,243 @@
+"""Attention heads turned onto their principal axes, so that what is given up of a head's width is what matters least.
+
+Within a head only products of channels count: for any invertible matrix A
+
+    q · k  =  (A q) · (A⁻ᵀ k),        P v  =  (P A⁻¹) (A v),        P: the columns of what reads the head
+
+so that queries, keys and values may be turned without any change of what the network answers. With G the second moments
+of a head's values (d, d), the bias among them, and A as follows, giving up the last channels is the best that can be
+done for a rank (Eckart & Young 1936), where queries and keys meet at random:
+
+    queries, keys:   √G_q √G_k = U S Vᵀ,    A = √S Uᵀ √G_q⁻¹,    A⁻ᵀ = √S Vᵀ √G_k⁻¹
+    values:          P √G = U S Vᵀ,         A = Vᵀ √G⁻¹
+
+Heads are as wide as one another: turned, their channels of one number are of one rank, which makes it right to give up
+the same one of each. Only where between the layers and the products nothing stands but views and a scale can this be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chipfit.compress.forward import Walk, affordable, batch, placed
+from chipfit.core.graph import Graph, Network, Op, Weights
+
+Places = NDArray[np.intp]
+"""(heads, d) rows of a layer's weight, or columns, that are the channels of each head."""
+
+Matrix = NDArray[np.float64]
+
+RIDGE = 1e-4
+"""Of the mean square of a head's channels, added to each: a direction that is never taken has no inverse else."""
+
+ENOUGH_INPUTS = 64
+
+SAME = 1e-3
+"""Answers of the turned network may differ from the original's by so much, as a share of the largest: rounding."""
+
+MEMORY_MB = 500.0
+
+VIEWS = frozenset({"reshape", "flatten", "transpose", "slice"})
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A layer, and its rows (or columns) by head and channel."""
+
+    layer: str
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sides of a product over the channels of each head; with `reads` the second one is columns of a weight."""
+
+    first: Side
+    second: Side
+    reads: bool
+
+
+@torch.inference_mode()
+def turned(network: Network, inputs: NDArray[np.float32]) -> Weights:
+    """The arrays of a network that are others once its heads are turned; none where it has no such heads.
+
+    `inputs` are some normalised, unlabelled ones.
+    """
+    graph = network.graph
+    pairs = [p for p in _pairs(graph) if not {p.first.layer, p.second.layer} & graph.sharing]
+    if not pairs:
+        return {}
+    x = batch(inputs[: min(ENOUGH_INPUTS, affordable(graph, MEMORY_MB))])
+    moments, answers = _moments(network, x, {side.layer for p in pairs for side in (p.first, p.second)})
+    made: Weights = {}
+    for p in pairs:
+        _turn(network, p, moments, made)
+    _, changed = _moments(Network(graph, {**network.weights, **made}), x, set())
+    return made if float((changed - answers).abs().max()) <= SAME * float(answers.abs().max()) else {}
+
+
+def _moments(network: Network, x: torch.Tensor, layers: set[str]) -> tuple[dict[str, Matrix], torch.Tensor]:
+    """Second moments (O, O) of what each of these layers makes, and the network's answers."""
+    walk = Walk(network.graph, placed(network.weights), {network.graph.ops[0].name: x})
+    found: dict[str, Matrix] = {}
+    for o in network.graph.ops[1:]:
+        value = walk.step(o)
+        if o.name in layers:
+            rows = value.flatten(0, -2).double()
+            found[o.name] = (rows.T @ rows / len(rows)).numpy(force=True)
+    return found, walk.values[network.graph.output]
+
+
+def _turn(network: Network, pair: Pair, moments: dict[str, Matrix], made: Weights) -> None:
+    """Puts the turned arrays of a pair into `made`, head by head, in double precision."""
+    for rows, others in zip(pair.first.places, pair.second.places, strict=True):
+        g = moments[pair.first.layer][np.ix_(rows, rows)]
+        if pair.reads:
+            behind = _array(network, made, network.graph[pair.second.layer], "weight")
+            a = _for_values(behind[:, others].astype(np.float64), g)
+            behind[:, others] = behind[:, others] @ np.linalg.inv(a)
+        else:
+            a, b = _for_products(g, moments[pair.second.layer][np.ix_(others, others)])
+            _multiply(network, made, pair.second.layer, others, b)
+        _multiply(network, made, pair.first.layer, rows, a)
+
+
+def _for_products(queries: Matrix, keys: Matrix) -> tuple[Matrix, Matrix]:
+    """A and A⁻ᵀ of the two second moments (d, d)."""
+    (root_q, inverse_q), (root_k, inverse_k) = _roots(queries), _roots(keys)
+    u, s, vt = np.linalg.svd(root_q @ root_k)
+    scale = np.sqrt(s)[:, None]
+    return scale * (u.T @ inverse_q), scale * (vt @ inverse_k)
+
+
+def _for_values(behind: Matrix, values: Matrix) -> Matrix:
+    """A of the weight (O, d) that reads a head and its second moments (d, d)."""
+    root, inverse = _roots(values)
+    vt = np.linalg.svd(behind @ root, full_matrices=len(behind) < len(values))[2]
+    found: Matrix = vt @ inverse
+    return found
+
+
+def _roots(moments: Matrix) -> tuple[Matrix, Matrix]:
+    """√G and its inverse, a little being added to the diagonal."""
+    size = len(moments)
+    values, vectors = np.linalg.eigh(moments + RIDGE * (np.trace(moments) / size + 1e-12) * np.eye(size))
+    roots = np.sqrt(values)
+    return (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
+
+
+def _multiply(network: Network, made: Weights, layer: str, rows: NDArray[np.intp], by: Matrix) -> None:
+    """Turns some rows of a layer's weight and bias."""
+    o = network.graph[layer]
+    for role in network.graph.roles(o):
+        array = _array(network, made, o, role)
+        array[rows] = by @ array[rows].astype(np.float64)
+
+
+def _array(network: Network, made: Weights, o: Op, role: str) -> NDArray[np.float32]:
+    """A layer's array in `made`, where it is a copy."""
+    name = o.array(role)
+    return made.setdefault(name, network.weights[name].copy())
+
+
+def _pairs(graph: Graph) -> Iterator[Pair]:
+    """What can be turned: queries with keys, values with the layer behind."""
+    for o in graph:
+        if o.kind != "matmul":
+            continue
+        first, second = (_made_of(graph, name) for name in o.inputs)
+        behind = _read_by(graph, o)
+        if first is not None and second is not None:
+            (queries, q), (keys, k) = first, second
+            rows, others = _along(q, -1), _along(k, -2)
+            if rows is not None and others is not None:
+                yield Pair(Side(queries.name, rows), Side(keys.name, others), reads=False)
+        elif second is not None and behind is not None:
+            (values, v), (layer, p) = second, behind
+            rows, columns = _along(v, -1), _columns(p, o)
+            if rows is not None and columns is not None:
+                yield Pair(Side(values.name, rows), Side(layer.name, columns), reads=True)
+
+
+def _made_of(graph: Graph, name: str) -> tuple[Op, Places] | None:
+    """The dense layer that a value is a view of, and which of its channels stands at each place of the value."""
+    path, o = list[Op](), graph[name]
+    while o.kind != "linear":
+        if not _moves(o) or not _read_once(graph, o):
+            return None
+        path.append(o)
+        o = graph[o.inputs[0]]
+    if not _read_once(graph, o):
+        return None
+    channels = np.broadcast_to(np.arange(o.shape[-1]), o.shape)
+    return o, _moved(channels, reversed(path))
+
+
+def _read_once(graph: Graph, o: Op) -> bool:
+    """True where each part of a value has one reader: alone, or slices that have no place in common."""
+    users = [graph[u] for u in graph.users[o.name]]
+    if o.name == graph.output or len(users) == 1:
+        return o.name != graph.output
+    if any(u.kind != "slice" for u in users) or len({u["axis"] for u in users}) != 1:
+        return False
+    ends = sorted((u["start"], u["stop"]) for u in users)
+    return all(stop <= start for (_, stop), (start, _) in pairwise(ends))
+
+
+def _read_by(graph: Graph, product: Op) -> tuple[Op, Places] | None:
+    """The dense layer that alone reads a product through views, and which place of it each of its inputs is."""
+    path, o = list[Op](), product
+    while True:
+        users = graph.users[o.name]
+        if len(users) != 1 or o.name == graph.output:
+            return None
+        o = graph[users[0]]
+        if o.kind == "linear":
+            places = np.arange(product.size).reshape(product.shape)
+            return o, _moved(places, path)
+        if not _moves(o):
+            return None
+        path.append(o)
+
+
+def _moves(o: Op) -> bool:
+    """True for views, and for a scale that is one for all channels."""
+    return o.kind in VIEWS or (o.kind == "affine" and bool(o["single"]) and not o["shift"])
+
+
+def _moved(values: Places, path: Sequence[Op] | Iterator[Op]) -> Places:
+    """The values as these operators leave them where they only move them."""
+    for o in path:
+        if o.kind == "transpose":
+            values = values.transpose(o["perm"])
+        elif o.kind == "slice":
+            values = values[(slice(None),) * o["axis"] + (slice(o["start"], o["stop"], o["step"]),)]
+        elif o.kind != "affine":
+            values = values.reshape(o.shape)
+    return values
+
+
+def _along(channels: Places, axis: int) -> Places | None:
+    """(heads, d) the channels on an axis of a value (.., rows, columns), None where they differ from row to row."""
+    values = channels if axis == -1 else channels.swapaxes(-1, -2)
+    if values.ndim < 2 or (values != values[..., :1, :]).any():
+        return None
+    rows = values[..., 0, :].reshape(-1, values.shape[-1])
+    return rows if len(np.unique(rows)) == rows.size else None
+
+
+def _columns(places: Places, product: Op) -> Places | None:
+    """(heads, d) the input of a layer at which each channel of each head of a product (.., tokens, d) stands."""
+    *lead, _, d = product.shape
+    heads = int(np.prod(lead))
+    head, channel = places // (product.shape[-2] * d), places % d
+    number = (head * d + channel).reshape(-1, places.shape[-1])
+    if (number != number[0]).any() or len(np.unique(number[0])) != heads * d or number.shape[1] != heads * d:
+        return None
+    return np.argsort(number[0]).reshape(heads, d)
