@@ -6,6 +6,7 @@ import numpy as np
 
 from chipfit.compress.edit import apply
 from chipfit.compress.heads import turned
+from chipfit.compress.profile import Profile
 from chipfit.core.graph import Network
 from chipfit.space.edits import Width
 from compress.networks import answers
@@ -45,3 +46,11 @@ def test_the_last_channels_of_heads_matter_least() -> None:
 
 def test_what_has_no_heads_is_left_alone() -> None:
     assert turned(random_weights(residual()), np.zeros((2, 3, 8, 8), np.float32)) == {}
+
+
+def test_a_profile_holds_what_was_turned() -> None:
+    network, other = both()
+    made = Profile(other.digest(), {}, {}, {}, turned=turned(network, inputs(64)))
+    again = Profile.from_arrays(made.to_arrays())
+    assert again.of(network).digest() == other.digest() == again.network
+    assert Profile(network.digest(), {}, {}, {}).of(network) is network

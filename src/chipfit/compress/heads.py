@@ -17,7 +17,7 @@ the same one of each. Only where between the layers and the products nothing sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -149,20 +149,37 @@ def _array(network: Network, made: Weights, o: Op, role: str) -> NDArray[np.floa
 def _pairs(graph: Graph) -> Iterator[Pair]:
     """What can be turned: queries with keys, values with the layer behind."""
     for o in graph:
-        if o.kind != "matmul":
-            continue
-        first, second = (_made_of(graph, name) for name in o.inputs)
-        behind = _read_by(graph, o)
-        if first is not None and second is not None:
-            (queries, q), (keys, k) = first, second
-            rows, others = _along(q, -1), _along(k, -2)
-            if rows is not None and others is not None:
-                yield Pair(Side(queries.name, rows), Side(keys.name, others), reads=False)
-        elif second is not None and behind is not None:
-            (values, v), (layer, p) = second, behind
-            rows, columns = _along(v, -1), _columns(p, o)
-            if rows is not None and columns is not None:
-                yield Pair(Side(values.name, rows), Side(layer.name, columns), reads=True)
+        if o.kind == "matmul":
+            first, second = (_made_of(graph, name) for name in o.inputs)
+            if first is not None and second is not None:
+                yield from _queries_and_keys(o, first, second)
+            elif second is not None:
+                yield from _values(graph, o, second)
+
+
+def _queries_and_keys(o: Op, first: tuple[Op, Places], second: tuple[Op, Places]) -> Iterator[Pair]:
+    (queries, q), (keys, k) = first, second
+    rows, others = _each(q), _each(k.swapaxes(-1, -2))
+    if rows is not None and others is not None and rows.shape == others.shape:
+        # windows of one picture have the same heads: each is looked at once
+        heads = np.unique(np.concatenate([rows, others], 1), axis=0)
+        sides = np.split(heads, 2, axis=1)
+        if all(len(np.unique(side)) == side.size for side in sides):
+            yield Pair(Side(queries.name, sides[0]), Side(keys.name, sides[1]), reads=False)
+
+
+def _values(graph: Graph, o: Op, second: tuple[Op, Places]) -> Iterator[Pair]:
+    layer, channels = second
+    rows = _each(channels)
+    if rows is None:
+        return
+    heads = np.unique(rows, axis=0)
+    made = np.broadcast_to(channels[..., :1, :], o.shape)
+    if len(np.unique(heads)) == heads.size and (behind := _read_by(graph, o, made)) is not None:
+        reader, columns = behind
+        order = np.argsort(columns)
+        if np.array_equal(columns[order], np.sort(heads.ravel())):
+            yield Pair(Side(layer.name, heads), Side(reader.name, order[np.searchsorted(columns[order], heads)]), True)
 
 
 def _made_of(graph: Graph, name: str) -> tuple[Op, Places] | None:
@@ -190,20 +207,18 @@ def _read_once(graph: Graph, o: Op) -> bool:
     return all(stop <= start for (_, stop), (start, _) in pairwise(ends))
 
 
-def _read_by(graph: Graph, product: Op) -> tuple[Op, Places] | None:
-    """The dense layer that alone reads a product through views, and which place of it each of its inputs is."""
-    path, o = list[Op](), product
-    while True:
-        users = graph.users[o.name]
-        if len(users) != 1 or o.name == graph.output:
-            return None
+def _read_by(graph: Graph, product: Op, channels: Places) -> tuple[Op, Places] | None:
+    """The dense layer that alone reads a product through views, and the channel that each of its inputs is."""
+    o = product
+    while len(users := graph.users[o.name]) == 1 and o.name != graph.output:
         o = graph[users[0]]
         if o.kind == "linear":
-            places = np.arange(product.size).reshape(product.shape)
-            return o, _moved(places, path)
+            rows = channels.reshape(-1, channels.shape[-1])
+            return (o, rows[0]) if (rows == rows[0]).all() else None
         if not _moves(o):
             return None
-        path.append(o)
+        channels = _moved(channels, [o])
+    return None
 
 
 def _moves(o: Op) -> bool:
@@ -211,7 +226,7 @@ def _moves(o: Op) -> bool:
     return o.kind in VIEWS or (o.kind == "affine" and bool(o["single"]) and not o["shift"])
 
 
-def _moved(values: Places, path: Sequence[Op] | Iterator[Op]) -> Places:
+def _moved(values: Places, path: Iterable[Op]) -> Places:
     """The values as these operators leave them where they only move them."""
     for o in path:
         if o.kind == "transpose":
@@ -223,21 +238,8 @@ def _moved(values: Places, path: Sequence[Op] | Iterator[Op]) -> Places:
     return values
 
 
-def _along(channels: Places, axis: int) -> Places | None:
-    """(heads, d) the channels on an axis of a value (.., rows, columns), None where they differ from row to row."""
-    values = channels if axis == -1 else channels.swapaxes(-1, -2)
-    if values.ndim < 2 or (values != values[..., :1, :]).any():
+def _each(channels: Places) -> Places | None:
+    """(heads, d) the channels of a value (.., rows, d); None where they differ from row to row."""
+    if channels.ndim < 2 or (channels != channels[..., :1, :]).any():
         return None
-    rows = values[..., 0, :].reshape(-1, values.shape[-1])
-    return rows if len(np.unique(rows)) == rows.size else None
-
-
-def _columns(places: Places, product: Op) -> Places | None:
-    """(heads, d) the input of a layer at which each channel of each head of a product (.., tokens, d) stands."""
-    *lead, _, d = product.shape
-    heads = int(np.prod(lead))
-    head, channel = places // (product.shape[-2] * d), places % d
-    number = (head * d + channel).reshape(-1, places.shape[-1])
-    if (number != number[0]).any() or len(np.unique(number[0])) != heads * d or number.shape[1] != heads * d:
-        return None
-    return np.argsort(number[0]).reshape(heads, d)
+    return channels[..., 0, :].reshape(-1, channels.shape[-1])
