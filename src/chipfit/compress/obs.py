@@ -28,6 +28,7 @@ from torch import Tensor
 from chipfit.compress.forward import tensors
 from chipfit.compress.hessian import columns_of, consumers, flat, output_scale, owner
 from chipfit.core.graph import Network
+from chipfit.core.kinds import KINDS
 from chipfit.space.axes import Axis, places_of
 from chipfit.space.groups import ChannelGroup, Consumer
 
@@ -145,7 +146,7 @@ def _made(network: Network, group: ChannelGroup, producer: str, axis: Axis, hess
     weight = torch.from_numpy(network.weights[o.array("weight")])
     h = hessians.get(owner(o)) if o in consumers(network.graph) else None
     if h is None:
-        squares = weight.double().flatten(1).square().sum(1)
+        squares = weight.movedim(KINDS[o.kind].rows, 0).double().flatten(1).square().sum(1)
     else:
         rows = flat(weight).double()
         squares = (rows.square() * h).sum(1) if h.ndim == 1 else ((rows @ h) * rows).sum(1)

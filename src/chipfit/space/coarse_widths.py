@@ -7,10 +7,13 @@ A layer's cost is a table over the widths of what it reads and of what it makes:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from chipfit.core.graph import Graph
+from chipfit.space.apart import apart
 from chipfit.space.groups import ChannelGroup, channel_groups
 from chipfit.space.offer import LEAST_STEP
+from chipfit.space.widths import offered_widths
 
 MOST_CELLS = 5_000
 """Entries of the tables of all layers together."""
@@ -19,11 +22,15 @@ FEWEST = 5
 """Widths that a group is offered at least, where it has so many: whole, three quarters, half, a quarter, least."""
 
 
+MOST_BESIDE = 3
+"""Groups that one table is over, such as whole groups of a convolution, its channels in and out of each."""
+
+
 def most_widths(graph: Graph, block: Mapping[int, int], most_cells: int = MOST_CELLS) -> int | None:
     """Widths of one group at most, from the whole one to the narrowest; None where all of them can be offered."""
     step = max(LEAST_STEP, min(block.values(), default=LEAST_STEP))
-    groups = channel_groups(graph).groups
-    widths = {g.name: 1 + (g.size - 1) // step for g in groups}
+    groups = apart(graph, channel_groups(graph)).groups
+    widths = {g.name: len(offered_widths(g, step)) for g in groups}
     layers = _layers(groups)
     most = max(widths.values(), default=0)
     bounds = [None, *(n for n in range(most - 1, FEWEST - 1, -1))]
@@ -44,5 +51,5 @@ def _cells(layers: Mapping[str, set[str]], widths: Mapping[str, int], most: int)
     total = 0
     for groups in layers.values():
         each = sorted((min(widths[g], most) for g in groups), reverse=True)
-        total += each[0] * each[1] if len(each) > 1 else each[0]
+        total += prod(each[:MOST_BESIDE] if len(each) <= MOST_BESIDE else each[:2])
     return total
