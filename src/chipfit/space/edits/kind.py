@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
 from chipfit.core.edits import Edit, Edited
 from chipfit.core.graph import Graph
 from chipfit.core.types import Plain
+from chipfit.space.axes import Axis, groups_on
 from chipfit.space.groups import Block, Coupling, Site, channel_groups, residual_blocks, sites
+
+
+@dataclass(slots=True)
+class Reach:
+    """What a channel group stands on: values, by the operators that make them, and arrays."""
+
+    ops: set[str] = field(default_factory=set)
+    arrays: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,21 @@ class Structure:
         return channel_groups(self.graph)
 
     @cached_property
+    def reach(self) -> Mapping[str, Reach]:
+        """What each channel group stands on, operators with attributes that count its channels among it."""
+        found = {g.name: Reach() for g in self.coupling.groups}
+        for op, axes in self.coupling.axes.items():
+            for group in _groups_on(axes):
+                found[group].ops.add(op)
+        for (op, _), axis in self.coupling.counts.items():
+            for group in _groups_on([axis]):
+                found[group].ops.add(op)
+        for array, axes in self.coupling.arrays.items():
+            for group in _groups_on(axes):
+                found[group].arrays.add(array)
+        return found
+
+    @cached_property
     def blocks(self) -> Mapping[str, Block]:
         """Its residual blocks by name."""
         return {b.name: b for b in residual_blocks(self.graph)}
@@ -38,6 +62,10 @@ class Structure:
     def sites(self) -> Mapping[str, Site]:
         """Its precision sites by name."""
         return {s.name: s for s in sites(self.graph)}
+
+
+def _groups_on(axes: Iterable[Axis]) -> set[str]:
+    return {group for axis in axes for group in groups_on(axis)}
 
 
 E = TypeVar("E", bound=Edit)

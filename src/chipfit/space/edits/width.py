@@ -23,17 +23,19 @@ def narrowed_to(edits: Sequence[Edit]) -> int | None:
 def _rewrite(original: Structure, made: Edited, edits: Sequence[Width]) -> Edited:
     for e in edits:
         _check(e, original.coupling.group(e.group).size)
-    narrowed = _Narrowed({e.group: e.keep for e in edits})
-    coupling = original.coupling
-    channels, arrays = dict[str, Places](), dict(made.arrays)
+    narrowed, coupling = _Narrowed({e.group: e.keep for e in edits}), original.coupling
+    reached = [original.reach[e.group] for e in edits]
+    channels, arrays, ops = dict[str, Places](), dict(made.arrays), list[Op]()
+    concerned = set[str]().union(*(r.ops for r in reached))
     for o in made.graph:
-        if places := narrowed.places(coupling.axes[o.name]):
-            channels[o.name] = places
-        for name in made.graph.weight_shapes(o):
-            if taken := narrowed.places(coupling.arrays[name]):
-                arrays[name] = Take(name, taken)
-    counts = {key: length for key, axis in coupling.counts.items() if (length := narrowed.length(axis)) is not None}
-    ops = [_narrow(o, channels.get(o.name, {}), counts) for o in made.graph]
+        if o.name in concerned:
+            if places := narrowed.places(coupling.axes[o.name]):
+                channels[o.name] = places
+            counts = {name: narrowed.length(coupling.counts.get((o.name, name), ())) for name, _ in o.attrs}
+            o = _narrow(o, places, counts)
+        ops.append(o)
+    for name in set[str]().union(*(r.arrays for r in reached)) & arrays.keys():
+        arrays[name] = Take(name, narrowed.places(coupling.arrays[name]))
     return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays, channels=channels)
 
 
@@ -69,13 +71,13 @@ class _Narrowed:
         return None if places is None else len(places)
 
 
-def _narrow(o: Op, places: Places, counts: Mapping[tuple[str, str], int]) -> Op:
+def _narrow(o: Op, places: Places, counts: Mapping[str, int | None]) -> Op:
     """The operator with a narrower output, and with attributes that say so."""
     shape = tuple(len(places[n]) if n in places else size for n, size in enumerate(o.shape))
     narrow = replace(o, shape=shape) if places else o
     if o.kind == "reshape" and places:
         narrow = narrow.having(to=shape)
-    counted = {name: counts[o.name, name] for name, _ in o.attrs if (o.name, name) in counts}
+    counted = {name: length for name, length in counts.items() if length is not None}
     return narrow.having(**counted) if counted else narrow
 
 
