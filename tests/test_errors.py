@@ -177,7 +177,7 @@ def test_data_that_are_not_there(here: Path, capsys: pytest.CaptureFixture[str])
         (["--bits", "4"], ["--bits 4 is not possible"]),
         (["--seed", "one"], ["--seed 'one' is not a whole number"]),
         (["--starts", "0"], ["--starts 0 is too small"]),
-        (["--input-shape", "1,8"], ["--input-shape 1,8 is not a shape"]),
+        (["--input-shape", "1,8,8,8,8"], ["--input-shape 1,8,8,8,8 is not a shape"]),
         (["--input-shape", "1,28,28"], ["1x28x28"]),
         (["--resize", "big"], ["--resize 'big' is not a size"]),
         (["--normalize", "0.5"], ["--normalize '0.5' is not a mean and a deviation"]),

@@ -181,7 +181,7 @@ class Config(BaseModel):
             parse_normalize(self.normalize)
         shape = self.input_shape
         any_length = set(self.models) == set(self.files)
-        if shape is not None and not (len(shape) in (1, 3) or any_length):
+        if shape is not None and not (len(shape) <= 4 or any_length):
             raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
         if self.accelerator not in ACCELERATORS:
             meant = did_you_mean(self.accelerator, ACCELERATORS)
