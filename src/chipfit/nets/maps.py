@@ -17,6 +17,7 @@ from chipfit.nets.names import Names
 
 _ANY_FORM = named(lambda kind: kind.family in ("activation", "function", "join"))
 _BY_CHANNEL = named(lambda kind: kind.channels == "carries")
+_ALONG_AN_AXIS = frozenset({"concat", "slice", "softmax", "log_softmax"})
 
 
 def on_maps(network: Network, names: Names) -> Network:
@@ -83,22 +84,26 @@ def _lifted(graph: Graph, o: Op, maps: Mapping[str, str]) -> Op | None:
     if not o.inputs or any(i not in maps for i in o.inputs):
         return None
     inputs = tuple(maps[i] for i in o.inputs)
-    wide = replace(o, inputs=inputs, shape=(o.shape[0], 1, *o.shape[1:]))
     if o.kind == "flatten":
         return replace(o, inputs=inputs)
     if o.kind == "reduce_mean" and o["axes"] == (1,):
         return _whole_pool(o, inputs)
     if len(o.shape) != 2:
         return None
-    if o.kind in _ANY_FORM:
-        # a join of one channel or one place with many is the same on maps, whose height is 1 throughout
+    return _of_maps(replace(o, inputs=inputs, shape=(o.shape[0], 1, o.shape[1])))
+
+
+def _of_maps(wide: Op) -> Op | None:
+    """An operator whose inputs and shape are maps, with its attributes as they are there; None where it has no form."""
+    by_channel = wide.kind in _BY_CHANNEL and array_axis(wide) == 0
+    # a join of one channel or one place with many is the same on maps, whose height is 1 throughout
+    if wide.kind in _ANY_FORM or by_channel:
         return wide
-    if o.kind in _BY_CHANNEL:
-        return wide if array_axis(o) == 0 else None
-    if o.kind in ("concat", "slice", "softmax", "log_softmax"):
-        return wide.having(axis=o["axis"] * 2)
-    if o.kind == "pad":
-        return wide.having(pads=(*o["pads"][:2], 0, 0, *o["pads"][2:]))
+    if wide.kind in _ALONG_AN_AXIS:
+        return wide.having(axis=wide["axis"] * 2)
+    if wide.kind == "pad":
+        before, after = wide["pads"][:2], wide["pads"][2:]
+        return wide.having(pads=(*before, 0, 0, *after))
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from chipfit.core.graph import Op
 from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.constants import Constant
 from chipfit.nets.rules.reductions import reduced
@@ -107,14 +108,21 @@ def _reduced(t: Tracer, call: Call, kind: str, general: str) -> None:
     """A whole pool where both spatial axes go, at once or one after the other, else a reduction of its own kind."""
     name = reduced(t, call, general, t.value(call))
     o = t.ops[-1]
-    before = next(made for made in t.ops if made.name == o.inputs[0])
-    if before.kind == general and before["keep"] == o["keep"] and len(t.shapes[before.inputs[0]]) == 3:
-        # the axes of the second are counted where those of the first may be gone
-        left = sorted(set(range(3)) - set(before["axes"])) if not o["keep"] else range(3)
-        origin, axes = before.inputs[0], {*before["axes"], *(left[a] for a in o["axes"])}
-    else:
-        origin, axes = o.inputs[0], set(o["axes"])
+    origin, axes = _together(t, o)
     if axes == {1, 2} and len(t.shapes[origin]) == 3:
         del t.ops[-1]
         name = t.add(t.wish(call, kind), kind, (origin,), o.shape, keep=o["keep"])
     t.known[call.node.name] = name
+
+
+def _together(t: Tracer, o: Op) -> tuple[str, set[int]]:
+    """What is reduced, and over which of its axes, a reduction of a map before it counted in."""
+    own: set[int] = set(o["axes"])
+    before = next(made for made in t.ops if made.name == o.inputs[0])
+    alike = before.kind == o.kind and before["keep"] == o["keep"]
+    if not alike or len(t.shapes[before.inputs[0]]) != 3:
+        return o.inputs[0], own
+    gone: set[int] = set(before["axes"])
+    # where the axes of the first are gone, those of the second are counted without them
+    left = list(range(3)) if o["keep"] else sorted(set(range(3)) - gone)
+    return before.inputs[0], gone | {left[a] for a in own}
