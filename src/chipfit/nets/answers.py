@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -136,11 +136,19 @@ def _has_tables(module: nn.Module) -> bool:
     return any(isinstance(m, nn.Embedding) for m in module.modules())
 
 
-def largest_number(module: nn.Module, real: Floats | None = None) -> int:
-    """The largest whole number that a module surely takes: within its smallest table, and the data's range."""
-    tables = [m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)]
-    seen = [int(real.max())] if real is not None and real.size else []
-    return max(0, min([*seen, *(n - 1 for n in tables)], default=1))
+def largest_number(module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> int:
+    """The largest whole number that a module takes: the data's, or one less than the rows of some table in it.
+
+    `module` takes floats that hold whole numbers.
+    """
+    if real is not None and real.size:
+        return int(real.max())
+    tables = {m.num_embeddings - 1 for m in module.modules() if isinstance(m, nn.Embedding)}
+    for largest in sorted(tables, reverse=True):
+        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
+            module(torch.full((1, *shape), float(largest)))
+            return largest
+    return 0
 
 
 def ask(
@@ -159,28 +167,39 @@ def ask(
         together = _answered(name, module, x)
     except BadInput:
         if largest is None and _has_tables(module):  # tokens as floats: not every number is one
-            return ask(name, module, shape, real, largest_number(module, real))
+            return ask(name, module, shape, real, largest_number(module, shape, real))
         raise
     alone = _answered(name, module, x[:1])
     finite: Rows = np.array([bool(np.isfinite(answer).all()) for answer in together])
     if not all(ok or kind == WIDE for ok, kind in zip(finite, kinds, strict=True)):
-        normal = all(ok for ok, kind in zip(finite, kinds, strict=True) if kind == NORMAL)
-        where, way_out = _where_not_finite(module, x[~finite]), "give trained, finite weights"
-        if normal and DATA in _of(kinds, ~finite):
-            where, way_out = f" to inputs of the data{where}", "see how these are scaled, and --normalize"
-        raise BadInput(f"{name} answers with values that are not finite{where}; {way_out}")
+        raise _not_finite(name, module, x, kinds, finite)
     if relative_error(together[:1], alone, kinds[:1]) > BATCH_TOLERANCE and not _same_in_double(module, x):
         again = _answered(name, module, x)
-        if relative_error(together[finite], again[finite], _of(kinds, finite)) > BATCH_TOLERANCE:
-            raise BadInput(
-                f"{name} gives another answer each time it is asked (dropout that is always on, random numbers in "
-                f"forward); have it answer the same in eval mode"
-            )
-        raise BadInput(
-            f"{name} answers an input alone otherwise than among others: it mixes the inputs of a batch (so does a "
-            f"batch norm that eval() does not reach); have forward treat each by itself"
-        )
+        repeats = relative_error(together[finite], again[finite], _of(kinds, finite)) <= BATCH_TOLERANCE
+        raise _mixes(name) if repeats else _changes(name)
     return Answers(inputs[finite], together[finite], _of(kinds, finite), 0.0)
+
+
+def _not_finite(name: str, module: nn.Module, x: Tensor, kinds: tuple[str, ...], finite: Rows) -> BadInput:
+    normal = all(ok for ok, kind in zip(finite, kinds, strict=True) if kind == NORMAL)
+    where, way_out = _where_not_finite(module, x[~finite]), "give trained, finite weights"
+    if normal and DATA in _of(kinds, ~finite):
+        where, way_out = f" to inputs of the data{where}", "see how these are scaled, and --normalize"
+    return BadInput(f"{name} answers with values that are not finite{where}; {way_out}")
+
+
+def _changes(name: str) -> BadInput:
+    return BadInput(
+        f"{name} gives another answer each time it is asked (dropout that is always on, random numbers in forward); "
+        f"have it answer the same in eval mode"
+    )
+
+
+def _mixes(name: str) -> BadInput:
+    return BadInput(
+        f"{name} answers an input alone otherwise than among others: it mixes the inputs of a batch (so does a batch "
+        f"norm that eval() does not reach); have forward treat each by itself"
+    )
 
 
 def _same_in_double(module: nn.Module, x: Tensor) -> bool:

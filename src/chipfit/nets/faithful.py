@@ -81,7 +81,7 @@ def traced(
     """
     with undisturbed(module):
         asked = Counting(module).eval() if integer else module
-        answers = ask(name, asked, shape, real, largest_number(module, real) if integer else None)
+        answers = ask(name, asked, shape, real, largest_number(asked, shape, real) if integer else None)
         with _quiet():
             network = trace(module, shape, whole=True) if integer else trace(module, shape)
         answers = replace(answers, allowed=allowed_error(network.graph))
