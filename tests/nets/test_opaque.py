@@ -114,6 +114,45 @@ def test_a_recurrent_layer_is_one_operator_with_its_arrays() -> None:
     assert network.graph.macs(o) == 9 * 2 * (28 * 5 + 28 * 7)
 
 
+@torch.no_grad()
+def test_several_values_of_one_operator_are_computed_once() -> None:
+    class States(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = nn.LSTM(5, 7, 2)
+            self.head = nn.Linear(14, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            _, (h, c) = self.rows(x.transpose(0, 1))  # the batch second, as in the states
+            return self.head(torch.cat([h[-1], c[0]], 1))
+
+    torch.manual_seed(0)
+    module = States().eval()
+    network, _ = traced("states", module, (9, 5))
+    assert sum(o.kind == opaque.KIND for o in network.graph) == 1
+    x = torch.randn(4, 9, 5)
+    torch.testing.assert_close(build(network)(x), module(x), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_what_numbers_the_inputs_of_a_batch_is_made_for_each() -> None:
+    class Nearest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            n, points, _ = x.shape
+            near = torch.cdist(x, x).topk(2, largest=False)[1]
+            places = (near + torch.arange(n).view(-1, 1, 1) * points).flatten()
+            return self.head(x.reshape(n * points, 3)[places].view(n, points, 2, 3).mean((1, 2)))
+
+    module = Nearest().eval()
+    network, _ = traced("nearest", module, (6, 3))
+    x = torch.randn(5, 6, 3)
+    torch.testing.assert_close(build(network)(x), module(x), atol=1e-5, rtol=1e-5)
+
+
 def test_what_touches_an_opaque_operator_is_frozen_with_its_name() -> None:
     network = trace(Odd(BODIES["cumsum"]), SHAPE)
     reasons = dict(channel_groups(network.graph).frozen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -52,23 +53,54 @@ def take(t: Tracer, node: fx.Node, why: str) -> None:
     if place is None:
         t.known[node.name] = Loose(why)
         return
+    parts = _parts(node)
+    if len(parts) > 1:
+        _take_together(t, parts, why)
+        return
     region = _Region(t)
     region.add(node)
-    program = region.program(node, place)
-    shape = place.stripped(shape_of(node))
-    call = Call(_maker(node))
+    result = region.result(node, place)
+    t.known[node.name] = _made(t, region, result, place.stripped(shape_of(node)), Call(_maker(node)), why)
+    t.put_batch(node, place)
+
+
+def _parts(node: fx.Node) -> list[fx.Node]:
+    """Those of an operator's values that are read, if this is one of them and all can end a region."""
+    if node.target is not operator.getitem:
+        return []
+    parts = [part for part in _maker(node).users if part.users]
+    return parts if all(part.target is operator.getitem and _closes(part) for part in parts) else []
+
+
+def _take_together(t: Tracer, parts: Sequence[fx.Node], why: str) -> None:
+    """One operator for several values of one ATen operator: they are side by side in it, and cut apart behind it."""
+    region, call, rows = _Region(t), Call(_maker(parts[0])), []
+    for part in parts:
+        region.add(part)
+        place = _closes(part)
+        assert place is not None
+        rows.append(region.write("flatten.using_ints", [region.result(part, place), 1]))
+        t.put_batch(part, place)
+    shapes = [t.layout(part).stripped(shape_of(part)) for part in parts]
+    size = sum(map(prod, shapes))
+    whole = _made(t, region, region.write("cat.default", [rows, 1]), (size,), call, why)
+    start = 0
+    for part, shape in zip(parts, shapes, strict=True):
+        stop = start + prod(shape)
+        row = t.add(f"{whole}.slice", "slice", (whole,), (stop - start,), axis=0, start=start, stop=stop, step=1)
+        made = row if len(shape) == 1 else t.add(f"{whole}.reshape", "reshape", (row,), shape, to=shape)
+        t.known[part.name], start = made, stop
+
+
+def _made(t: Tracer, region: _Region, result: Argument, shape: tuple[int, ...], call: Call, why: str) -> str:
+    """Adds the operator of a region."""
+    program = region.program(result)
     first = next((k.why for k in region.loose if isinstance(k, Loose)), why)
     attrs: dict[str, Any] = {"program": program.text(), "why": first, "macs": _macs(t, program, region.inputs)}
     inputs = tuple(region.inputs)
     if region.arrays:
-        prefix = _owner(t, call, region)
-        name = t.shared(call, KIND, inputs, shape, region.arrays, prefix, **attrs)
-    else:
-        name = t.add(t.wish(call, call.name), KIND, inputs, shape, NONE, **attrs)
-    t.known[node.name] = name
-    t.layouts.pop(node.name, None)
-    if place != FIRST:
-        t.layouts[node.name] = place
+        return t.shared(call, KIND, inputs, shape, region.arrays, _owner(t, call, region), **attrs)
+    return t.add(t.wish(call, call.name), KIND, inputs, shape, NONE, **attrs)
 
 
 def _refuse_random(node: fx.Node) -> None:
@@ -119,8 +151,10 @@ class _Region:
         """Node, or place of an input or an array -> the argument that stands for it."""
 
     def add(self, node: fx.Node) -> None:
-        """Writes the steps of a node and of all that is loose before it."""
+        """Writes the steps of a node and of all that is loose before it, as far as they are not written."""
         for part in self._before(node):
+            if part.name in self.known:
+                continue
             if found := self.t.known.get(part.name):
                 self.loose.append(found)
             if part.target is operator.getitem:
@@ -130,13 +164,16 @@ class _Region:
             else:
                 self.known[part.name] = self._step(part)
 
-    def program(self, node: fx.Node, place: Layout) -> Program:
-        """The whole program, whose result has the batch first."""
-        result = self.known[node.name]
-        if place != FIRST:
-            rank = len(shape_of(node))
-            order = [place.axis, *(a for a in range(rank) if a != place.axis)]
-            result = self._write("permute.default", [result, order])
+    def result(self, node: fx.Node, place: Layout) -> Argument:
+        """What a node makes, with the batch first."""
+        made = self.known[node.name]
+        if place == FIRST:
+            return made
+        order = [place.axis, *(a for a in range(len(shape_of(node))) if a != place.axis)]
+        return self.write("permute.default", [made, order])
+
+    def program(self, result: Argument) -> Program:
+        """The whole program."""
         arrays = tuple(_described(role, c) for role, c in self.arrays.items())
         first = self.t.ops[0]
         whole = tuple(i for i, name in enumerate(self.inputs) if name == first.name and first.get("integer"))
@@ -166,9 +203,10 @@ class _Region:
         if packet in _AS_RESHAPE and name.endswith(".default"):
             name = "reshape.default"
         keywords = {k: self._argument(v) for k, v in node.kwargs.items() if k not in _ELSEWHERE and v is not None}
-        return self._write(name, [self._argument(a) for a in node.args], keywords)
+        return self.write(name, [self._argument(a) for a in node.args], keywords)
 
-    def _write(self, name: str, arguments: list[Argument], keywords: dict[str, Argument] | None = None) -> Argument:
+    def write(self, name: str, arguments: list[Argument], keywords: dict[str, Argument] | None = None) -> Argument:
+        """Adds a step, and returns what stands for what it makes."""
         self.steps.append(Step(name, tuple(arguments), keywords or {}))
         return {"step": len(self.steps) - 1}
 
@@ -193,7 +231,7 @@ class _Region:
             return self.known[node.name]
         found = self.t.known[node.name]
         if isinstance(found, Constant):
-            made = self._constant(found)
+            made = self._constant(found, node)
         else:
             assert isinstance(found, str)
             made = self._input(found, node)
@@ -211,21 +249,27 @@ class _Region:
         axis, rank = layout.axis, len(shape)
         outer, inner = list(shape[:axis]), list(shape[axis + 1 :])
         if layout.merged == 1:
-            return self._write("permute.default", [given, [*range(1, axis + 1), 0, *range(axis + 1, rank)]])
-        parted = self._write("reshape.default", [given, [{"batch": 1}, *outer, layout.before, layout.after, *inner]])
+            return self.write("permute.default", [given, [*range(1, axis + 1), 0, *range(axis + 1, rank)]])
+        parted = self.write("reshape.default", [given, [{"batch": 1}, *outer, layout.before, layout.after, *inner]])
         order = [*range(1, axis + 2), 0, *range(axis + 2, rank + 2)]
-        turned = self._write("permute.default", [parted, order])
-        return self._write("reshape.default", [turned, [*outer, {"batch": layout.merged}, *inner]])
+        turned = self.write("permute.default", [parted, order])
+        return self.write("reshape.default", [turned, [*outer, {"batch": layout.merged}, *inner]])
 
-    def _constant(self, constant: Constant) -> Argument:
-        """An array, made as large as the batch where it is one for each input."""
+    def _constant(self, constant: Constant, node: fx.Node) -> Argument:
+        """An array, made as large as the batch where it is one for each input.
+
+        What differs by the place in the batch (`arange(batch)`, as it numbers inputs that are taken together) is made
+        anew for every batch.
+        """
         kept, sizes = once(constant, BATCH)
+        if kept is None and node.op == "call_function" and node.target is not operator.getitem:
+            return self._step(node)
         if kept is None:
             raise Untraceable(f"'{constant.name}' differs from input to input by its place in the batch")
         array = {"array": self._role(kept)}
         if sizes is None:
             return array
-        return self._write("expand.default", [array, [self._argument(n) for n in sizes]])
+        return self.write("expand.default", [array, [self._argument(n) for n in sizes]])
 
     def _role(self, constant: Constant) -> str:
         for role, known in self.arrays.items():
