@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chipfit.compress.hessian import hessians, ridged
-from chipfit.compress.obs import Reader, compensated, order_of, removal_order
+from chipfit.compress.obs import ChannelReader, Reader, compensated, order_of, removal_order
 from chipfit.core.graph import Network
 from chipfit.space.groups import channel_groups
 from compress.networks import noise
@@ -103,3 +103,11 @@ def test_several_at_once_are_one_least_squares() -> None:
         one_by_one.remove(channel)
     together.remove(1, 5, 2)
     torch.testing.assert_close(one_by_one.weight, together.weight)
+
+
+def test_with_one_tap_channels_are_columns() -> None:
+    weight, h, columns = problem(3, channels=8, s=1)
+    order = order_of([Reader(weight, h, columns)], 8)
+    assert order_of([ChannelReader(weight, h, columns)], 8) == order
+    diagonal = h.diagonal().clone()
+    assert order_of([ChannelReader(weight, diagonal, columns)], 8) == order_of([Reader(weight, diagonal, columns)], 8)

@@ -73,6 +73,45 @@ class Reader:
         return float(self.inverse.numel()) if self.diagonal is None else 0.0
 
 
+class ChannelReader:
+    """The same with one column for each channel: H is taken to be equal at all its taps, and zero across them.
+
+    All that scores need of the weight is G = Σ WᵀW over taps, (channels, channels): with K = [(H⁻¹)_SS]⁻¹ (H⁻¹)_S,: it
+    becomes (I - I_:,S K)ᵀ G (I - I_:,S K). A score is G_cc / (H⁻¹)_cc.
+    """
+
+    def __init__(self, weight: Tensor, hessian: Tensor, columns: NDArray[np.intp]) -> None:
+        at = torch.from_numpy(columns)
+        taps = [at[:, t] for t in range(at.shape[1])]
+        self.gram = torch.stack([weight[:, s].T @ weight[:, s] for s in taps]).sum(0)
+        mean = torch.stack([hessian[s] if hessian.ndim == 1 else hessian[s][:, s] for s in taps]).mean(0)
+        full = torch.diag(mean) if mean.ndim == 1 else mean
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(full))
+
+    def scores(self, alive: Tensor) -> Tensor:
+        """(channels,) squared error after batch norm of giving up each of the channels that are left."""
+        scores: Tensor = (self.gram.diagonal() / self.inverse.diagonal())[alive]
+        return scores
+
+    def remove(self, *channels: int) -> None:
+        """Gives up channels together, and solves for the others."""
+        s = torch.tensor(channels)
+        rows = self.inverse[s]
+        step = torch.linalg.solve(rows[:, s], rows)
+        moved = self.gram[s]
+        self.gram += step.T @ (moved[:, s] @ step) - moved.T @ step - step.T @ moved
+        self.inverse -= rows.T @ step
+
+    @property
+    def work(self) -> float:
+        """Multiplications of giving up one channel."""
+        return float(self.inverse.numel())
+
+
+Reading = Reader | ChannelReader
+"""A layer that reads a group, while channels go."""
+
+
 def removal_order(
     network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor], *, coarse: bool = False
 ) -> tuple[int, ...]:
@@ -82,7 +121,7 @@ def removal_order(
     order takes H to be equal at all taps of a kernel and zero across them, which leaves a matrix of channels by
     channels: of layers with thousands of columns each exact step passes over a matrix of a hundred megabytes.
     """
-    readers = _readers(network, group, hessians, _by_channel if coarse else Reader)
+    readers = _readers(network, group, hessians, ChannelReader if coarse else Reader)
     if group.products or not readers:
         return _by_amount(network, group, hessians, readers)
     return order_of(readers, group.size)
@@ -92,8 +131,8 @@ def _readers(
     network: Network,
     group: ChannelGroup,
     hessians: Mapping[str, Tensor],
-    made: Callable[[Tensor, Tensor, NDArray[np.intp]], Reader],
-) -> list[Reader]:
+    made: Callable[[Tensor, Tensor, NDArray[np.intp]], Reading],
+) -> list[Reading]:
     """The layers that read a group and can be solved for, those of one weight once."""
     graph, weights = network.graph, tensors(network.weights)
     solved = {o.name for o in consumers(graph)}
@@ -110,17 +149,8 @@ def _readers(
     return found
 
 
-def _by_channel(weight: Tensor, hessian: Tensor, columns: NDArray[np.intp]) -> Reader:
-    """A reader whose columns are channels: taps are rows of the weight, and H is the mean of theirs."""
-    at = torch.from_numpy(columns)
-    taps = [at[:, t] for t in range(at.shape[1])]
-    moments = [hessian[s] if hessian.ndim == 1 else hessian[s][:, s] for s in taps]
-    rows = torch.cat([weight[:, s] for s in taps])
-    return Reader(rows, torch.stack(moments).mean(0), np.arange(len(columns))[:, None])
-
-
 def _by_amount(
-    network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor], readers: Sequence[Reader]
+    network: Network, group: ChannelGroup, hessians: Mapping[str, Tensor], readers: Sequence[Reading]
 ) -> tuple[int, ...]:
     """Channels by their share of what is lost with each of them alone, the least first.
 
@@ -157,7 +187,7 @@ ENOUGH_WORK = 7e8
 """Multiplications of a whole elimination from which channels are given up several at a time."""
 
 
-def order_of(readers: Sequence[Reader], size: int) -> tuple[int, ...]:
+def order_of(readers: Sequence[Reading], size: int) -> tuple[int, ...]:
     """The greedy order over all readers of a group.
 
     Each channel is given up for what the others can make good by then; of a wide group read by a wide layer a few are
