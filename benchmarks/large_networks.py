@@ -174,7 +174,8 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.ffn(self.norm(self.spread(x).permute(0, 2, 3, 1)))
-        return x + (self.scale * y).permute(0, 3, 1, 2)
+        z: Tensor = x + (self.scale * y).permute(0, 3, 1, 2)
+        return z
 
 
 def convnext(depths: tuple[int, ...] = (3, 3, 9, 3), widths: tuple[int, ...] = (96, 192, 384, 768)) -> nn.Module:

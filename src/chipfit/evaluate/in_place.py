@@ -73,12 +73,23 @@ class Watch:
         """Milliseconds of kernels, also of conversions and of what brings maps out of the kernels' layout."""
         rates = Rates(self._seen)
         plain = [u for u in kernels if u.kind not in BETWEEN]
-        found = dict(zip(plain, rates.ms([self._filled(u) for u in plain]).tolist(), strict=True))
-        before = [u for u in kernels if u.kind == BEFORE_A_POOL and self._slow_pools]
-        slow, usual = Rates(self._slow_pools).ms(before), rates.ms([_pool(u) for u in before])
-        found |= dict(zip(before, np.maximum(slow - usual, 0.0).tolist(), strict=True))
+        filled_up = [self._filled(u) for u in plain]
+        found = dict(zip(plain, rates.ms(filled_up).tolist(), strict=True))
+        found |= self._before_pools(kernels, rates)
         one_way = self._per_converted_ms or rates.per_value_ms
-        return {u: found[u] if u in found else BETWEEN[u.kind] * one_way * u.moved / 2 for u in kernels}
+        for u in kernels:
+            if u not in found:
+                passes = BETWEEN[u.kind] / 2  # a pass moves what is read and what is made
+                found[u] = passes * one_way * u.moved
+        return found
+
+    def _before_pools(self, kernels: Sequence[Kernel], rates: Rates) -> dict[Kernel, float]:
+        """What slow pools take beyond usual ones, where any was seen."""
+        before = [u for u in kernels if u.kind == BEFORE_A_POOL and self._slow_pools]
+        slow = Rates(self._slow_pools).ms(before)
+        usual = rates.ms([_pool(u) for u in before])
+        more = np.maximum(slow - usual, 0.0)
+        return dict(zip(before, more.tolist(), strict=True))
 
     @property
     def blind(self) -> bool:

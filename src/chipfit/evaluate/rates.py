@@ -54,8 +54,10 @@ class Rates:
         if not self._known or not kernels:
             return np.zeros(len(kernels))
         places = _Places.of(kernels)
-        rates = self._base + _covariance(places, self._places) @ self._weights
-        told: Floats = self._shown(kernels) * np.array([work(u) for u in kernels]) * np.exp(rates)
+        beyond = _covariance(places, self._places) @ self._weights
+        rates = np.exp(self._base + beyond)
+        works = np.array([work(u) for u in kernels])
+        told: Floats = self._shown(kernels) * works * rates
         return told
 
     @cached_property
@@ -72,7 +74,7 @@ class Rates:
     @cached_property
     def _taken(self) -> Floats:
         """(known,) mean milliseconds of those times that each took any."""
-        return np.array([np.mean([ms for ms in self.seen[u] if ms > 0]) for u in self._known])
+        return np.array([_mean_shown(self.seen[u]) for u in self._known])
 
     @cached_property
     def _logs(self) -> Floats:
@@ -113,6 +115,12 @@ class Rates:
         return by_family, {kind: float(np.mean(shown)) for kind, shown in kinds.items()}
 
 
+def _mean_shown(taken: Sequence[float]) -> float:
+    """The mean of those times that a kernel had any."""
+    shown = [ms for ms in taken if ms > 0]
+    return sum(shown) / len(shown)
+
+
 @dataclass(frozen=True)
 class _Places:
     """Where kernels are: (n,) numbers of kinds and of families, (n, 4) logarithms of widths, map and taps."""
@@ -140,10 +148,13 @@ def _at(kernel: Kernel) -> list[float]:
 
 def _covariance(a: _Places, b: _Places) -> Floats:
     """(a, b) covariance of log rates."""
-    kind = a.kinds[:, None] == b.kinds[None]
-    family = a.families[:, None] == b.families[None]
-    found: Floats = kind * (KIND**2 + KIND_SMOOTH**2 * np.exp(-_distance(a.at / FAR, b.at / FAR)))
-    found += family * (FAMILY**2 + FAMILY_SMOOTH**2 * np.exp(-_distance(a.at / NEAR, b.at / NEAR)))
+    alike = np.exp(-_distance(a.at / FAR, b.at / FAR))
+    of_kind = KIND**2 + KIND_SMOOTH**2 * alike
+    near = np.exp(-_distance(a.at / NEAR, b.at / NEAR))
+    of_family = FAMILY**2 + FAMILY_SMOOTH**2 * near
+    same_kind = a.kinds[:, None] == b.kinds[None]
+    same_family = a.families[:, None] == b.families[None]
+    found: Floats = same_kind * of_kind + same_family * of_family
     return found
 
 

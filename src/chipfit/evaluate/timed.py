@@ -47,6 +47,9 @@ from chipfit.space.offer import Offer, sites_of
 KERNELS_SHARE = 0.7
 """Of a deadline, for kernels; the rest is for whole networks."""
 
+WATCHED_ANYWAY = 0.3
+"""Of that share, what chains may take where networks are watched for the sake of other kernels anyway."""
+
 NETWORKS = 64
 """Whole networks that correct the tables."""
 
@@ -101,8 +104,9 @@ class Timed:
         kernels_until = until.share(KERNELS_SHARE)
         watch = Watch(self.timing, fused_as_in(graph), kernels_until, tell)
         with_recipe = [u for u in sought.wanted if not u.in_place]
-        quick_to_watch = watchable(self.timing) == FEW
-        if quick_to_watch and chains_beyond(with_recipe, graph, self.timing, KERNELS_SHARE * planned_s):
+        quick_to_watch, anyway = watchable(self.timing) == FEW, len(with_recipe) < len(sought.wanted)
+        chains_s = KERNELS_SHARE * planned_s * (WATCHED_ANYWAY if anyway else 1.0)
+        if quick_to_watch and chains_beyond(with_recipe, graph, self.timing, chains_s):
             shown = to_watch(offer.menu, WATCHED, rng)
             watch.look((apply(graph, offer.menu.edits(a)) for a in shown), WATCHED)
         if not watch.blind:  # the networks that were watched are those that the tables are corrected on

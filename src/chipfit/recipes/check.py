@@ -32,6 +32,7 @@ from chipfit.search.assign import assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.space.coarse_widths import most_widths as coarse_widths
+from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
@@ -123,14 +124,16 @@ def check(
     offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep, widths=widths)
     counted = priced_counts(graph, offered)
     prices = pricer(timing)
-    pricing = prices.price(graph, offered, np.random.default_rng(seed), planned_s=PLANNED_S)
-    menu = counted.priced(t for t in pricing.menu.terms if t.metric == "latency_ms")
+    menu, costs = counted, None
+    if any(x.metric == LATENCY for x in limits):  # nothing has to be timed for what is counted
+        pricing = prices.price(graph, offered, np.random.default_rng(seed), planned_s=PLANNED_S)
+        menu, costs = counted.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
     found = Feasibility(
         False,
         {x.metric: v for x in limits if (v := base.number(x.metric)) is not None},
-        {x.metric: _least(menu, x.metric, sizes, pricing.costs, own) for x in limits},
+        {x.metric: _least(menu, x.metric, sizes, costs, own) for x in limits},
         {},
         {},
         offered.untouched,
@@ -141,20 +144,22 @@ def check(
         own.versions,
     )
     keeping = menu.priced(lost_work(menu, 1.0))
-    on_designs = pricing.costs if any(x.metric == LATENCY for x in limits) else None
-    one = partial(assign, keeping) if on_designs is None else partial(_jointly, keeping, on_designs)
+    one = partial(assign, keeping) if costs is None else partial(_jointly, keeping, costs)
     solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:
         best = solve(absolute)
     except Infeasible as e:
-        if on_designs is not None and (whole := _whole(own.versions, absolute)) is not None:
+        if costs is not None and (whole := _whole(own.versions, absolute)) is not None:
             return _as_whole(found, whole, time.monotonic() - start)
-        alone = on_designs is not None and len(limits) == 1  # then the least of untouched models counts too
+        alone = costs is not None and len(limits) == 1  # then the least of untouched models counts too
         nearest = {**found.reachable, **({} if alone else e.nearest)}
         return replace(found, reachable=nearest, seconds=time.monotonic() - start)
     predicted = {m: menu.total(m, best) for m in menu.metrics}
-    if on_designs is not None:
+    if costs is not None:
         predicted[LATENCY] = timed(menu, graph, best, timing).measured_ms
+    elif LATENCY not in predicted:
+        (quick,) = timing.graphs([apply(graph, menu.edits(best))], "quick")
+        predicted |= {LATENCY: quick.value} if np.isfinite(quick.value) else {}
     if "size_mb" in found.reference:
         predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}

@@ -1,6 +1,6 @@
 """How many widths of a group of channels are offered, so that the tables of a large network stay small.
 
-A layer's cost is a table over the widths of what it reads and of what it makes: with a step of 16 channels a layer from
+Each width is an edit of the whole graph, and a layer's cost is a table over the widths of what it reads and of what it makes: with a step of 16 channels a layer from
 512 to 2,048 has 4,096 entries. The exact solver has a variable for each, and takes minutes over a hundred thousand.
 """
 
@@ -18,6 +18,9 @@ from chipfit.space.widths import offered_widths
 MOST_CELLS = 5_000
 """Entries of the tables of all layers together."""
 
+MOST_OPTIONS = 400
+"""Widths of all groups together: the graph is edited once for each, and read by all that costs something."""
+
 FEWEST = 5
 """Widths that a group is offered at least, where it has so many: whole, three quarters, half, a quarter, least."""
 
@@ -34,7 +37,11 @@ def most_widths(graph: Graph, block: Mapping[int, int], most_cells: int = MOST_C
     layers = _layers(groups)
     most = max(widths.values(), default=0)
     bounds = [None, *(n for n in range(most - 1, FEWEST - 1, -1))]
-    return next((n for n in bounds if _cells(layers, widths, n or most) <= most_cells), FEWEST if bounds[1:] else None)
+    for bound in bounds:
+        options = sum(min(n, bound or most) for n in widths.values())
+        if options <= MOST_OPTIONS and _cells(layers, widths, bound or most) <= most_cells:
+            return bound
+    return FEWEST if bounds[1:] else None
 
 
 def _layers(groups: tuple[ChannelGroup, ...]) -> dict[str, set[str]]:
