@@ -72,7 +72,7 @@ WHOLE_PLAN = Plan()
 PASSES_SHARE, HESSIAN_SHARE, ORDER_SHARE, SCORE_SHARE = 0.1, 0.25, 0.1, 0.65
 """Of the seconds for damages; the second holds the first, passes of all inputs."""
 
-LEAST_INPUTS = 96
+LEAST_INPUTS = 48
 """Calibration inputs that are taken whatever the time, where there are so many."""
 
 ROWS = (20, 10, 5, 3)

@@ -1,7 +1,8 @@
 """How many widths of a group of channels are offered, so that the tables of a large network stay small.
 
-Each width is an edit of the whole graph, and a layer's cost is a table over the widths of what it reads and of what it makes: with a step of 16 channels a layer from
-512 to 2,048 has 4,096 entries. The exact solver has a variable for each, and takes minutes over a hundred thousand.
+Each width is an edit of the whole graph, which all that costs something is read off. And a layer's cost is a table over
+the widths of what it reads and of what it makes: with a step of 16 channels a layer from 512 to 2,048 has 4,096
+entries. The exact solver has a variable for each, and takes minutes over a hundred thousand.
 """
 
 from __future__ import annotations
