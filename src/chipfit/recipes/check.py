@@ -38,7 +38,7 @@ from chipfit.space.offer import offer
 from chipfit.store.memory import MeasurementMemory
 
 SEARCH_S = 20.0
-"""Of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
+"""Of edits, and of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
 
 
 PLANNED_S = 60.0
@@ -144,15 +144,16 @@ def check(
         own.versions,
     )
     keeping = menu.priced(lost_work(menu, 1.0))
-    one = partial(assign, keeping) if costs is None else partial(_jointly, keeping, costs)
+    alone = partial(assign, keeping, deadline=Deadline.after(SEARCH_S))
+    one = alone if costs is None else partial(_jointly, keeping, costs)
     solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:
         best = solve(absolute)
     except Infeasible as e:
         if costs is not None and (whole := _whole(own.versions, absolute)) is not None:
             return _as_whole(found, whole, time.monotonic() - start)
-        alone = costs is not None and len(limits) == 1  # then the least of untouched models counts too
-        nearest = {**found.reachable, **({} if alone else e.nearest)}
+        told = costs is not None and len(limits) == 1  # then the least of untouched models counts too
+        nearest = {**found.reachable, **({} if told else e.nearest)}
         return replace(found, reachable=nearest, seconds=time.monotonic() - start)
     predicted = {m: menu.total(m, best) for m in menu.metrics}
     if costs is not None:
