@@ -102,3 +102,13 @@ def test_a_check_on_an_accelerator_ends_soon(monkeypatch: pytest.MonkeyPatch, en
     assert check(entries[0], Accelerator("accel:pynq-z2"), [Limit.parse("latency_ms=80%")], Memory()).feasible
     assert len(left) == 2
     assert max(left) <= SEARCH_S
+
+
+def test_what_is_counted_is_checked_without_timing_kernels(entries: list[Entry]) -> None:
+    """Only the model's own versions, which shares are of, and the design that was found."""
+    memory = Memory()
+    found = check(entries[1], Null(), [Limit.parse("macs=60%")], memory)
+    assert found.feasible
+    assert found.predicted["macs"] <= found.limits["macs"]
+    assert found.predicted["latency_ms"] < next(v.values["latency_ms"] for v in found.versions if v.bits == 32)
+    assert len(memory.kept) == 3
