@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -266,10 +267,19 @@ class _Region:
             return self._step(node)
         if kept is None:
             raise Untraceable(f"'{constant.name}' differs from input to input by its place in the batch")
-        array = {"array": self._role(kept)}
+        array = self._array(kept)
         if sizes is None:
             return array
         return self.write("expand.default", [array, [self._argument(n) for n in sizes]])
+
+    def _array(self, constant: Constant) -> Argument:
+        """An array in its own shape; one that another operator has in another shape is that one's, seen so."""
+        shape = tuple(constant.value.shape)
+        _, elsewhere = self.t.arrays.get(constant.source, ("", shape))
+        if elsewhere == shape or prod(elsewhere) != prod(shape):
+            return {"array": self._role(constant)}
+        shared = replace(constant, value=constant.value.reshape(elsewhere))
+        return self.write("reshape.default", [{"array": self._role(shared)}, list(shape)])
 
     def _role(self, constant: Constant) -> str:
         for role, known in self.arrays.items():
