@@ -127,7 +127,9 @@ class Counting(nn.Module):
 
 
 def only_tensor(out: object) -> object:
-    """The one tensor in what a module returns, where there is no other in it; else what it returns."""
+    """The one tensor in a record or a dict that a module returns; else what it returns."""
+    if isinstance(out, list | tuple):
+        return out
     leaves = [leaf for leaf in tree_leaves(out) if leaf is not None]
     return leaves[0] if len(leaves) == 1 and isinstance(leaves[0], Tensor) else out
 
