@@ -42,7 +42,7 @@ NETWORKS = {
 }
 """Networks and the steps of their widths."""
 PARTS = ("pynq-z2", "zu3eg", "zcu102", "u250")
-SHARES = (0.7, 0.45, 0.3)
+SHARES = (0.7, 0.45)
 """Of the latency of the untouched network on its best design."""
 _DESIGNS = 4096
 """Designs whose latencies of one network are computed at a time."""
@@ -166,7 +166,7 @@ def one_network(rows: Rows, options: Options) -> list[Target]:
     for name, part, share in cases:
         key = f"joint/{name}/{part}/{share:g}"
         every[key] = rows.get(key, lambda: compared(name, part, share))  # noqa: B023
-    found = {key: row for key, row in every.items() if row["reached"]}
+    found = {key: row for key, row in every.items() if row.get("reached", True)}
     print(f"\nOne network and its hardware, {len(found)} of {len(every)} cases that can be held: ms at equal damage,")
     print("damage (nats) at equal ms")
     columns = ["untouched", "joint", "hardware first", "network first", "damage", "hardware first", "designs", "CPU s"]
