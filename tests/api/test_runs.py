@@ -351,7 +351,7 @@ def test_settings_reach_the_recipe(recipe: StandIn) -> None:
     (settings,) = recipe.calls
     assert settings == Settings(
         budgets=((Limit("latency_ms", 0.5),),), train=True, epochs=2.5, bits=(32,), keep=("0",), starts=1, finalists=4,
-        baselines=False, seed=7,
+        baselines=False, seed=7, time_s=60.0,
     )  # fmt: skip
 
 

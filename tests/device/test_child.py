@@ -12,6 +12,7 @@ import pytest
 
 from chipfit.core.types import Artifact
 from chipfit.device.child import Child, DeviceFailed
+from chipfit.device.engines.engine import typical
 from chipfit.device.engines.onnxruntime import node_times
 
 Small = Callable[..., Artifact]
@@ -165,7 +166,12 @@ def test_node_times_are_means_of_the_middle_with_half_a_microsecond() -> None:
     def event(name: str, us: int) -> dict[str, object]:
         return {"cat": "Node", "name": f"{name}_kernel_time", "dur": us, "args": {"op_name": "Conv"}}
 
-    # two warm-up runs, then ten of which the lowest and the highest do not count
-    runs = [900, 900, *([10, 11] * 4), 2, 500]
+    # two warm-up runs, then a hundred of which the lowest and the highest ten do not count
+    runs = [900, 900, *([10, 11] * 40), *([2, 500] * 10)]
     events = [event("a", us) for us in runs] + [{"cat": "Session", "name": "model_run", "dur": 10_000}]
     assert node_times(events, 2) == [["a", "Conv", 10.5 + 0.5]]
+
+
+def test_of_few_runs_the_fastest_half_counts() -> None:
+    assert typical([10.0, 11.0, 500.0, 900.0]) == 10.5
+    assert typical([7.0]) == 7.0

@@ -169,7 +169,8 @@ def edit_graph(graph: Graph, edits: Sequence[Edit]) -> Edited:
         return replace(o, shape=(width,), bits=bits.get(o.name, o.bits))
 
     made = Graph(tuple(changed(o) for o in graph.ops), graph.output)
-    return Edited(made, arrays, {o.name: o.name for o in graph}, keep)
+    channels = {name: {0: places} for name, places in keep.items()}
+    return Edited(made, arrays, {o.name: o.name for o in graph}, channels)
 
 
 def edit_network(network: Network, edits: Sequence[Edit]) -> Network:

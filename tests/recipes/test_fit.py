@@ -311,9 +311,11 @@ def test_a_model_that_knows_no_more_than_chance_is_told_of(tmp_path: Path) -> No
                 ),
             )
 
-    rows, validation = [Row("lost", 0.27), Row("found", 0.6)], Split(np.zeros((100, 4)), np.arange(100) % 4)
+    four = Split(np.zeros((100, 4), np.float32), np.arange(100) % 4)
+    dataset = Dataset("four", tuple("abcd"), (0.0,), (1.0,), four, four, _shut)
+    rows = [Row("lost", 0.27), Row("found", 0.6)]
     with Store.open_or_create(tmp_path / "run", {}) as store:
-        report_facts.warn_of_chance(store, rows, validation)  # type: ignore[arg-type]
+        report_facts.warn_of_chance(store, rows, dataset)  # type: ignore[arg-type]
         (line,) = store.fact("warnings")  # type: ignore[misc]
     assert line.startswith("lost, untouched, is right on 27.0 % of validation, no more than by guessing")
     assert "--normalize" in line
