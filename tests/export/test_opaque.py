@@ -103,7 +103,7 @@ def test_what_torch_exports_as_something_else_is_refused() -> None:
             self.head = nn.Linear(27, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(nn.functional.avg_pool2d(x, 2, divisor_override=1).flatten(1))
+            return self.head(nn.functional.avg_pool2d(x, 2, ceil_mode=True, divisor_override=1).flatten(1))
 
     network = trace(Odd(), SHAPE)
     with pytest.raises(BadInput, match="avg_pool2d.*something else"):

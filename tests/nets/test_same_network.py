@@ -451,6 +451,7 @@ TAKEN = {
     "reflect": lambda m, y: F.pad(y, (1, 1, 1, 1), mode="reflect"),
     "filled": lambda m, y: F.pad(y, (1, 1, 1, 1), value=0.5),
     "dilated": lambda m, y: F.max_pool2d(y, 2, dilation=2),
+    "divisor": lambda m, y: F.avg_pool2d(y, 2, padding=1, count_include_pad=False, divisor_override=3),
     "a map of constants": lambda m, y: y + m.map,
     "a constant per row": lambda m, y: y * m.map[0, :, :1],
     "dividing by values": lambda m, y: y / (m.next(y).abs() + 1),

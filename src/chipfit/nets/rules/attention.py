@@ -14,7 +14,7 @@ from torch import Tensor
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, once
-from chipfit.nets.rules.sources import changed, source
+from chipfit.nets.rules.sources import changed, scaled, source
 from chipfit.nets.rules.tracer import Known, Rule, Tracer
 
 BLOCKED = -1e30
@@ -84,14 +84,8 @@ def attention(t: Tracer, call: Call) -> None:
     scale = 1 / math.sqrt(shapes[0][-1]) if scale is None else float(scale)
     scores = (*shapes[0][:-1], shapes[1][-2])
     mask = _mask(t, call, scores)
-    weights = _weights(t, call, _scaled(t, call, q, scale), _turned(t, call, k), scores, mask)
+    weights = _weights(t, call, scaled(t, call, q, scale), _turned(t, call, k), scores, mask)
     t.put(call, "matmul", (weights, v))
-
-
-def _scaled(t: Tracer, call: Call, x: str, factor: float) -> str:
-    arrays = {"scale": Constant(torch.tensor([factor]), str(factor))}
-    prefix = part_name(call, "scale")
-    return t.shared(call, "affine", (x,), t.shapes[x], arrays, prefix, scale=1, shift=0, single=1, learnt=0)
 
 
 def _turned(t: Tracer, call: Call, x: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from chipfit.core.graph import Op
 from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.constants import Constant
 from chipfit.nets.rules.reductions import reduced
-from chipfit.nets.rules.sources import source
+from chipfit.nets.rules.sources import scaled, source
 from chipfit.nets.rules.tracer import Rule, Tracer
 
 
@@ -25,10 +26,16 @@ def max_pool(t: Tracer, call: Call) -> None:
 
 
 def avg_pool(t: Tracer, call: Call) -> None:
-    """Mean over windows."""
+    """Mean over windows; where the sum is divided by another number, the mean over whole windows, scaled."""
     window, ceil = _window(call), int(call.take("ceil_mode"))
-    count = int(call.take("count_include_pad"))
-    t.put(call, "avg_pool", (t.value(call),), **window, ceil=ceil, count_include_pad=count)
+    count, divisor = int(call.take("count_include_pad")), call.take("divisor_override")
+    if divisor is not None and ceil:  # a window that hangs over has fewer values than its area
+        call.refuse(f"with ceil_mode and divisor_override={divisor}")
+    name = t.put(
+        call, "avg_pool", (t.value(call),), **window, ceil=ceil, count_include_pad=count if divisor is None else 1
+    )
+    if divisor is not None:
+        t.known[call.node.name] = scaled(t, call, name, prod(window["kernel"]) / divisor)
 
 
 def _window(call: Call) -> dict[str, Any]:

@@ -43,6 +43,13 @@ def held(t: Tracer, call: Call, node: fx.Node) -> str:
     return source(t, call, kept, tuple(value.shape[1:]))
 
 
+def scaled(t: Tracer, call: Call, x: str, factor: float) -> str:
+    """The name of an operator, a part of a call, that multiplies a value by a number."""
+    arrays = {"scale": Constant(torch.tensor([factor]), str(factor))}
+    prefix = part_name(call, "scale")
+    return t.shared(call, "affine", (x,), t.shapes[x], arrays, prefix, scale=1, shift=0, single=1, learnt=0)
+
+
 def filled(t: Tracer, call: Call) -> None:
     """A new tensor of one number, of a size without the batch: x.new_zeros(h, w) reads of x no more than its type."""
     call.ignore("self", "pin_memory", "device", "layout")
