@@ -108,3 +108,11 @@ def test_what_torch_exports_as_something_else_is_refused() -> None:
     network = trace(Odd(), SHAPE)
     with pytest.raises(BadInput, match="avg_pool2d.*something else"):
         writer("onnx")(network)
+
+
+def test_what_openvino_cannot_read_is_one_line() -> None:
+    pytest.importorskip("openvino")
+    round_the_edge = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
+    network = trace(nn.Sequential(round_the_edge, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), SHAPE)
+    with pytest.raises(BadInput, match=r"openvino: OpenVINO does not read it \("):
+        writer("openvino")(network)

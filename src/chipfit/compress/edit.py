@@ -52,7 +52,7 @@ def _array(source: Source, weights: Weights) -> Array:
     if isinstance(begun, Take):
         for axis, places in begun.axes.items():
             array = array.take(places, axis)
-    return np.ascontiguousarray(finished(source, array, weights))
+    return np.asarray(finished(source, array, weights), order="C")  # ascontiguousarray would give a number an axis
 
 
 def _rounded(source: Rounded, values: Array, weights: Weights) -> Array:

@@ -9,6 +9,7 @@ from typing import Final
 
 import openvino as ov
 
+from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.core.scratch import scratch_folder
 from chipfit.core.types import Artifact
@@ -35,10 +36,14 @@ def write(
 ) -> Artifact:
     """The network's model.xml and model.bin, together in an uncompressed zip; float32 stays float32.
 
-    Arguments and errors as for `export.onnx.write`.
+    Arguments and errors as for `export.onnx.write`; BadInput also where OpenVINO does not read the ONNX file.
     """
     file = onnx.write(network, ranges=ranges, metadata=metadata, reduce_range=reduce_range, ramp=RAMP)
-    model = ov.Core().read_model(file.data)
+    try:
+        model = ov.Core().read_model(file.data)
+    except RuntimeError as e:
+        why = next((line.strip() for line in reversed(str(e).splitlines()) if line.strip()), "it does not say why")
+        raise BadInput(f"this network cannot be written as openvino: OpenVINO does not read it ({why[:160]})") from e
     for key, value in metadata.items():
         model.set_rt_info(value, ["chipfit", key])
     made = io.BytesIO()

@@ -34,5 +34,5 @@ def write(
     """
     only_float(network.graph, "torch eager")
     folded = fold(network)
-    arrays = {name: np.ascontiguousarray(array) for name, array in folded.weights.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in folded.weights.items()}
     return Artifact("safetensors", save(arrays, {**metadata, "graph": folded.graph.to_json()}), network.graph)
