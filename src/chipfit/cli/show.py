@@ -237,14 +237,9 @@ def feasibility(found: Mapping[str, Feasibility | FileFeasibility]) -> list[Rend
 
 
 def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
-    rows: list[list[RenderableType]] = []
     plain = next((v.plain for f in found.values() for v in f.versions), "fp32")
-    for name, f in found.items():
-        untouched = {v.precision: _pairs({m: v.values[m] for m in f.limits if m in v.values}) for v in f.versions}
-        suggested = _pairs({m: v for m, v in f.predicted.items() if m in f.limits})
-        numbers = (untouched.get(plain, NONE), untouched.get("int8", NONE), _pairs(f.reachable), suggested)
-        rows.append([name, _yes(f.feasible), *numbers, f"{f.seconds:.1f}"])
     heads = ("model", "feasible", plain, "all int8", "least reachable", "suggested", "seconds")
+    rows = [_feasible_row(name, f, plain) for name, f in found.items()]
     parts: list[RenderableType] = [table("", heads, rows, left=6), *_shares(next(iter(found.values())))]
     if any(f.foretold for f in found.values()):
         parts.append(Text(f"latencies are {FORETOLD}", style="dim"))
@@ -252,12 +247,24 @@ def _networks(found: Mapping[str, Feasibility]) -> list[RenderableType]:
         said = "accuracies are not known here: shares are of the first model; a fit takes the most accurate"
         parts.append(Text(said, style="dim"))
     for name, f in found.items():
-        if f.suggestion:
-            chosen = ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
-            parts.append(Text(f"{name}: {chosen}", style="dim"))
-        for layer, why in f.untouched:
-            parts.append(Text(f"{name}: {layer} stays: {why}", style="dim"))
+        parts += [Text(f"{name}: {line}", style="dim") for line in _suggestion(f)]
     return parts
+
+
+def _feasible_row(name: str, f: Feasibility, plain: str) -> list[RenderableType]:
+    """A network's line: the limited metrics of its untouched versions, the least in reach, and of the suggestion."""
+    untouched = {v.precision: _pairs({m: v.values[m] for m in f.limits if m in v.values}) for v in f.versions}
+    as_it_came, in_int8 = untouched.get(plain, NONE), untouched.get("int8", NONE)
+    suggested = _pairs({m: v for m, v in f.predicted.items() if m in f.limits})
+    return [name, _yes(f.feasible), as_it_came, in_int8, _pairs(f.reachable), suggested, f"{f.seconds:.1f}"]
+
+
+def _suggestion(f: Feasibility) -> Iterator[str]:
+    """What to choose, and which layers stay as they are, with the reason."""
+    if f.suggestion:
+        yield ", ".join(f"{decision} → {label}" for decision, label in f.suggestion.items())
+    for layer, why in f.untouched:
+        yield f"{layer} stays: {why}"
 
 
 def _shares(f: Feasibility) -> Iterator[Text]:

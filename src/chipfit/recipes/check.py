@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -34,7 +34,7 @@ from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
-from chipfit.space.offer import offer
+from chipfit.space.offer import Offer, offer
 from chipfit.store.memory import MeasurementMemory
 
 SEARCH_S = 20.0
@@ -118,16 +118,12 @@ def check(
     settings, (entry,) = as_computed(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
-    graph = entry.network.graph
-    block = timing.facts.channel_block
-    widths = most_widths(graph) if designing(device) is not None else coarse_widths(graph, block)
-    offered = offer(graph, timing.facts.channel_block, bits=settings.bits, keep=keep, widths=widths)
-    counted = priced_counts(graph, offered)
-    prices = pricer(timing)
-    menu, costs = counted, None
+    graph, prices = entry.network.graph, pricer(timing)
+    offered = _offered(graph, device, settings, timing.facts.channel_block)
+    menu, costs = priced_counts(graph, offered), None
     if any(x.metric == LATENCY for x in limits):  # nothing has to be timed for what is counted
         pricing = prices.price(graph, offered, np.random.default_rng(seed), planned_s=PLANNED_S)
-        menu, costs = counted.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
+        menu, costs = menu.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
     found = Feasibility(
@@ -155,16 +151,29 @@ def check(
         told = costs is not None and len(limits) == 1  # then the least of untouched models counts too
         nearest = {**found.reachable, **({} if told else e.nearest)}
         return replace(found, reachable=nearest, seconds=time.monotonic() - start)
-    predicted = {m: menu.total(m, best) for m in menu.metrics}
-    if costs is not None:
-        predicted[LATENCY] = timed(menu, graph, best, timing).measured_ms
-    elif LATENCY not in predicted:
-        (quick,) = timing.graphs([apply(graph, menu.edits(best))], "quick")
-        predicted |= {LATENCY: quick.value} if np.isfinite(quick.value) else {}
+    predicted = {m: menu.total(m, best) for m in menu.metrics} | _latency_of(best, menu, graph, timing, costs)
     if "size_mb" in found.reference:
         predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     return replace(found, feasible=True, suggestion=labels, predicted=predicted, seconds=time.monotonic() - start)
+
+
+def _offered(graph: Graph, device: Device, settings: Settings, block: Mapping[int, int]) -> Offer:
+    """What may change, with few widths of each group, so that an answer takes seconds."""
+    widths = most_widths(graph) if designing(device) is not None else coarse_widths(graph, block)
+    return offer(graph, block, bits=settings.bits, keep=settings.keep, widths=widths)
+
+
+def _latency_of(
+    best: Assignment, menu: Menu, graph: Graph, timing: Timing, costs: DesignCosts | None
+) -> dict[str, float]:
+    """The latency of a design, where the menu has none of its own: on the hardware's best design, or timed quickly."""
+    if costs is not None:
+        return {LATENCY: timed(menu, graph, best, timing).measured_ms}
+    if LATENCY in menu.metrics:
+        return {}
+    (quick,) = timing.graphs([apply(graph, menu.edits(best))], "quick")
+    return {LATENCY: quick.value} if np.isfinite(quick.value) else {}
 
 
 def _jointly(menu: Menu, costs: DesignCosts, limits: Sequence[Limit]) -> Assignment:

@@ -41,31 +41,43 @@ def strips(run: RunView) -> tuple[Figure, ...]:
 def _strip(run: RunView, name: str, kind: str, sites: Sequence[str], finals: Sequence[Row]) -> Figure:
     model = finals[0].model
     known = {d.name: d for d in run.decisions.get(model, ())}
-    labels = [[r.choices.get(s, "–") for r in finals] for s in sites]
-    cut = [[_share_cut(known.get(s), r.choices.get(s)) for r in finals] for s in sites]
     heat: Trace = {
         "type": "heatmap",
         "x": [_column(run, r, finals) for r in finals],
         "y": [escape(s) for s in sites],
-        "z": cut,
+        "z": [_shares_cut(known.get(s), s, finals) for s in sites],
         "zmin": 0.0,
         "zmax": 1.0,
         "colorscale": [[0.0, "var:cell0"], [0.5, "var:cell1"], [1.0, "var:cell2"]],
         "showscale": False,
         "xgap": 3,
         "ygap": 2,
-        "text": [[escape(text) for text in row] for row in labels],
+        "text": [_labels(s, finals) for s in sites],
         "texttemplate": "%{text}",
         "textfont": {"size": 11, "color": "var:ink"},
         "hovertemplate": "%{y}<br>%{x}<br><b>%{text}</b><extra></extra>",
     }
     x = axis("", side="top", showgrid=False, type="category", fixedrange=True)
     y = axis("", autorange="reversed", showgrid=False, type="category", tickfont={"size": 11}, fixedrange=True)
+    caption = _strip_caption(model, kind, paler=any(s in known for s in sites))
+    return Figure(name, caption, (heat,), layout(x, y), 60 + 21 * len(sites))
+
+
+def _labels(site: str, finals: Sequence[Row]) -> list[str]:
+    """What each final chose at a site."""
+    return [escape(r.choices.get(site, "–")) for r in finals]
+
+
+def _shares_cut(decision: DecisionFact | None, site: str, finals: Sequence[Row]) -> list[float | None]:
+    """How much each final gives up at a site."""
+    return [_share_cut(decision, r.choices.get(site)) for r in finals]
+
+
+def _strip_caption(model: str, kind: str, paler: bool) -> str:
     of_kind = named(kind)
     about = of_kind.caption if of_kind is not None else "The option that was chosen for each decision."
-    caption = f"<b>{escape(model)}, {escape(kind or 'choices')}.</b> {about}"
-    caption += " Paler is as it was; deeper is smaller." if any(s in known for s in sites) else ""
-    return Figure(name, caption, (heat,), layout(x, y), 60 + 21 * len(sites))
+    shades = " Paler is as it was; deeper is smaller." if paler else ""
+    return f"<b>{escape(model)}, {escape(kind or 'choices')}.</b> {about}{shades}"
 
 
 def _column(run: RunView, row: Row, finals: Sequence[Row]) -> str:
