@@ -230,20 +230,11 @@ def open_start(
     rng = np.random.default_rng(seed)
     graph = entry.network.graph
 
-    def profiled(compensating: NDArray[np.float32]) -> Profile:
-        if known:
-            return Profile.from_arrays(known)
-        others = turned(entry.network, compensating)
-        network = Network(graph, {**entry.network.weights, **others}) if others else entry.network
-        made = profiling.profile(
-            network, compensating, np.random.default_rng(seed), scored_until.share(PROFILE_SHARE),
-            rows_per_column=plan.rows_per_column, coarse=plan.coarse,
-        )  # fmt: skip
-        return replace(made, turned=others)
-
     def damaged() -> tuple[Menu, Profile]:
         compensating, scored = inputs[parts.compensation], inputs[parts.damage]
-        profile = profiled(compensating)
+        profile = (
+            Profile.from_arrays(known) if known else _profiled(entry.network, compensating, seed, plan, scored_until)
+        )
         repair = compensating[:REPAIR_INPUTS]
         return damage(
             profile.of(entry.network), offered, profile, repair, scored, model=entry.name, task=dataset.task,
@@ -260,6 +251,27 @@ def open_start(
             pricings.append(pricer(one).price(graph, offered, rng, deadline=part, planned_s=each_s, tell=tell))
         menu, profile = harm.result()
     menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
+    pricings, menu = _refined(menu, pricings, timing, graph, until)
+    complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
+    opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
+    return Start(opened, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+
+
+def _profiled(network: Network, compensating: NDArray[np.float32], seed: int, plan: Plan, until: Deadline) -> Profile:
+    """What widths lose, of the network with its heads on principal axes; `turned` has the arrays that this changed."""
+    others = turned(network, compensating)
+    on_axes = Network(network.graph, {**network.weights, **others}) if others else network
+    made = profiling.profile(
+        on_axes, compensating, np.random.default_rng(seed), until.share(PROFILE_SHARE),
+        rows_per_column=plan.rows_per_column, coarse=plan.coarse,
+    )  # fmt: skip
+    return replace(made, turned=others)
+
+
+def _refined(
+    menu: Menu, pricings: list[Pricing], timing: Latencies, graph: Graph, until: Deadline
+) -> tuple[list[Pricing], Menu]:
+    """Pricings corrected where the best designs of the menu stand, and the menu with them."""
     correctable = any(p.parts for p in pricings)
     for _ in range(FRONT_LOOKS if correctable else 0):
         optima = front(menu, until)
@@ -268,9 +280,7 @@ def open_start(
         pairs = zip(pricings, timing.each, strict=True)
         pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
-    complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
-    opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
-    return Start(opened, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+    return pricings, menu
 
 
 def _offered(
