@@ -87,7 +87,7 @@ def test_a_library_that_is_missing_is_told_with_the_pip_line(
     spec: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ChipfitError, match=f"needs {package}, which is not installed; run: pip install {package}"):
+    with pytest.raises(BadInput, match=f"needs {package}, which is not installed; run: pip install {package}"):
         load_models([spec], input_shape=(3, 8, 8))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
+from chipfit.core.errors import BadInput, did_you_mean
 
 Shape = tuple[int, ...]
 
@@ -37,8 +37,7 @@ def build(spec: str, wanted_weights: bool, classes: int | None, shape: Shape | N
     """The module of a spec.
 
     Raises:
-        BadInput: no such network, or no weights to be had here.
-        ChipfitError: its library is not installed; says the pip line.
+        BadInput: no such network, no weights to be had here, or no library, with the pip line.
     """
     prefix, _, name = spec.partition(":")
     if not name.strip():
@@ -51,10 +50,10 @@ def _library(module: str, package: str, spec: str) -> Any:
     try:
         return import_module(module)
     except ImportError as e:
-        raise ChipfitError(f"model {spec!r} needs {package}, which is not installed; run: pip install {package}") from e
+        raise BadInput(f"model {spec!r} needs {package}, which is not installed; run: pip install {package}") from e
     except (RuntimeError, AttributeError) as e:  # torchvision beside a torch that it was not built for
         line = (str(e).strip().splitlines() or [type(e).__name__])[0][:160]
-        raise ChipfitError(f"model {spec!r}: {package} cannot be imported beside this torch ({line})") from e
+        raise BadInput(f"model {spec!r}: {package} cannot be imported beside this torch ({line})") from e
 
 
 def _timm(wanted: Wanted) -> nn.Module:
