@@ -1,4 +1,4 @@
-"""Transformers small enough to look at, as people write them."""
+"""A transformer small enough to look at, with attention as people write it."""
 
 from __future__ import annotations
 
@@ -74,14 +74,3 @@ class Vit(nn.Module):
         for block in self.blocks:
             y = block(y)
         return self.head(self.norm(y)[:, 0])
-
-
-class Pooled(nn.Module):
-    """On (tokens, features), with a mean over tokens at the end; its widths are free, as there is no norm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.head = nn.Linear(8, 32), nn.Linear(32, 32), nn.Linear(32, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head((F.relu(self.second(F.relu(self.first(x))))).mean(1))
