@@ -1,0 +1,142 @@
+"""What an opcode is, and the pen with which one instruction is written as operators of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from chipfit.core.graph import Op, op
+from chipfit.core.kinds import KINDS, Shape
+from chipfit.core.op import Attr
+from chipfit.space.program.constants import Constant
+from chipfit.space.program.place import Pair, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A constant of an opcode: what it is called, and the values that a search tries."""
+
+    name: str
+    values: tuple[Constant, ...]
+
+    def takes(self, constant: Constant) -> bool:
+        """True for a constant of the right type (a whole number is a number; a word is one of the values)."""
+        like = self.values[0]
+        if isinstance(like, str):
+            return constant in self.values
+        if isinstance(like, float):
+            return isinstance(constant, int | float)
+        return type(constant) is type(like)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction at a place: what it reads, its constants in numbers, and where its operators are written.
+
+    Attributes:
+        place: the layer that the program stands in for.
+        where: the instruction in words, for errors.
+        reads: the operators that it reads.
+        constants: shares as channels, windows as (rows, columns), others as they are.
+        takes: for rows and columns, whether it is the instruction that has the replaced layer's stride and padding.
+        bias: whether a layer that it writes has a bias.
+        written: all operators of the program so far, to which it adds.
+    """
+
+    place: Place
+    where: str
+    reads: tuple[Op, ...]
+    constants: tuple[Any, ...]
+    takes: tuple[bool, bool]
+    bias: bool
+    written: list[Op]
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the first that it reads."""
+        return self.reads[0].shape
+
+    @property
+    def axis(self) -> int:
+        """The channel axis, the batch axis not counted."""
+        return 0 if self.place.kind == "conv" else len(self.shape) - 1
+
+    @property
+    def channels(self) -> int:
+        """Channels of the first that it reads."""
+        return self.shape[self.axis]
+
+    def write(self, kind: str, reads: Sequence[Op], shape: Shape, **attrs: Attr) -> Op:
+        """Adds an operator, named and numbered by the place, in int8 where the place is and the kind can be."""
+        n = len(self.written)
+        weights = f"{self.place.weights}#{n}" if KINDS[kind].arrays else ""
+        bits = self.place.bits if KINDS[kind].int8 else 32
+        made = op(f"{self.place.name}#{n}", kind, tuple(o.name for o in reads), shape, weights, bits, **attrs)
+        self.written.append(made)
+        return made
+
+    def map(self) -> Shape:
+        """The shape that it reads, which has to be a map (channels, rows, columns)."""
+        if len(self.shape) != 3 or self.place.kind != "conv":
+            self.refuse(f"reads {self.shape}, not a map (channels, rows, columns)")
+        return self.shape
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raises the ValueError of an ill-typed instruction."""
+        raise ValueError(f"{self.where} of {self.place.name!r}: {why}")
+
+    def window(self, kernel: Pair) -> tuple[dict[str, Attr], Pair]:
+        """Attributes of a window on the map that it reads, and (rows, columns) of what comes out.
+
+        The instruction that takes the layer's place along an axis has its stride, and its padding less what the window
+        is narrower; any other keeps the size. A window as wide as the layer's has its dilation.
+        """
+        sizes = self.map()[1:]
+        stride, padding, dilation, after = zip(*(self._along(a, kernel[a], sizes[a]) for a in (0, 1)), strict=True)
+        if min(after) < 1:
+            self.refuse(f"a {kernel[0]}x{kernel[1]} window finds no place on {sizes[0]}x{sizes[1]}")
+        return {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}, after
+
+    def _along(self, axis: int, k: int, size: int) -> tuple[int, int, int, int]:
+        """Stride, padding, dilation and size after, of a window of k places along an axis."""
+        place = self.place
+        dilation = place.dilation[axis] if k == place.kernel[axis] and k > 1 else 1
+        reach = dilation * (k - 1)
+        if not self.takes[axis]:
+            if reach % 2:
+                self.refuse(f"a window of {k} places cannot keep the size of a map")
+            return 1, reach // 2, dilation, size
+        stride = place.stride[axis]
+        own_reach = place.dilation[axis] * (place.kernel[axis] - 1)
+        padding = max(0, place.padding[axis] + (reach - own_reach) // 2)
+        return stride, padding, dilation, (size + 2 * padding - reach - 1) // stride + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opcode:
+    """One kind of instruction.
+
+    Attributes:
+        name: as it is written.
+        about: what it computes, in a few words.
+        arity: how many values it reads.
+        slots: its constants.
+        lower: writes its operators and returns the last; raises ValueError (`Step.refuse`) where it fits nothing. What
+            it costs and how it runs, is exported and rounded follows from the kinds of those operators.
+        linear: each output is a weighted sum of what it reads, up to a constant.
+        learns: it has arrays; what it makes is linear in each of them.
+        space: what it does to the size of a map: "window", it can have the layer's stride; "whole", what it makes has
+            no size of its own; "up", what it makes has the size that the layer makes; "", nothing.
+        commutes: the order of what it reads does not matter.
+    """
+
+    name: str
+    about: str
+    arity: int
+    slots: tuple[Slot, ...]
+    lower: Callable[[Step], Op]
+    linear: bool = False
+    learns: bool = False
+    space: Literal["window", "whole", "up", ""] = ""
+    commutes: bool = False
