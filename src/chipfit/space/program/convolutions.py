@@ -22,8 +22,7 @@ _EPS = 1e-5
 
 def _convolution(step: Step, kernel: Pair, channels: int, groups: int) -> Op:
     window, after = step.window(kernel)
-    attrs = window | {"groups": groups, "bias": int(step.bias)}
-    return step.write("conv", step.reads, (channels, *after), **attrs)
+    return step.write("conv", step.reads, (channels, *after), groups=groups, bias=int(step.bias), **window)
 
 
 def _conv(step: Step) -> Op:
@@ -48,8 +47,7 @@ def _dilated(step: Step) -> Op:
         step.refuse("a dilated window keeps the size of a map: it is odd, and the layer's stride is elsewhere")
     padding = (apart * (rows // 2), apart * (columns // 2))
     window = {"kernel": (rows, columns), "stride": (1, 1), "padding": padding, "dilation": (apart, apart)}
-    attrs = window | {"groups": step.channels, "bias": int(step.bias)}
-    return step.write("conv", step.reads, step.map(), **attrs)
+    return step.write("conv", step.reads, step.map(), groups=step.channels, bias=int(step.bias), **window)
 
 
 def _gconv(step: Step) -> Op:
@@ -59,8 +57,8 @@ def _gconv(step: Step) -> Op:
 
 
 def _scale(step: Step) -> Op:
-    shift = {"shift": int(step.bias), "axis": step.axis}
-    return step.write("affine", step.reads, step.shape, scale=1, single=0, learnt=1, **shift)
+    values = {"scale": 1, "shift": int(step.bias), "single": 0, "learnt": 1}
+    return step.write("affine", step.reads, step.shape, axis=step.axis, **values)
 
 
 def _norm(step: Step) -> Op:
@@ -70,14 +68,14 @@ def _norm(step: Step) -> Op:
 
 CONVOLUTIONS = (
     Opcode(
-        "conv", "convolution of WINDOW to CHANNELS", 1, (WINDOW, CHANNELS), _conv,
+        "conv", "convolution", 1, (WINDOW, CHANNELS), _conv,
         linear=True, learns=True, space="window",
     ),
-    Opcode("pwconv", "1x1 convolution to CHANNELS", 1, (CHANNELS,), _pwconv, linear=True, learns=True, space="window"),
-    Opcode("dwconv", "depth-wise WINDOW", 1, (WINDOW,), _dwconv, linear=True, learns=True, space="window"),
-    Opcode("dilated", "depth-wise WINDOW, dilated", 1, (WINDOW, DILATION), _dilated, linear=True, learns=True),
+    Opcode("pwconv", "1x1 convolution", 1, (CHANNELS,), _pwconv, linear=True, learns=True, space="window"),
+    Opcode("dwconv", "depth-wise convolution", 1, (WINDOW,), _dwconv, linear=True, learns=True, space="window"),
+    Opcode("dilated", "dilated depth-wise convolution", 1, (WINDOW, DILATION), _dilated, linear=True, learns=True),
     Opcode(
-        "gconv", "convolution of WINDOW to CHANNELS in GROUPS", 1, (WINDOW, CHANNELS, GROUPS), _gconv,
+        "gconv", "convolution in groups", 1, (WINDOW, CHANNELS, GROUPS), _gconv,
         linear=True, learns=True, space="window",
     ),
     Opcode("scale", "a factor for each channel", 1, (), _scale, linear=True, learns=True),

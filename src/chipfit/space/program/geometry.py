@@ -31,9 +31,7 @@ def _along(program: Program, place: Place, axis: int) -> frozenset[int]:
         if found is not None:
             return found
     along = ("rows", "columns")[axis]
-    raise ValueError(
-        f"{program.text!r} cannot have the stride and padding of {place.name!r} along {along} exactly once"
-    )
+    raise ValueError(f"{program.text!r} cannot have the stride of {place.name!r} along {along} once on every way")
 
 
 def _walked(program: Program, place: Place, axis: int, eager: bool) -> frozenset[int] | None:

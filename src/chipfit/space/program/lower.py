@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chipfit.core.graph import Graph, Op, op
-from chipfit.core.kinds import Shape
+from chipfit.core.kinds import KINDS, Shape
 from chipfit.space.program.constants import Constant, Share, Window
 from chipfit.space.program.geometry import takers
 from chipfit.space.program.opcode import Step
@@ -32,6 +32,20 @@ class Lowered:
     ops: tuple[Op, ...]
     arrays: Mapping[str, Shape]
     instructions: Mapping[str, int]
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """Operators that have no int8 form, where they compute: between them values are converted."""
+        return tuple(o.name for o in self.ops if not (KINDS[o.kind].int8 or KINDS[o.kind].moves == "view"))
+
+
+def fits(program: Program, place: Place) -> bool:
+    """True where the program is well-typed at a place."""
+    try:
+        lowered(program, place)
+    except ValueError:
+        return False
+    return True
 
 
 def alone(program: Program, place: Place) -> Graph:
@@ -109,4 +123,4 @@ def _biased(program: Program, place: Place) -> frozenset[int]:
 def _bent(program: Program, n: int) -> tuple[int, ...]:
     """The values that an instruction reads, where it does not make a weighted sum of them."""
     instruction = program.instructions[n - 1]
-    return () if instruction.record.linear else instruction.of
+    return () if instruction.linear else instruction.of

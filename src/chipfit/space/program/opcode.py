@@ -86,7 +86,7 @@ class Step:
         """Raises the ValueError of an ill-typed instruction."""
         raise ValueError(f"{self.where} of {self.place.name!r}: {why}")
 
-    def window(self, kernel: Pair) -> tuple[dict[str, Attr], Pair]:
+    def window(self, kernel: Pair) -> tuple[dict[str, Pair], Pair]:
         """Attributes of a window on the map that it reads, and (rows, columns) of what comes out.
 
         The instruction that takes the layer's place along an axis has its stride, and its padding less what the window
@@ -124,7 +124,7 @@ class Opcode:
         slots: its constants.
         lower: writes its operators and returns the last; raises ValueError (`Step.refuse`) where it fits nothing. What
             it costs and how it runs, is exported and rounded follows from the kinds of those operators.
-        linear: each output is a weighted sum of what it reads, up to a constant.
+        linear: each output is a weighted sum of what it reads, up to a constant; not so with constants in `bends`.
         learns: it has arrays; what it makes is linear in each of them.
         space: what it does to the size of a map: "window", it can have the layer's stride; "whole", what it makes has
             no size of its own; "up", what it makes has the size that the layer makes; "", nothing.
@@ -137,6 +137,7 @@ class Opcode:
     slots: tuple[Slot, ...]
     lower: Callable[[Step], Op]
     linear: bool = False
+    bends: frozenset[Constant] = frozenset()
     learns: bool = False
     space: Literal["window", "whole", "up", ""] = ""
     commutes: bool = False

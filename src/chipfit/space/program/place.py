@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from chipfit.core.graph import Graph
@@ -49,6 +50,12 @@ class Place:
     def channels(self) -> Pair:
         """C and M: channels that it reads, and that it makes."""
         return self.before[self.axis], self.after[self.axis]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer for one input."""
+        read = self.channels[0] // self.groups * self.kernel[0] * self.kernel[1]
+        return math.prod(self.after) * read
 
     def moves(self, axis: int) -> bool:
         """True where the layer changes the size of a map along rows (0) or columns (1), or reads beyond its own."""

@@ -11,7 +11,8 @@ Widths are relative to the replaced layer, so that one text fits every layer, al
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from chipfit.space.program.constants import Constant, constant_of, constant_text
@@ -36,6 +37,15 @@ class Instruction:
     def record(self) -> Opcode:
         """What its opcode is."""
         return OPCODES[self.opcode]
+
+    @property
+    def linear(self) -> bool:
+        """True where it makes, up to a constant, weighted sums of what it reads."""
+        return self.record.linear and not self.record.bends & set(self.constants)
+
+    def reading(self, number: Callable[[int], int]) -> Instruction:
+        """The same with other numbers for the values that it reads."""
+        return replace(self, of=tuple(number(i) for i in self.of))
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Program:
     @property
     def linear(self) -> bool:
         """True where what comes out is, up to a constant, a weighted sum of what goes in."""
-        return all(self.instructions[n - 1].record.linear for n in self.live if n)
+        return all(self.instructions[n - 1].linear for n in self.live if n)
 
     def __str__(self) -> str:
         return self.text

@@ -1,17 +1,89 @@
 """The programs that a search starts from: what people put in place of convolutions, never random ones.
 
 Measured on ONNX Runtime, the two first do most of the work: depth-wise and 1x1 where maps are large and channels few,
-a column and a row of half rank elsewhere.
+a column and a row of half rank elsewhere; Tucker of a quarter on layers with many channels.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from chipfit.core.op import Op
+from chipfit.space.program.lower import alone, fits, lowered
+from chipfit.space.program.place import Place
 from chipfit.space.program.program import Program, parse
 
 SEPARABLE: Final = parse("dwconv(x, KxK); pwconv(_, M)")
 LOW_RANK: Final = parse("conv(x, Kx1, M/2); conv(_, 1xK, M)")
+SAME_CONVOLUTION: Final = parse("conv(x, KxK, M)")
+SAME_LINEAR: Final = parse("linear(x, M)")
 
-CONVOLUTION_SEEDS: Final[tuple[Program, ...]] = (SEPARABLE, LOW_RANK)
+CONVOLUTION_SEEDS: Final[tuple[Program, ...]] = (
+    SEPARABLE,
+    LOW_RANK,
+    *map(
+        parse,
+        (
+            "pwconv(x, C/4); conv(_, KxK, M/4); pwconv(_, M)",
+            "pwconv(x, C/2); conv(_, KxK, M/2); pwconv(_, M)",
+            "pwconv(x, C/8); conv(_, KxK, M/8); pwconv(_, M)",
+            "conv(x, Kx1, M/4); conv(_, 1xK, M)",
+            "conv(x, Kx1, M); conv(_, 1xK, M)",
+            "conv(x, KxK, M/2); pwconv(_, M)",
+            "pwconv(x, M); dwconv(_, KxK)",
+            "pwconv(x, M/2); dwconv(_, KxK); concat(v1, _)",
+            "gconv(x, KxK, M, 2)",
+            "gconv(x, KxK, M, 4)",
+            "gconv(x, KxK, M, 8)",
+            "gconv(x, KxK, M, 2); pwconv(_, M)",
+            "gconv(x, KxK, M, 4); pwconv(_, M)",
+            "gconv(x, KxK, M, 8); pwconv(_, M)",
+            "gconv(x, KxK, M, 4); shuffle(_, 4); gconv(_, 1x1, M, 4)",
+            "shift(x); pwconv(_, M)",
+            "pool(x, avg, KxK); pwconv(_, M)",
+            "pwconv(x, M)",
+            "down(x, 2); conv(_, KxK, M); up(_)",
+        ),
+    ),
+)
 """For convolutions."""
+
+LINEAR_SEEDS: Final[tuple[Program, ...]] = tuple(
+    map(
+        parse,
+        (
+            "linear(x, M/2); linear(_, M)",
+            "linear(x, M/4); linear(_, M)",
+            "linear(x, C/2); linear(_, M)",
+            "linear(x, C/4); linear(_, M)",
+            "linear(x, M/4); linear(x, M/4); sigmoid(_); mul(v1, _); linear(_, M)",
+        ),
+    )
+)
+"""For dense layers."""
+
+NORMED: Final[tuple[Program, ...]] = (
+    parse("dwconv(x, KxK); norm(_); pwconv(_, M)"),
+    parse("conv(x, Kx1, M/2); norm(_); conv(_, 1xK, M)"),
+)
+"""The two that matter most, with a norm between the factors: the same function and, once folded, the same cost, but
+another road for training.
+"""
+
+
+def same(place: Place) -> Program:
+    """The program that is the layer itself; of a grouped convolution, it without groups."""
+    return SAME_CONVOLUTION if place.kind == "conv" else SAME_LINEAR
+
+
+def seeds(place: Place) -> tuple[Program, ...]:
+    """The seed programs that fit a place, the most promising first: different operators each, with fewer products.
+
+    The layer itself is not among them.
+    """
+    known = CONVOLUTION_SEEDS if place.kind == "conv" else LINEAR_SEEDS
+    found: dict[tuple[Op, ...], Program] = {}
+    for program in known:
+        if fits(program, place) and alone(program, place).total_macs < place.macs:
+            found.setdefault(lowered(program, place).ops, program)
+    return tuple(found.values())
