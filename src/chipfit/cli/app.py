@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import RepeatArgumentError, UnusedCliTokensError
 from rich.console import Console
 
-from chipfit.cli import machine, predict, verbs
+from chipfit.cli import machine, predict, programs, verbs
 from chipfit.cli.ending import end_soon
 from chipfit.cli.output import document, say
 from chipfit.cli.stdout import for_results, results
@@ -44,6 +44,7 @@ PREDICT_VERBS: tuple[Callable[..., int], ...] = (
     predict.check,
     predict.split,
 )
+PROGRAMS = "Operator programs that stand in for layers: those that ship, and those that were found here."
 
 
 def _version() -> str:
@@ -78,6 +79,10 @@ def build() -> App:
     for place, verb in enumerate(PREDICT_VERBS):
         foretell.command(verb, sort_key=place)
     app.command(foretell)
+    library = App(name="programs", help=PROGRAMS, sort_key=VERBS.index(verbs.report))
+    library.command(programs.programs_list, name="list", sort_key=0)
+    library.command(programs.programs_show, name="show", sort_key=1)
+    app.command(library)
     return app
 
 

@@ -11,13 +11,16 @@ from chipfit.core.errors import Note
 MOVED_BY = "XDG_CACHE_HOME names another place for the cache"
 
 
-def set_aside(path: Path, why: str, companions: tuple[str, ...] = ()) -> None:
+def set_aside(
+    path: Path, why: str, companions: tuple[str, ...] = (), then: str = "what it held is measured again"
+) -> None:
     """Renames a damaged file of the cache to NAME.damaged, in the place of an older one, and notes it.
 
     Args:
         path: of the file.
         why: what is wrong with it, as a clause.
         companions: endings of files that belong to it and go.
+        then: what becomes of what it held, as a clause.
     """
     aside = path.with_name(f"{path.name}.damaged")
     try:
@@ -28,7 +31,7 @@ def set_aside(path: Path, why: str, companions: tuple[str, ...] = ()) -> None:
     for ending in companions:
         with suppress(OSError):
             path.with_name(path.name + ending).unlink(missing_ok=True)
-    note(f"{path} is damaged ({why}); it was set aside as {aside.name}, and what it held is measured again")
+    note(f"{path} is damaged ({why}); it was set aside as {aside.name}, and {then}")
 
 
 def note(text: str) -> None:
