@@ -15,7 +15,7 @@ from chipfit.space.program import Place, Program, alone, parse
 from chipfit.space.program.canonical import canonical
 from chipfit.space.program.functional import functional_hash
 from chipfit.space.program.mutate import drawn
-from chipfit.space.program.opcodes import EXTENDED, FAITHFUL
+from chipfit.space.program.opcodes import EXTENDED, FAITHFUL, OPCODES
 from program_places import PLACES
 
 
@@ -56,6 +56,36 @@ def test_random_programs_answer_alike_in_torch_and_in_a_runtime(at: str, opcodes
         scale = np.abs(wanted).max()
         assert np.abs(got - wanted).max() <= 1e-4 * scale + 1e-6, program.text
     assert finite >= 4
+
+
+EACH = {
+    "as wide": (
+        "conv(x, KxK, M)", "pwconv(x, M)", "dwconv(x, 5x3)", "dilated(x, 3x3, 2)", "gconv(x, KxK, M, 4)", "scale(x)",
+        "norm(x)", "pwconv(x, M/2); concat(_, v1)", "part(x, 1, 2); part(x, 2, 2); concat(_, v1)", "shuffle(x, 4)",
+        "shift(x)", "pool(x, avg, 3x3)", "pool(x, max, 3x3)", "down(x, 2); up(_)", "mean_hw(x); mul(x, _)", "relu(x)",
+        "hswish(x)", "gelu(x)", "sigmoid(x)", "abs(x)", "sin(x)", "cos(x)", "exp(x)", "abs(x); log(_)",
+        "abs(x); sqrt(_)", "sin(x); tan(_)", "clip(x, -1.0, 1.0)", "abs(x); power(_, 0.5)", "power(x, 2.0)",
+        "add(x, x)", "relu(x); sub(x, _)", "sigmoid(x); div(x, _)", "matmul(x, x)", "softmax(x)", "relu_norm(x)",
+        "sum(x); mul(x, _)", "mean(x); add(x, _)", "max(x); sub(x, _)", "min(x); sub(x, _)", "softmax_all(x)",
+        "dot(x, x); mul(x, _)", "transpose(x)", "flatten(x); reshape(_)", "slice(x, 0, 0, 8); concat(_, v1)",
+        "pad(x, 1); slice(_, 1, 2, 11); slice(_, 2, 0, 9)",
+    ),
+    "tokens": (
+        "linear(x, M/4); linear(_, M)", "transpose(x); matmul(x, _); softmax(_); matmul(_, x); linear(_, M)",
+    ),
+}  # fmt: skip
+"""A program of each opcode."""
+
+
+def test_there_is_one_of_each_opcode() -> None:
+    assert {row.opcode for texts in EACH.values() for text in texts for row in parse(text).instructions} == set(OPCODES)
+
+
+@pytest.mark.parametrize(("at", "text"), [(at, text) for at, texts in EACH.items() for text in texts])
+def test_each_opcode_answers_alike_in_torch_and_in_a_runtime(at: str, text: str) -> None:
+    wanted, got = answers(parse(text), PLACES[at])
+    assert np.isfinite(wanted).all()
+    assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max(), text
 
 
 def hashed(text: str) -> str:

@@ -18,13 +18,16 @@ LOW_RANK: Final = parse("conv(x, Kx1, M/2); conv(_, 1xK, M)")
 SAME_CONVOLUTION: Final = parse("conv(x, KxK, M)")
 SAME_LINEAR: Final = parse("linear(x, M)")
 
+TUCKER: Final = parse("pwconv(x, C/4); conv(_, KxK, M/4); pwconv(_, M)")
+
+USUAL: Final = (SEPARABLE, LOW_RANK, TUCKER)
+"""Those that are worth pricing wherever nobody searches."""
+
 CONVOLUTION_SEEDS: Final[tuple[Program, ...]] = (
-    SEPARABLE,
-    LOW_RANK,
+    *USUAL,
     *map(
         parse,
         (
-            "pwconv(x, C/4); conv(_, KxK, M/4); pwconv(_, M)",
             "pwconv(x, C/2); conv(_, KxK, M/2); pwconv(_, M)",
             "pwconv(x, C/8); conv(_, KxK, M/8); pwconv(_, M)",
             "conv(x, Kx1, M/4); conv(_, 1xK, M)",
