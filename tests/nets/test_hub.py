@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from chipfit.core.errors import BadInput, ChipfitError
+from chipfit.core.errors import BadInput
 from chipfit.nets import hub
 from chipfit.nets.load import load_models
 
