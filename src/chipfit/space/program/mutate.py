@@ -1,4 +1,4 @@
-"""How programs vary: an instruction more or less, another opcode, constant or operand, parts of others spliced in.
+"""How programs vary: an instruction more or less, another opcode, constant or operand, other widths, parts of others.
 
 Every function takes the random generator and returns a program that is well-typed at the place, or None where chance
 found none within its tries: a child that fits nothing is no child, and costs some 50 microseconds to find out.
@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from chipfit.space.program.budget import filled
 from chipfit.space.program.changes import CHANGES, Rows, exchanged, joined, new, one, spliced, varied
 from chipfit.space.program.lower import fits
 from chipfit.space.program.opcodes import EXTENDED, OPCODES
@@ -18,6 +19,9 @@ from chipfit.space.program.place import Place
 from chipfit.space.program.program import MOST, Instruction, Program
 
 _TRIES = 60
+BUDGETS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Shares of the layer's multiply-accumulates that free widths are solved for."""
+
 _ON_CREDIT = 0.1
 """How often a random program goes on from where it could not end: a mean over a map has no size until it is joined."""
 
@@ -40,15 +44,23 @@ def mutated(
         pool: programs of this and other layers, parts of which may be spliced in.
     """
     for _ in range(_TRIES):
-        n = int(rng.integers(len(CHANGES) + bool(pool)))
-        rows: Rows | None
-        if n == len(CHANGES):
-            rows = spliced(program.instructions, one(pool, rng).instructions, rng)
-        else:
-            rows = CHANGES[n](program.instructions, opcodes, rng)
-        if (child := _program(rows)) is not None and child != program and fits(child, place):
+        child = _changed(program, place, rng, opcodes, pool)
+        if child is not None and child != program and fits(child, place):
             return child
     return None
+
+
+def _changed(
+    program: Program, place: Place, rng: np.random.Generator, opcodes: Sequence[str], pool: Sequence[Program]
+) -> Program | None:
+    """One change of any kind, each as likely; it may be ill-typed."""
+    ways = len(CHANGES) + 1 + bool(pool)
+    n = int(rng.integers(ways))
+    if n < len(CHANGES):
+        return _program(CHANGES[n](program.instructions, opcodes, rng))
+    if n == len(CHANGES):
+        return filled(program, place, one(BUDGETS, rng))
+    return _program(spliced(program.instructions, one(pool, rng).instructions, rng))
 
 
 def crossed(a: Program, b: Program, place: Place, rng: np.random.Generator) -> Program | None:
