@@ -20,6 +20,7 @@ def test_a_text_and_its_program_are_one() -> None:
         Instruction("concat", (1, 2)),
     )
     assert program.text == str(program) == GHOST
+    assert parse("clip(x, 0, 6)").text == "clip(x, 0.0, 6.0)"
     assert parse("dwconv(x,3x3) ;pwconv( v1 , 2M/4)").text == "dwconv(x, 3x3); pwconv(_, M/2)"
 
 
@@ -44,6 +45,10 @@ def test_constants_are_read_as_they_are_written(constant: object) -> None:
         ("dwconv(x)", "has 0 constants instead of 1"),
         ("add(x)", "reads 1 values instead of 2"),
         ("pool(x, low, 3x3)", "low is no how"),
+        ("pwconv(x, 999M)", "share 999M has a number above 64"),
+        ("dwconv(x, 99x3)", "window 99x3 is wider than 31 places"),
+        ("power(x, 1e999)", "1e999 is no number"),
+        ("pwconv(x, M/0)", "share M/0 is no positive fraction"),
         ("; ".join(["relu(x)"] * 9), "1 to 8 instructions, not 9"),
     ],
 )

@@ -15,7 +15,13 @@ from typing import Literal
 STEP = 8
 """Channels are rounded to multiples of this: what vector units of processors take at once."""
 
-_WINDOW = re.compile(r"(\d+|K)x(\d+|K)")
+MOST_PARTS = 64
+"""Shares have no larger numbers: what is written by hand may not ask for a layer of a million channels."""
+
+WIDEST = 31
+"""Places of a window, at most, along rows or columns."""
+
+_WINDOW = re.compile(r"([1-9]\d*|K)x([1-9]\d*|K)")
 _SHARE = re.compile(r"(\d*)([CM])(?:/(\d+))?")
 _WHOLE = re.compile(r"-?\d+")
 _WORD = re.compile(r"[a-z]+")
@@ -27,6 +33,10 @@ class Window:
 
     rows: int = 0
     columns: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= min(self.rows, self.columns) <= max(self.rows, self.columns) <= WIDEST:
+            raise ValueError(f"window {self} is wider than {WIDEST} places")
 
     def __str__(self) -> str:
         return f"{self.rows or 'K'}x{self.columns or 'K'}"
@@ -43,10 +53,12 @@ class Share:
     def __post_init__(self) -> None:
         if self.times < 1 or self.by < 1 or math.gcd(self.times, self.by) > 1:
             raise ValueError(f"share {self} is no positive fraction in lowest terms")
+        if max(self.times, self.by) > MOST_PARTS:
+            raise ValueError(f"share {self} has a number above {MOST_PARTS}")
 
     def __str__(self) -> str:
         times = "" if self.times == 1 else str(self.times)
-        return f"{times}{self.of}" + (f"/{self.by}" if self.by > 1 else "")
+        return f"{times}{self.of}" + (f"/{self.by}" if self.by != 1 else "")
 
     def among(self, channels: int) -> int:
         """So many of `channels`, in steps of 8 from 8 on, and at least 1; the whole is exactly the whole.
@@ -84,7 +96,10 @@ def constant_of(text: str) -> Constant:
         return int(text)
     if _WORD.fullmatch(text):
         return text
-    return float(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _share(of: Literal["C", "M"], times: int, by: int) -> Share:

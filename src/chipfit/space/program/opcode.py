@@ -21,13 +21,14 @@ class Slot:
     values: tuple[Constant, ...]
 
     def takes(self, constant: Constant) -> bool:
-        """True for a constant of the right type (a whole number is a number; a word is one of the values)."""
-        like = self.values[0]
-        if isinstance(like, str):
+        """True for a constant of the right type; a word has to be one of the values."""
+        if isinstance(constant, str):
             return constant in self.values
-        if isinstance(like, float):
-            return isinstance(constant, int | float)
-        return type(constant) is type(like)
+        return type(constant) is type(self.values[0])
+
+    def read(self, constant: Constant) -> Constant:
+        """A constant as it was written: a whole number where a number belongs is that number."""
+        return float(constant) if isinstance(self.values[0], float) and isinstance(constant, int) else constant
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,10 +116,13 @@ def _read(n: int, text: str) -> Instruction:
     opcode, inside = call.groups()
     if opcode not in OPCODES:
         raise ValueError(f"instruction {n}, {text!r}: no opcode {opcode!r}; there are {', '.join(OPCODES)}")
-    given, arity = [word.strip() for word in inside.split(",")], OPCODES[opcode].arity
+    record, given = OPCODES[opcode], [word.strip() for word in inside.split(",")]
     try:
-        operands = tuple(_number(word, n) for word in given[:arity])
-        return Instruction(opcode, operands, tuple(constant_of(word) for word in given[arity:]))
+        operands = [_number(word, n) for word in given[: record.arity]]
+        constants = [constant_of(word) for word in given[record.arity :]]
+        if len(constants) == len(record.slots):
+            constants = [slot.read(c) for slot, c in zip(record.slots, constants, strict=True)]
+        return Instruction(opcode, tuple(operands), tuple(constants))
     except ValueError as e:
         raise ValueError(f"instruction {n}, {text!r}: {e}") from None
 
