@@ -22,38 +22,58 @@ Change = Callable[[Rows, Sequence[str], np.random.Generator], Rows | None]
 
 def one(values: Sequence[T], rng: np.random.Generator) -> T:
     """One of them by chance."""
-    return values[int(rng.integers(len(values)))]
+    return values[below(len(values), rng)]
+
+
+def below(n: int, rng: np.random.Generator) -> int:
+    """A whole number from 0 to n - 1 by chance."""
+    return int(rng.integers(n))
+
+
+def with_row(rows: Rows, at: int, row: Instruction) -> Rows:
+    """The instructions with another one at that place."""
+    return (*rows[:at], row, *rows[at + 1 :])
 
 
 def new(before: int, opcodes: Sequence[str], rng: np.random.Generator) -> Instruction:
     """A random instruction on values up to number `before`; the last of them by half of the chance."""
     record = OPCODES[one(opcodes, rng)]
-    recent = rng.random(record.arity) < 0.5
-    operands = (before if late else int(rng.integers(before + 1)) for late in recent)
-    return Instruction(record.name, tuple(operands), tuple(one(slot.values, rng) for slot in record.slots))
+    operands = [_recent(before, rng) for _ in range(record.arity)]
+    constants = [one(slot.values, rng) for slot in record.slots]
+    return Instruction(record.name, tuple(operands), tuple(constants))
+
+
+def _recent(last: int, rng: np.random.Generator) -> int:
+    # half of the chance for the last value: programs are chains more often than not
+    return last if rng.random() < 0.5 else below(last + 1, rng)
 
 
 def inserted(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows:
     """One instruction more, which later ones read instead of the value that it reads first."""
-    at = int(rng.integers(len(rows) + 1))
+    at = below(len(rows) + 1, rng)
     made = new(at, opcodes, rng)
     source = made.of[0]
 
     def number(i: int) -> int:
-        return at + 1 if i == source else i + (i > at)
+        if i == source:
+            return at + 1
+        return i + 1 if i > at else i
 
-    return (*rows[:at], made, *(row.reading(number) for row in rows[at:]))
+    behind = [row.reading(number) for row in rows[at:]]
+    return (*rows[:at], made, *behind)
 
 
 def left_out(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows | None:
     """One instruction less; what read it reads what it read."""
     if len(rows) == 1:
         return None
-    at = int(rng.integers(len(rows)))
+    at = below(len(rows), rng)
     source = rows[at].of[0]
 
     def number(i: int) -> int:
-        return source if i == at + 1 else i - (i > at + 1)
+        if i == at + 1:
+            return source
+        return i - 1 if i > at else i
 
     behind = [row.reading(number) for row in rows[at + 1 :]]
     return (*rows[:at], *behind)
@@ -61,9 +81,10 @@ def left_out(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Ro
 
 def exchanged(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows | None:
     """Another opcode on the same values; it keeps the constants that it takes too."""
-    at = int(rng.integers(len(rows)))
+    at = below(len(rows), rng)
     row = rows[at]
-    others = [name for name in opcodes if OPCODES[name].arity == len(row.of) and name != row.opcode]
+    alike = [name for name in opcodes if OPCODES[name].arity == len(row.of)]
+    others = [name for name in alike if name != row.opcode]
     if not others:
         return None
     record = OPCODES[one(others, rng)]
@@ -71,8 +92,7 @@ def exchanged(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> R
     for slot in record.slots:
         fitting = [c for c in row.constants if slot.takes(c)]
         constants.append(fitting[0] if fitting else one(slot.values, rng))
-    made = Instruction(record.name, row.of, tuple(constants))
-    return (*rows[:at], made, *rows[at + 1 :])
+    return with_row(rows, at, Instruction(record.name, row.of, tuple(constants)))
 
 
 def varied(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows | None:
@@ -83,20 +103,22 @@ def varied(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows
     at = one(with_constants, rng)
     row = rows[at]
     constants = list(row.constants)
-    k = int(rng.integers(len(constants)))
-    constants[k] = one(row.record.slots[k].values, rng)
-    return (*rows[:at], replace(row, constants=tuple(constants)), *rows[at + 1 :])
+    k = below(len(constants), rng)
+    slot = row.record.slots[k]
+    constants[k] = one(slot.values, rng)
+    return with_row(rows, at, replace(row, constants=tuple(constants)))
 
 
 def turned(rows: Rows, opcodes: Sequence[str], rng: np.random.Generator) -> Rows | None:
     """One operand more to the front, or another value in its place."""
-    at = int(rng.integers(len(rows)))
+    at = below(len(rows), rng)
     operands = list(rows[at].of)
     if len(operands) > 1 and rng.random() < 0.5:
         operands.reverse()
     else:
-        operands[int(rng.integers(len(operands)))] = int(rng.integers(at + 1))
-    return (*rows[:at], replace(rows[at], of=tuple(operands)), *rows[at + 1 :])
+        k = below(len(operands), rng)
+        operands[k] = below(at + 1, rng)
+    return with_row(rows, at, replace(rows[at], of=tuple(operands)))
 
 
 def spliced(rows: Rows, other: Rows, rng: np.random.Generator) -> Rows:
@@ -104,10 +126,11 @@ def spliced(rows: Rows, other: Rows, rng: np.random.Generator) -> Rows:
 
     What they read outside of themselves is what that one read first.
     """
-    at = int(rng.integers(len(rows)))
-    start = int(rng.integers(len(other)))
-    stop = int(rng.integers(start, len(other))) + 1
-    source, more = rows[at].of[0], stop - start - 1
+    at = below(len(rows), rng)
+    start = below(len(other), rng)
+    stop = start + 1 + below(len(other) - start, rng)
+    source = rows[at].of[0]
+    more = stop - start - 1
 
     def inside(i: int) -> int:
         return at + i - start if i > start else source
@@ -122,13 +145,14 @@ def spliced(rows: Rows, other: Rows, rng: np.random.Generator) -> Rows:
 
 def joined(a: Rows, b: Rows, rng: np.random.Generator) -> Rows:
     """The first instructions of one and the last of another; values that are not there are the last that is."""
-    end = int(rng.integers(len(a) + 1))
-    start = int(rng.integers(len(b)))
+    end = below(len(a) + 1, rng)
+    start = below(len(b), rng)
 
     def number(i: int) -> int:
         return i - start + end if i > start else min(i, end)
 
-    return (*a[:end], *(row.reading(number) for row in b[start:]))
+    behind = [row.reading(number) for row in b[start:]]
+    return (*a[:end], *behind)
 
 
 CHANGES: tuple[Change, ...] = (inserted, left_out, exchanged, varied, turned)

@@ -69,7 +69,9 @@ class Share:
         if self.times == self.by:
             return channels
         exact = channels * self.times / self.by
-        return max(1, int(exact)) if exact < STEP else int(exact / STEP + 0.5) * STEP
+        if exact < STEP:  # no room for a step
+            return max(1, int(exact))
+        return int(exact / STEP + 0.5) * STEP
 
 
 Constant = int | float | str | Window | Share
@@ -87,8 +89,8 @@ def constant_of(text: str) -> Constant:
         ValueError: it is none.
     """
     if found := _WINDOW.fullmatch(text):
-        rows, columns = (0 if size == "K" else int(size) for size in found.groups())
-        return Window(rows, columns)
+        rows, columns = found.groups()
+        return Window(_places(rows), _places(columns))
     if found := _SHARE.fullmatch(text):
         times, of, by = found.groups()
         return _share("C" if of == "C" else "M", int(times or 1), int(by or 1))
@@ -100,6 +102,10 @@ def constant_of(text: str) -> Constant:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number")
     return number
+
+
+def _places(size: str) -> int:
+    return 0 if size == "K" else int(size)
 
 
 def _share(of: Literal["C", "M"], times: int, by: int) -> Share:

@@ -42,12 +42,14 @@ def _dwconv(step: Step) -> Op:
 
 def _dilated(step: Step) -> Op:
     """A depth-wise window of its own dilation, which keeps the size of the map."""
-    (rows, columns), apart = step.constants
-    if True in step.takes or (rows * columns) % 2 == 0:
-        step.refuse("a dilated window keeps the size of a map: it is odd, and the layer's stride is elsewhere")
+    kernel, apart = step.constants
+    rows, columns = kernel
+    if rows % 2 == 0 or columns % 2 == 0:
+        step.refuse(f"a window of {rows}x{columns} cannot keep the size of a map")
     padding = (apart * (rows // 2), apart * (columns // 2))
-    window = {"kernel": (rows, columns), "stride": (1, 1), "padding": padding, "dilation": (apart, apart)}
-    return step.write("conv", step.reads, step.map(), groups=step.channels, bias=int(step.bias), **window)
+    window = {"kernel": kernel, "stride": (1, 1), "padding": padding, "dilation": (apart, apart)}
+    shape, groups = step.map(), step.channels
+    return step.write("conv", step.reads, shape, groups=groups, bias=int(step.bias), **window)
 
 
 def _gconv(step: Step) -> Op:

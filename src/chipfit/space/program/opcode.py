@@ -28,7 +28,19 @@ class Slot:
 
     def read(self, constant: Constant) -> Constant:
         """A constant as it was written: a whole number where a number belongs is that number."""
-        return float(constant) if isinstance(self.values[0], float) and isinstance(constant, int) else constant
+        if isinstance(self.values[0], float) and isinstance(constant, int):
+            return float(constant)
+        return constant
+
+
+@dataclass(frozen=True, slots=True)
+class _Along:
+    """A window along one axis, and the size of a map behind it."""
+
+    stride: int
+    padding: int
+    dilation: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +82,11 @@ class Step:
 
     def write(self, kind: str, reads: Sequence[Op], shape: Shape, **attrs: Attr) -> Op:
         """Adds an operator, named and numbered by the place, in int8 where the place is and the kind can be."""
-        n = len(self.written)
-        weights = f"{self.place.weights}#{n}" if KINDS[kind].arrays else ""
-        bits = self.place.bits if KINDS[kind].int8 else 32
-        made = op(f"{self.place.name}#{n}", kind, tuple(o.name for o in reads), shape, weights, bits, **attrs)
+        n, place, record = len(self.written), self.place, KINDS[kind]
+        weights = f"{place.weights}#{n}" if record.arrays else ""
+        bits = place.bits if record.int8 else 32
+        names = tuple(o.name for o in reads)
+        made = op(f"{place.name}#{n}", kind, names, shape, weights, bits, **attrs)
         self.written.append(made)
         return made
 
@@ -93,25 +106,34 @@ class Step:
         The instruction that takes the layer's place along an axis has its stride, and its padding less what the window
         is narrower; any other keeps the size. A window as wide as the layer's has its dilation.
         """
-        sizes = self.map()[1:]
-        stride, padding, dilation, after = zip(*(self._along(a, kernel[a], sizes[a]) for a in (0, 1)), strict=True)
-        if min(after) < 1:
-            self.refuse(f"a {kernel[0]}x{kernel[1]} window finds no place on {sizes[0]}x{sizes[1]}")
-        return {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}, after
+        _, height, width = self.map()
+        rows, columns = kernel
+        down, across = self._along(0, rows, height), self._along(1, columns, width)
+        if min(down.after, across.after) < 1:
+            self.refuse(f"a {rows}x{columns} window finds no place on {height}x{width}")
+        attrs = {
+            "kernel": kernel,
+            "stride": (down.stride, across.stride),
+            "padding": (down.padding, across.padding),
+            "dilation": (down.dilation, across.dilation),
+        }
+        return attrs, (down.after, across.after)
 
-    def _along(self, axis: int, k: int, size: int) -> tuple[int, int, int, int]:
-        """Stride, padding, dilation and size after, of a window of k places along an axis."""
+    def _along(self, axis: int, k: int, size: int) -> _Along:
+        """A window of k places along an axis of a map that is so large."""
         place = self.place
-        dilation = place.dilation[axis] if k == place.kernel[axis] and k > 1 else 1
+        own, apart = place.kernel[axis], place.dilation[axis]
+        dilation = apart if k == own and k > 1 else 1
         reach = dilation * (k - 1)
         if not self.takes[axis]:
             if reach % 2:
                 self.refuse(f"a window of {k} places cannot keep the size of a map")
-            return 1, reach // 2, dilation, size
+            return _Along(1, reach // 2, dilation, size)
         stride = place.stride[axis]
-        own_reach = place.dilation[axis] * (place.kernel[axis] - 1)
-        padding = max(0, place.padding[axis] + (reach - own_reach) // 2)
-        return stride, padding, dilation, (size + 2 * padding - reach - 1) // stride + 1
+        # as much less padding in front as the window reaches less far: its centres stay where the layer's are
+        padding = max(0, place.padding[axis] + (reach - apart * (own - 1)) // 2)
+        after = (size + 2 * padding - reach - 1) // stride + 1
+        return _Along(stride, padding, dilation, after)
 
 
 @dataclass(frozen=True, slots=True)

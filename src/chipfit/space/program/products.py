@@ -13,12 +13,15 @@ def _linear(step: Step) -> Op:
     (features,) = step.constants
     if step.place.kind != "linear":
         step.refuse("the layer is a convolution; its like on maps is pwconv")
-    return step.write("linear", step.reads, (*step.shape[:-1], features), bias=int(step.bias))
+    *before, _ = step.shape
+    return step.write("linear", step.reads, (*before, features), bias=int(step.bias))
 
 
 def _matmul(step: Step) -> Op:
     a, b = (o.shape for o in step.reads)
-    if len(a) < 2 or len(a) != len(b) or a[-1] != b[-2] or a[:-2] != b[:-2]:
+    if len(a) < 2 or len(a) != len(b):
+        step.refuse(f"{a} and {b} are no matrices of one rank")
+    if a[-1] != b[-2] or a[:-2] != b[:-2]:
         step.refuse(f"{a} and {b} are no matrices to multiply")
     return step.write("matmul", step.reads, (*a[:-1], b[-1]))
 
@@ -29,10 +32,11 @@ def _softmax(step: Step) -> Op:
 
 def _relu_norm(step: Step) -> Op:
     """The positive part by its sum along the last axis: shares without an exponential."""
-    last = len(step.shape) - 1
+    *before, _ = step.shape
     positive = step.write("relu", step.reads, step.shape)
-    total = step.write("reduce_sum", (positive,), (*step.shape[:-1], 1), axes=(last,), keep=1)
-    some = step.write("clip", (total,), total.shape, low=_LEAST, high=_MOST)  # a row may have no positive value
+    total = step.write("reduce_sum", (positive,), (*before, 1), axes=(len(before),), keep=1)
+    # a row may have no positive value
+    some = step.write("clip", (total,), total.shape, low=_LEAST, high=_MOST)
     return step.write("div", (positive, some), step.shape)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from chipfit.core.graph import Op
+from chipfit.space.program.channels import resized
 from chipfit.space.program.opcode import Opcode, Slot, Step
 from chipfit.space.program.pointwise import joined
 
@@ -43,8 +44,9 @@ def _transpose(step: Step) -> Op:
     if len(step.shape) < 2:
         step.refuse(f"{step.shape} has no two axes to swap")
     rank = len(step.shape)
+    *before, rows, columns = step.shape
     perm = (*range(rank - 2), rank - 1, rank - 2)
-    return step.write("transpose", step.reads, tuple(step.shape[p] for p in perm), perm=perm)
+    return step.write("transpose", step.reads, (*before, columns, rows), perm=perm)
 
 
 def _reshape(step: Step) -> Op:
@@ -60,9 +62,10 @@ def _flatten(step: Step) -> Op:
 
 def _slice(step: Step) -> Op:
     axis, start, stop = step.constants
-    if not (0 <= axis < len(step.shape) and 0 <= start < stop <= step.shape[axis]):
+    there = step.shape[axis] if 0 <= axis < len(step.shape) else 0
+    if not 0 <= start < stop <= there:
         step.refuse(f"{step.shape} has no places {start} to {stop} on axis {axis}")
-    shape = (*step.shape[:axis], stop - start, *step.shape[axis + 1 :])
+    shape = resized(step.shape, axis, stop - start)
     return step.write("slice", step.reads, shape, axis=axis, start=start, stop=stop, step=1)
 
 
@@ -71,7 +74,8 @@ def _pad(step: Step) -> Op:
     channels, rows, columns = step.map()
     if by < 1:
         step.refuse(f"{by} places are none to add")
-    return step.write("pad", step.reads, (channels, rows + 2 * by, columns + 2 * by), pads=(0, 0, by, by, by, by))
+    larger = (channels, rows + 2 * by, columns + 2 * by)
+    return step.write("pad", step.reads, larger, pads=(0, 0, by, by, by, by))
 
 
 WHOLE: Final = (
