@@ -1,4 +1,4 @@
-"""The published loop runs from end to end over programs of the 30 published instructions."""
+"""The published loop runs from end to end, over programs of the 30 published instructions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from chipfit.core.graph import Network
-from chipfit.evaluate.as_published import variation
+from chipfit.core.graph import Graph, Network
+from chipfit.data.load import load_data
+from chipfit.evaluate.as_published import Clock, Effort, put, rounds, variation, worst
 from chipfit.nets.build import build
-from chipfit.search.grassroots import Grassroots
-from chipfit.space.program import Place, Program, alone
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import conv_bn, head
+from chipfit.search.grassroots import Grassroots, Published
+from chipfit.space.program import Place, Program, alone, parse
 from chipfit.space.program.opcodes import FAITHFUL
 from chipfit.space.program.seeds import same
+from chipfit.train.loop import Schedule, quality, train
 from program_places import PLACES
 
 PENALTY = 0.5
@@ -62,3 +66,46 @@ def test_candidates_are_of_published_instructions_and_fit(at: str) -> None:
     for program in [*first, *children, *changed]:
         assert {row.opcode for row in program.instructions} <= set(FAITHFUL)
         assert alone(program, place).ops[-1].shape == place.after
+
+
+BY_MACS = Clock(lambda graph: graph.total_macs, lambda graph: {o.name: graph.macs(o) for o in graph})
+
+
+def net() -> torch.nn.Module:
+    wide = [*conv_bn(1, 8), torch.nn.ReLU(), *conv_bn(8, 16, 3, 2), torch.nn.ReLU(), *conv_bn(16, 16), torch.nn.ReLU()]
+    return torch.nn.Sequential(*wide, *head(16, 10))
+
+
+def test_the_least_efficient_layers_that_were_not_touched_yet() -> None:
+    graph = trace(net().eval(), (1, 8, 8)).graph
+    names = [o.name for o in graph if o.kind == "conv"]
+    ms = BY_MACS.operators(graph)
+    assert worst(graph, ms, (), 2) == (names[2], names[1])
+    assert worst(graph, ms, {names[2]}, 1) == (names[1],)
+
+
+def test_what_keeps_its_shape_keeps_its_weights() -> None:
+    network = trace(net().eval(), (1, 8, 8))
+    layer = [o for o in network.graph if o.kind == "conv"][2]
+    rng = np.random.default_rng(0)
+    kept = put(network, (layer.name,), parse("conv(x, KxK, M)"), rng)
+    assert kept.digest() == network.digest()
+    other = put(network, (layer.name,), parse("conv(x, Kx1, M); relu(_); conv(_, 1xK, M)"), rng)
+    assert other.weights.keys() - network.weights.keys() == {f"{layer.weights}#0.weight", f"{layer.weights}#0.bias"}
+    assert all(other.weights[n] is w for n, w in network.weights.items() if n != layer.array("weight"))
+
+
+def test_rounds_make_a_network_that_is_cheaper_and_still_answers() -> None:
+    dataset = load_data("digits")
+    torch.manual_seed(0)
+    module = net()
+    train(module, dataset, Schedule(100, 0.1, batch=64), np.random.default_rng(0))
+    network = trace(module, dataset.input_shape)
+    effort = Effort(together=1, steps=8, batch=32, judged=120)
+    found = rounds(network, dataset, BY_MACS, 0, most=2, effort=effort, constants=Published(5, 3))
+    assert len(found) == 2
+    assert not set(found[0].layers) & set(found[1].layers)
+    assert all(1 < each.looked_at <= 5 + 3 * 4 for each in found)
+    graph: Graph = found[-1].network.graph
+    assert graph.total_macs <= network.graph.total_macs
+    assert quality(build(found[-1].network), dataset, dataset.validation) > 0.5
