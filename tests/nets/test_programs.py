@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
 
+from chipfit.compress.quantise import ranges
 from chipfit.core.graph import Graph, Network
 from chipfit.export.onnx import write
 from chipfit.nets.build import build
@@ -36,10 +40,13 @@ def answers(program: Program, place: Place) -> tuple[np.ndarray, np.ndarray]:
     x = np.random.default_rng(1).normal(size=(3, *place.before)).astype(np.float32)
     with torch.inference_mode():
         torch_answer = build(made)(torch.from_numpy(x)).numpy()
+    return torch_answer, session(write(made, batch=None).data).run(None, {"input": x})[0]
+
+
+def session(file: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
-    session = ort.InferenceSession(write(made, batch=None).data, options, providers=["CPUExecutionProvider"])
-    return torch_answer, session.run(None, {"input": x})[0]
+    return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("opcodes", [EXTENDED, FAITHFUL])
@@ -86,6 +93,31 @@ def test_each_opcode_answers_alike_in_torch_and_in_a_runtime(at: str, text: str)
     wanted, got = answers(parse(text), PLACES[at])
     assert np.isfinite(wanted).all()
     assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max(), text
+
+
+INT8 = (
+    "dwconv(x, KxK); pwconv(_, M)",
+    "conv(x, Kx1, M/2); conv(_, 1xK, M)",
+    "pwconv(x, M/2); dwconv(_, KxK); concat(v1, _)",
+    "gconv(x, KxK, M, 4); shuffle(_, 4); gconv(_, 1x1, M, 4)",
+    "pool(x, avg, KxK); pwconv(_, M); relu(_)",
+    "shift(x); pwconv(_, M)",  # a pad has no int8 form: an island in float
+)
+
+
+@pytest.mark.parametrize("text", INT8)
+def test_programs_of_int8_layers_are_written_in_int8(text: str) -> None:
+    """Their kernels are whole numbers in the file, and their answers about what they were."""
+    place = replace(PLACES["as wide"], bits=8)
+    made = network(alone(parse(text), place))
+    x = np.random.default_rng(1).normal(size=(64, *place.before)).astype(np.float32)
+    file = write(made, ranges=ranges(made, x), batch=None, reduce_range=True).data
+    kinds = {node.op_type for node in onnx.load_from_string(file).graph.node}
+    assert "QuantizeLinear" in kinds
+    with torch.inference_mode():
+        wanted = build(Network(alone(parse(text), PLACES["as wide"]), made.weights))(torch.from_numpy(x)).numpy()
+    got = session(file).run(None, {"input": x})[0]
+    assert np.sqrt(((got - wanted) ** 2).mean() / (wanted**2).mean()) < 0.05
 
 
 def hashed(text: str) -> str:
