@@ -111,10 +111,19 @@ def rounds(
 
 def worst(graph: Graph, ms: Mapping[str, float], touched: Collection[str], most: int) -> tuple[str, ...]:
     """The least efficient convolutions over several places that were not replaced yet, by time and weights."""
-    free = [o for o in graph if o.kind == "conv" and o.name in ms and o.name not in touched]
-    wide = [o for o in free if math.prod(o["kernel"]) > 1 and o["groups"] == 1]
-    params = {o.name: sum(math.prod(shape) for shape in graph.learnt(o).values()) for o in wide}
-    return least_efficient({name: ms[name] for name in params}, params, most)
+    taken: dict[str, float] = {}
+    weights: dict[str, int] = {}
+    for o in graph:
+        if o.name not in ms or o.name in touched or not _wide(o):
+            continue
+        taken[o.name] = ms[o.name]
+        weights[o.name] = math.prod(graph.roles(o)["weight"])
+    return least_efficient(taken, weights, most)
+
+
+def _wide(o: Op) -> bool:
+    """True for a whole convolution over several places."""
+    return o.kind == "conv" and o["groups"] == 1 and math.prod(o["kernel"]) > 1
 
 
 def variation(place: Place) -> Variation[Program]:

@@ -64,10 +64,11 @@ def standings(rungs: Sequence[str], tried: Sequence[Tried[Any]], truth: Mapping[
 
 def _standing(name: str, n: int, tried: Sequence[Tried[Any]], truth: Mapping[int, float]) -> Standing:
     values = {i: t.values[n] for i, t in enumerate(tried) if len(t.values) > n}
-    went_on = sum(len(tried[i].values) > n + 1 or tried[i].passed for i in values)
+    further = [i for i in values if tried[i].passed or len(tried[i].values) > n + 1]
     known = [i for i in values if i in truth]
-    correlation = rank_correlation([values[i] for i in known], [truth[i] for i in known])
-    return Standing(name, len(values), went_on, len(known), correlation)
+    foretold = [values[i] for i in known]
+    wanted = [truth[i] for i in known]
+    return Standing(name, len(values), len(further), len(known), rank_correlation(foretold, wanted))
 
 
 def rank_correlation(values: Sequence[float], truth: Sequence[float]) -> float | None:
