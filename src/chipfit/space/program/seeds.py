@@ -51,17 +51,14 @@ CONVOLUTION_SEEDS: Final[tuple[Program, ...]] = (
 )
 """For convolutions."""
 
-LINEAR_SEEDS: Final[tuple[Program, ...]] = tuple(
-    map(
-        parse,
-        (
-            "linear(x, M/2); linear(_, M)",
-            "linear(x, M/4); linear(_, M)",
-            "linear(x, C/2); linear(_, M)",
-            "linear(x, C/4); linear(_, M)",
-            "linear(x, M/4); linear(x, M/4); sigmoid(_); mul(v1, _); linear(_, M)",
-        ),
-    )
+LINEAR_USUAL: Final = (parse("linear(x, M/4); linear(_, M)"), parse("linear(x, C/4); linear(_, M)"))
+"""The same of dense layers: a quarter of the features that it makes, or of those that it reads."""
+
+LINEAR_SEEDS: Final[tuple[Program, ...]] = (
+    *LINEAR_USUAL,
+    parse("linear(x, M/2); linear(_, M)"),
+    parse("linear(x, C/2); linear(_, M)"),
+    parse("linear(x, M/4); linear(x, M/4); sigmoid(_); mul(v1, _); linear(_, M)"),
 )
 """For dense layers."""
 
