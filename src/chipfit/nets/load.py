@@ -25,6 +25,7 @@ from chipfit.nets.answers import ROWS, Counting, Floats, only_tensor, undisturbe
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
 from chipfit.nets.hub import LIBRARIES
+from chipfit.nets.onnx import read as onnx_file
 from chipfit.nets.pt2 import load_program
 from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
@@ -35,7 +36,7 @@ __all__ = ["Entry", "entry_of", "load_models"]
 
 _NOW = (
     "zoo:fashion-mnist, FILE.py:FUNCTION (e.g. my_model.py:build with --weights my_model.safetensors), timm:NAME, "
-    "torchvision:NAME, hf:NAME_OR_FOLDER and FILE.pt2 work"
+    "torchvision:NAME, hf:NAME_OR_FOLDER, FILE.onnx and FILE.pt2 work"
 )
 
 
@@ -49,9 +50,9 @@ def load_models(
     """The networks that `specs` name, traced, in order.
 
     A spec is `zoo:DATASET` (all entries), `zoo:DATASET/NAME`, `FILE.py:FUNCTION`, a function that returns a module,
-    `timm:NAME`, `torchvision:NAME`, `hf:NAME_OR_FOLDER`, or `FILE.pt2`, an exported program. `weights` holds one file
-    for each function and each network of a library, or none at all where they have their own. `input_shape` is
-    (C, H, W) or (features,); without it the inputs of `dataset` are taken.
+    `timm:NAME`, `torchvision:NAME`, `hf:NAME_OR_FOLDER`, `FILE.onnx`, or `FILE.pt2`, an exported program. `weights`
+    holds one file for each function and each network of a library, or none at all where they have their own.
+    `input_shape` is (C, H, W) or (features,); without it the inputs of `dataset` are taken.
 
     Raises:
         BadInput: a spec, file or shape that does not fit; one line says what would.
@@ -75,6 +76,8 @@ def load_models(
             entries.append(_of_library(spec, next(files, None), input_shape, dataset))
         elif user_code.names_code(spec):
             entries.append(_own(spec, next(files, None), input_shape, dataset))
+        elif Path(spec).suffix == ".onnx":
+            entries.append(_of_onnx(spec, input_shape, dataset))
         elif Path(spec).suffix == ".pt2":
             shape = _shape(spec, input_shape, dataset)
             entries.append(entry_of(Path(spec).stem, spec, load_program(Path(spec).expanduser()), shape, dataset))
@@ -144,6 +147,19 @@ def _of_library(spec: str, weights: Path | None, input_shape: tuple[int, ...] | 
         source = f"{spec} with {_loaded(spec, module, weights, shape)}"
     name = Path(spec.partition(":")[2]).name.replace("/", "-")
     return entry_of(name, spec, module, shape, dataset, source=source)
+
+
+def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+    """The network of an ONNX file, held against the file in ONNX Runtime."""
+    path = Path(spec).expanduser()
+    file = onnx_file.load(path, input_shape or (dataset.input_shape if dataset is not None else None))
+    notes = [file.told] if file.told else []
+    if file.nhwc:
+        notes.append("takes pictures (C, H, W) in the place of (H, W, C)")
+    source = f"{spec} ({'; '.join(notes)})" if notes else spec
+    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, source=source)
+    assert entry.answers is not None
+    return replace(entry, answers=file.held(entry.answers))
 
 
 TRACING = 10.0
@@ -316,11 +332,6 @@ def _unsupported(spec: str) -> BadInput:
             f" accelerator; {_NOW}"
         )
     suffix = Path(spec).suffix
-    if suffix == ".onnx":
-        return BadInput(
-            f"model {spec!r}: an ONNX file can be profiled and checked, not fitted: there is no way back to a network "
-            f"that trains; {_NOW}"
-        )
     if suffix in (".pt", ".pth", ".safetensors"):
         return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
     return BadInput(f"model {spec!r} is not known; {_NOW}")

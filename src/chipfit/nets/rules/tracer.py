@@ -63,6 +63,9 @@ Take = Callable[["Tracer", fx.Node, str], None]
 
 NO_RULE = "no rule"
 
+ONE_OPERATOR = ("torch.nn.modules", "chipfit.nets.onnx")
+"""Where modules come from that are each one operator, which is named like its module."""
+
 LIKE_ANOTHER = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
 """Operators that read no more of their second value than its shape."""
 
@@ -333,7 +336,7 @@ class Tracer:
     def wish(self, call: Call, kind: str) -> str:
         """The name of a module that is one operator, else that of the module and the kind."""
         stack = list((call.node.meta.get("nn_module_stack") or {"": ("", "")}).values())
-        whole = "torch.nn.modules" in str(stack[-1][1])
+        whole = any(place in str(stack[-1][1]) for place in ONE_OPERATOR)
         return call.path if call.path and whole else f"{call.path}.{kind}" if call.path else kind
 
     def layer(

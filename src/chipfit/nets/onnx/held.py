@@ -1,0 +1,127 @@
+"""The module of a file is held against the file, run by ONNX Runtime, in two batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from chipfit.core.errors import BadInput
+from chipfit.nets.answers import Answers, Floats, relative_error
+from chipfit.nets.onnx.file import fed
+from chipfit.nets.onnx.module import OnnxModule
+
+NEAR = 1e-4
+"""Relative error from which on a node is named as the first that differs."""
+
+
+class Runtime:
+    """A model in ONNX Runtime, on one thread, as a function of one input."""
+
+    def __init__(self, file: str, model: ModelProto, made_for: int | None, *, exactly: bool = True) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        if exactly:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        given = fed(model.graph)[0]
+        self.file = file
+        self.name = given.name
+        self.dtype = tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
+        self.made_for = made_for
+        try:
+            self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as e:  # the runtime's own: they share no class
+            raise BadInput(f"{file}: ONNX Runtime does not load it: {_line(e)}") from e
+
+    def answers(self, x: Floats) -> Floats:
+        """The first output, one row for each input; in pieces of the batch that the file is made for."""
+        return np.concatenate([parts[0] for parts in self._pieces(x)]).astype(np.float32)
+
+    def _pieces(self, x: Floats) -> list[list[NDArray[Any]]]:
+        n = self.made_for or len(x)
+        short = -len(x) % n
+        whole = np.concatenate([x, x[:1].repeat(short, 0)]) if short else x
+        pieces = [self.whole(whole[start : start + n]) for start in range(0, len(whole), n)]
+        if short:
+            pieces[-1] = [part[: n - short] for part in pieces[-1]]
+        return pieces
+
+    def whole(self, x: Floats) -> list[NDArray[Any]]:
+        """Every output for one batch."""
+        try:
+            found: list[NDArray[Any]] = self.session.run(None, {self.name: np.ascontiguousarray(x, self.dtype)})
+        except Exception as e:
+            raise BadInput(f"{self.file}: ONNX Runtime cannot run it on {x.shape}: {_line(e)}") from e
+        return found
+
+
+def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhwc: bool) -> Answers:
+    """The answers of the file itself to the questions that the module was asked, which agree.
+
+    `nhwc`: the file takes pictures (H, W, C), the questions are (C, H, W).
+
+    Raises:
+        BadInput: they do not; names the first node that differs.
+    """
+    runtime = Runtime(file, model, module.made_for)
+    asked = answers.inputs.transpose(0, 2, 3, 1) if nhwc else answers.inputs
+    together = runtime.answers(asked)
+    if together.shape != answers.outputs.shape:
+        raise BadInput(f"{file} answers with {together.shape[1:]}, as read it would with {answers.outputs.shape[1:]}")
+    error = max(answers.error(together), answers.take(1).error(runtime.answers(asked[:1])))
+    if error > answers.allowed:
+        where = _first(file, model, module, asked, answers.inputs)
+        raise BadInput(
+            f"{file} is read wrongly: the network differs from the file by {error:.2g} of the largest answer (allowed "
+            f"{answers.allowed:g}){where}; report this as a fault of chipfit"
+        )
+    return replace(answers, outputs=together)
+
+
+def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats) -> str:
+    """The first node whose values differ, in words; the file is `asked` what the module gets as `inputs`."""
+    whole = ModelProto()
+    whole.CopyFrom(model)
+    names = [name for step in module.steps for name in step.outputs if name]
+    there = {name for node in model.graph.node for name in node.output}
+    outputs = [name for name in names if name in there]
+    del whole.graph.output[:]
+    whole.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
+    x = asked[: module.made_for or 1]
+    if len(x) < (module.made_for or 1):
+        return ""
+    try:
+        theirs = Runtime(file, whole, module.made_for).whole(x)
+        fed_kind = fed(model.graph)[0].type.tensor_type.elem_type
+        given = torch.from_numpy(inputs[: len(x)])
+        with torch.no_grad():
+            ours = module.values(given if fed_kind == TensorProto.FLOAT else given.long())
+    except (BadInput, RuntimeError):
+        return ""
+    kinds = {name: (step.label, step.kind) for step in module.steps for name in step.outputs}
+    for name, want in zip(outputs, theirs, strict=True):
+        if name in ours and _differs(ours[name], want):
+            label, kind = kinds[name]
+            return f", first at node {label!r} ({kind})"
+    return ""
+
+
+def _differs(ours: Any, want: NDArray[Any]) -> bool:
+    got = np.asarray(ours, want.dtype) if isinstance(ours, np.ndarray) else ours.numpy().astype(want.dtype)
+    if got.shape != want.shape or not want.size:
+        return got.shape != want.shape
+    rows: Sequence[str] = ("one",) * len(want) if want.ndim else ()
+    if not rows or want.dtype.kind != "f":
+        return not np.array_equal(got, want)
+    return relative_error(want, got, tuple(rows)) > NEAR
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

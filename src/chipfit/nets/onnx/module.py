@@ -1,0 +1,92 @@
+"""A file's nodes as a torch module: each a module of its own, so that operators and weights keep their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from torch import Tensor, nn
+
+from chipfit.nets.onnx.call import Array, Function, Run, Value
+from chipfit.nets.onnx.constants import Alone
+
+
+@final
+class Node(nn.Module):
+    """One node; its arrays are its parameters and buffers."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, batch: int, made_for: int | None, inputs: Sequence[Any]) -> Any:
+        """Its output, or a tuple of them."""
+        return self.function(Run(self, batch, made_for), *inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node in running order.
+
+    `inputs` are names of values, "" for what is left out or bound; `held` has the roles of inputs that are arrays of
+    the node. `alone` runs it where nothing that it reads depends on the values of the input.
+    """
+
+    label: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    held: Mapping[int, str]
+    place: str
+    alone: Alone
+
+
+@final
+class OnnxModule(nn.Module):
+    """The network of a file, called with one batch.
+
+    `numbers` are constants that nodes read as they are, `made_for` is the batch of a file in which it is fixed.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], source: str, result: str, numbers: Mapping[str, Array], made_for: int | None
+    ) -> None:
+        super().__init__()
+        self.steps = tuple(steps)
+        self.source = source
+        self.result = result
+        self.numbers = dict(numbers)
+        self.made_for = made_for
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The file's output."""
+        answer: Tensor = self.values(x)[self.result]
+        return answer
+
+    def values(self, x: Tensor) -> dict[str, Any]:
+        """Every value by its name in the file.
+
+        Raises:
+            RuntimeError: a node cannot compute with what it gets; names it.
+        """
+        values: dict[str, Any] = {self.source: x, **self.numbers}
+        for step in self.steps:
+            try:
+                made = self._run(step, values, x.shape[0])
+            except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as e:
+                line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
+                raise RuntimeError(f"node {step.label!r} ({step.kind}): {line}") from e
+            values.update(zip(step.outputs, made, strict=False))
+        return values
+
+    def _run(self, step: Step, values: Mapping[str, Any], batch: int) -> Sequence[Value]:
+        module = self.get_submodule(step.place)
+        inputs: list[Any] = [values[name] if name else None for name in step.inputs]
+        for place, role in step.held.items():
+            inputs[place] = getattr(module, role)
+        if all(isinstance(v, np.ndarray) or v is None for v in inputs) and any(v is not None for v in inputs):
+            return step.alone.run(inputs)
+        made = module(batch, self.made_for, inputs)
+        return made if isinstance(made, tuple | list) else (made,)
