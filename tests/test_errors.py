@@ -194,7 +194,9 @@ def test_options_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (fit(model="net.onnx"), ["'net.onnx'", "can be profiled and checked, not fitted"]),
+        (fit(model="net.onnx"), ["net.onnx is not a whole ONNX file"]),
+        (fit(model="none.onnx"), ["none.onnx cannot be read: No such file"]),
+        (fit(model="m.onnx"), ["m.onnx has no convolution and no dense layer; there is nothing in it to fit"]),
         (["profile", "net.onnx", "--device", "null"], ["net.onnx is not a whole ONNX file"]),
         (["profile", "none.onnx", "--device", "null"], ["none.onnx cannot be read: No such file"]),
         (["check", "net.onnx", "--device", "null"], ["no limit was given"]),

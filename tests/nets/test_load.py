@@ -125,7 +125,7 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}:build", None, "input shape of .* is not known; give --input-shape C,H,W, or --data"),
         ("{}", (1, 8, 8), r"write it like .*mine.py:build"),
         ("timm:", None, "model 'timm:' names nothing; write timm:NAME"),
-        ("model.onnx", None, "can be profiled and checked, not fitted: .*; zoo:fashion-mnist, FILE.py:FUNCTION"),
+        ("model.onnx", None, "model.onnx cannot be read: No such file or directory"),
         ("model.pt2", (1, 8, 8), "model 'model.pt2' does not exist"),
         ("model.pth", None, "holds weights, not the network; give FILE.py:FUNCTION with --weights model.pth"),
         ("resnet8", None, "model 'resnet8' is not known; zoo:fashion-mnist, FILE.py:FUNCTION"),

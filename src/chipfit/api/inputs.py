@@ -183,7 +183,7 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
 
 
 def load_all(config: Config, given: Given) -> tuple[tuple[Entry, ...], dict[str, Artifact]]:
-    """The networks, and the ONNX files by their paths: for what takes both.
+    """The networks, and the ONNX files by their paths as they are: for what takes both.
 
     Raises:
         BadInput: one of them cannot be used.
@@ -195,6 +195,39 @@ def load_all(config: Config, given: Given) -> tuple[tuple[Entry, ...], dict[str,
     entries = load_entries(config.changed(models=networks), given, None) if networks or not files else ()
     check_kept(config.kept, entries)
     return entries, files
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The models of a configuration: networks, ONNX files read as networks, and those that stay files, by path.
+
+    `why` says of each of the last why it cannot be edited.
+    """
+
+    entries: tuple[Entry, ...]
+    read: dict[str, Entry]
+    files: dict[str, Artifact]
+    why: dict[str, str]
+
+
+def load_editable(config: Config, given: Given) -> Loaded:
+    """The models, ONNX files as networks wherever they can be.
+
+    Raises:
+        BadInput: one of them cannot be used.
+    """
+    networks, why = dict[str, Entry](), dict[str, str]()
+    for path in config.files:
+        try:
+            (networks[path],) = load_models([path], input_shape=config.input_shape)
+        except BadInput as e:
+            why[path] = str(e)
+    left = config.changed(models=tuple(m for m in config.models if m not in networks), keep=(), exclude=())
+    entries, files = load_all(left, given) if left.models else ((), {})
+    if files and not entries and not networks and config.kept:
+        raise BadInput("ONNX files that cannot be edited keep their layers; leave --weights and --keep out")
+    check_kept(config.kept, (*entries, *networks.values()))
+    return Loaded(entries, networks, files, why)
 
 
 def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chipfit.api.config import Config
-from chipfit.api.inputs import Given, ModelLike, load_all, opened, user_memory
+from chipfit.api.inputs import Given, ModelLike, load_all, load_editable, opened, user_memory
 from chipfit.api.runs import LimitsLike
 from chipfit.core.errors import BadInput
 from chipfit.core.protocols import Device
@@ -28,7 +29,8 @@ def profile(
 ) -> dict[str, Profile]:
     """Where the time of each model goes on a device: model name to its profile.
 
-    It is timed in float32 (int8 where the device has no other precision), an ONNX file as it is.
+    It is timed in float32 (int8 where the device has no other precision), an ONNX file as it is where the device takes
+    such files, else as the network that it holds.
 
     Raises:
         BadInput: a model or device that cannot be used.
@@ -42,8 +44,12 @@ def profile(
 def profile_of(config: Config, given: Given | None = None) -> dict[str, Profile]:
     """`profile` for a configuration."""
     with opened(_single(config)) as on, user_memory() as memory:
+        if on.format != "onnx":
+            loaded = load_editable(config, given or Given())
+            _check_format(loaded.files, on)
+            named = {e.name: e for e in loaded.entries} | loaded.read
+            return {name: profile_recipe.profile(e, on, memory) for name, e in named.items()}
         entries, files = load_all(config, given or Given())
-        _check_format(files, on)
         found = {e.name: profile_recipe.profile(e, on, memory) for e in entries}
         return found | {path: onnx_file.profile(path, file, on, memory) for path, file in files.items()}
 
@@ -62,8 +68,9 @@ def check(
     """Whether each model can be brought within the limits on a device: model name to what can be reached, and how.
 
     Nothing is trained and no data is needed. A share such as "60%" is of what it is of in a fit: the most accurate
-    model, at the faster of as it came and int8; of models whose accuracy nobody recorded the first counts. Of an ONNX
-    file the file itself and its int8 version are timed, and a share is of the faster one.
+    model, at the faster of as it came and int8; of models whose accuracy nobody recorded the first counts. An ONNX
+    file is a model like any other; of one that cannot be edited (`why` says for which operator) the file itself and its
+    int8 version are timed, and a share is of the faster one.
 
     Raises:
         BadInput: a model, device or limit that cannot be used.
@@ -84,18 +91,18 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
     if not limits:
         raise BadInput("no limit was given; give --max latency_ms=5, or --max latency_ms=60%")
     with opened(_single(config)) as on, user_memory() as memory:
-        entries, files = load_all(config, given or Given())
-        _check_format(files, on)
-        of = check_recipe.reference(entries, on, memory, bits=config.bits) if entries else None
+        loaded = load_editable(config, given or Given())
+        _check_format(loaded.files, on)
+        entries = {e.name: e for e in loaded.entries} | loaded.read
+        of = check_recipe.reference(list(entries.values()), on, memory, bits=config.bits) if entries else None
         found: dict[str, Feasibility | FileFeasibility] = {
-            e.name: check_recipe.check(
-                e, on, limits, memory, keep=config.kept, bits=config.bits, seed=config.seed, of=of
-            )
-            for e in entries
+            name: check_recipe.check(e, on, limits, memory, keep=config.kept, bits=config.bits, seed=config.seed, of=of)
+            for name, e in entries.items()
         }
-        return found | {
-            path: onnx_file.check(file, on, limits, memory, bits=config.bits) for path, file in files.items()
-        }
+        for path, file in loaded.files.items():
+            as_it_is = onnx_file.check(file, on, limits, memory, bits=config.bits)
+            found[path] = replace(as_it_is, why=loaded.why[path])
+        return found
 
 
 def _single(config: Config) -> str:

@@ -283,6 +283,8 @@ def _files(found: Mapping[str, FileFeasibility]) -> list[RenderableType]:
             rows.append([name, word, _yes(v.holds), *(number(v.values.get(m)) for m in ("latency_ms", "size_mb"))])
             if v.reason:
                 notes.append(f"{name}, {word}: {v.reason}")
+        if f.why:
+            notes.append(f"{name}: timed as it is, for it cannot be edited: {f.why}")
         if f.of is not None:
             notes.append(f"{name}: a share is of {f.of.words()}")
         if f.speedup is not None and f.error is not None:

@@ -34,6 +34,9 @@ WIDTH = 16.0
 ROWS, FEW, LARGE = 4, 1, 50_000
 """Inputs of each kind; of inputs with more than `LARGE` values only `FEW`."""
 
+BYTE = 255
+"""The largest whole number of a byte."""
+
 BATCH_TOLERANCE = 1e-3
 """Largest difference of an answer given alone from that given among others, as a share of the largest answer."""
 
@@ -141,11 +144,15 @@ def _has_tables(module: nn.Module) -> bool:
 def largest_number(module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> int:
     """The largest whole number that a module takes: the data's, or one less than the rows of some table in it.
 
+    A module without tables computes with numbers as they are: it is asked bytes.
+
     `module` takes floats that hold whole numbers.
     """
     if real is not None and real.size:
         return int(real.max())
     tables = {m.num_embeddings - 1 for m in module.modules() if isinstance(m, nn.Embedding)}
+    if not tables:
+        return BYTE
     for largest in sorted(tables, reverse=True):
         with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
             module(torch.full((1, *shape), float(largest)))

@@ -157,7 +157,7 @@ def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | 
     if file.nhwc:
         notes.append("takes pictures (C, H, W) in the place of (H, W, C)")
     source = f"{spec} ({'; '.join(notes)})" if notes else spec
-    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, source=source)
+    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, source=source, whole=file.whole)
     assert entry.answers is not None
     return replace(entry, answers=file.held(entry.answers))
 
@@ -184,6 +184,7 @@ def entry_of(
     dataset: Dataset | None = None,
     *,
     source: str = "",
+    whole: bool | None = None,
 ) -> Entry:
     """The network of a module, in evaluation and float32 on the CPU, held against it; the module is left as it was.
 
@@ -194,6 +195,7 @@ def entry_of(
         shape: of one input.
         dataset: whose inputs the network is held against too, where they have this shape.
         source: where it comes from; `spec` where nothing is said.
+        whole: it takes whole numbers, as tokens are; None where that is to be found out.
 
     Raises:
         BadInput: the module has no sound weights, takes no such inputs, answers with no logits, or is traced wrongly.
@@ -205,7 +207,7 @@ def entry_of(
         check_weights(spec, module)
         module = _as_float(module)
         with undisturbed(module):
-            counts = _counts(module, shape)
+            counts = _counts(module, shape) if whole is None else whole
             _check_forward(spec, Counting(module).eval() if counts else module, shape)
     with supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False):
         network, answers = traced(spec, module, shape, _inputs_of(dataset, shape), integer=counts)

@@ -35,7 +35,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class FileFeasibility:
-    """Which versions of a file are within the limits. Its channels stay as they are: a file cannot be trained again.
+    """Which versions of a file are within the limits. Its channels stay as they are: `why` says what is in the way.
 
     `of` is what shares are of. `speedup` is the file's time over that of its int8 version and `error` its standard
     error, None where one of the two could not be timed; `faster` is true beyond two of them. Random inputs calibrated
@@ -49,6 +49,7 @@ class FileFeasibility:
     faster: bool
     seconds: float
     of: Reference | None = None
+    why: str = ""
 
     @property
     def timed(self) -> bool:

@@ -16,7 +16,11 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from chipfit.core.errors import BadInput
 from chipfit.nets.answers import Answers, Floats, relative_error
 from chipfit.nets.onnx.file import fed
-from chipfit.nets.onnx.module import OnnxModule
+from chipfit.nets.onnx.module import OnnxModule, Step
+
+SHARES, TINY = frozenset({"Sigmoid", "Softmax"}), 1e-6
+"""Operators whose answers are shares of 1, and the difference that runtimes allow themselves in these. [measured] ONNX
+Runtime's sigmoid is off by 9e-8, which is 2e-3 of an answer where all are near zero."""
 
 NEAR = 1e-4
 """Relative error from which on a node is named as the first that differs."""
@@ -75,9 +79,12 @@ def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhw
     together = runtime.answers(asked)
     if together.shape != answers.outputs.shape:
         raise BadInput(f"{file} answers with {together.shape[1:]}, as read it would with {answers.outputs.shape[1:]}")
-    error = max(answers.error(together), answers.take(1).error(runtime.answers(asked[:1])))
+    end = next(step for step in module.steps if module.result in step.outputs)
+    alone, least = answers.take(1), TINY if end.kind in SHARES else 0.0
+    error = max(_error(answers, together, least), _error(alone, runtime.answers(asked[:1]), least))
     if error > answers.allowed:
-        where = _first(file, model, module, asked, answers.inputs)
+        first = _first(file, model, module, asked, answers.inputs)
+        where = "" if first is None else f", first at node {first.label!r} ({first.kind})"
         raise BadInput(
             f"{file} is read wrongly: the network differs from the file by {error:.2g} of the largest answer (allowed "
             f"{answers.allowed:g}){where}; report this as a fault of chipfit"
@@ -85,8 +92,16 @@ def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhw
     return replace(answers, outputs=together)
 
 
-def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats) -> str:
-    """The first node whose values differ, in words; the file is `asked` what the module gets as `inputs`."""
+def _error(answers: Answers, got: Floats, least: float) -> float:
+    """The relative error, but for kinds of inputs whose answers differ by `least` at most."""
+    far = np.abs(answers.outputs - got).reshape(len(got), -1).max(1) > least
+    kinds = {kind for kind, is_far in zip(answers.kinds, far, strict=True) if is_far}
+    rows = [n for n, kind in enumerate(answers.kinds) if kind in kinds]
+    return relative_error(answers.outputs[rows], got[rows], tuple(answers.kinds[n] for n in rows)) if rows else 0.0
+
+
+def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats) -> Step | None:
+    """The first node whose values differ; the file is `asked` what the module gets as `inputs`."""
     whole = ModelProto()
     whole.CopyFrom(model)
     names = [name for step in module.steps for name in step.outputs if name]
@@ -96,7 +111,7 @@ def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inpu
     whole.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
     x = asked[: module.made_for or 1]
     if len(x) < (module.made_for or 1):
-        return ""
+        return None
     try:
         theirs = Runtime(file, whole, module.made_for).whole(x)
         fed_kind = fed(model.graph)[0].type.tensor_type.elem_type
@@ -104,13 +119,12 @@ def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inpu
         with torch.no_grad():
             ours = module.values(given if fed_kind == TensorProto.FLOAT else given.long())
     except (BadInput, RuntimeError):
-        return ""
-    kinds = {name: (step.label, step.kind) for step in module.steps for name in step.outputs}
+        return None
+    makers = {name: step for step in module.steps for name in step.outputs}
     for name, want in zip(outputs, theirs, strict=True):
         if name in ours and _differs(ours[name], want):
-            label, kind = kinds[name]
-            return f", first at node {label!r} ({kind})"
-    return ""
+            return makers[name]
+    return None
 
 
 def _differs(ours: Any, want: NDArray[Any]) -> bool:

@@ -22,10 +22,9 @@ from chipfit.nets.onnx.plain import plain
 
 Shape = tuple[int, ...]
 
-TAKEN = (
-    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.INT64,
-    TensorProto.INT32,
-)  # fmt: skip
+WHOLE = (TensorProto.INT64, TensorProto.INT32)
+
+TAKEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, *WHOLE)
 """Types of numbers that a file's input may have."""
 
 
@@ -39,6 +38,11 @@ class OnnxFile:
     shape: Shape
     nhwc: bool
     told: str
+
+    @property
+    def whole(self) -> bool:
+        """True for a file that takes whole numbers."""
+        return fed(self.model.graph)[0].type.tensor_type.elem_type in WHOLE
 
     def held(self, answers: Answers) -> Answers:
         """The file's own answers; see `held.held`."""

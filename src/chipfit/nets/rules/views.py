@@ -28,7 +28,7 @@ def _shaped(t: Tracer, call: Call, x: str, shape: tuple[int, ...]) -> str:
         return x
     if prod(shape) != prod(t.shapes[x]):
         call.refuse(f"from {t.shapes[x]} to {shape}")
-    if len(shape) == 1:
+    if len(shape) == 1 and t.shapes[x]:  # of one number for each input there are no axes to flatten
         return t.add(t.wish(call, "flatten"), "flatten", (x,), shape)
     return t.add(t.wish(call, "reshape"), "reshape", (x,), shape, to=shape)
 
