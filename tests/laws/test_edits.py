@@ -9,7 +9,7 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.space.edits import Precision, Skip, Width, edited, from_plain, kind_of, to_plain
+from chipfit.space.edits import Precision, Skip, Swap, Width, edited, from_plain, kind_of, to_plain
 from chipfit.space.edits.expand import Expand
 from chipfit.space.edits.fixed import Fixed
 from chipfit.space.edits.pattern import Pattern, candidates
@@ -32,6 +32,7 @@ class TestEdits(EditLaws):
             Pattern("5.body.3", candidates(3, 4)[10:14]),
             Fixed("5.body.3", 1, 5),
             Precision("4.body.0", 8),
+            Swap("5.body.0", "conv(x, Kx1, M/2); conv(_, 1xK, M)"),
         )
 
     def trace(self) -> Callable:

@@ -120,6 +120,7 @@ class Config(BaseModel):
     bits: Annotated[tuple[int, ...], BeforeValidator(read.precisions)] = _said(
         (32, 8), "precisions to use: 32,8 or 32 or 8"
     )
+    programs: bool = _said(False, "let cheaper programs of operators compute layers, where the device profits")
     keep: Annotated[Texts, BeforeValidator(read.texts_of("--keep", "LAYER"))] = _said(
         (), "layers, or beginnings of their names, that stay as they are"
     )
@@ -284,7 +285,7 @@ class Config(BaseModel):
     def plain(self) -> dict[str, Plain]:
         """What makes two runs the same one: all but the directory, as JSON-ready values."""
         # what runs were stored without is left out where it was not given
-        unsaid = {name for name in ("task", "profile_time") if getattr(self, name) is None}
+        unsaid = {name for name in ("task", "profile_time", "programs") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude={"out"} | unsaid)
 
     @property

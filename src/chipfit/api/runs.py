@@ -72,6 +72,7 @@ def fit(
     train: bool = True,
     weights: Sequence[str | Path] = (),
     bits: Sequence[int] = (32, 8),
+    programs: bool = False,
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
     task: str | None = None,
@@ -114,6 +115,7 @@ def fit(
         train: False: post-training only, for which unlabelled data will do.
         weights: a file for each model named FILE.py:FUNCTION.
         bits: precisions that may be used.
+        programs: cheaper programs of operators may compute layers, where the device profits.
         keep: layers, or beginnings of their names, that stay as they are.
         input_shape: (C, H, W) of one input; without it that of the data.
         resize: "HEIGHTxWIDTH" that pictures are resized to.
@@ -136,7 +138,8 @@ def fit(
         "one_model": one_model, "max": limits,
         "min": (min_quality or None) if min_accuracy is None else {"accuracy": min_accuracy}, "task": task,
         "maximize": maximize, "minimize": minimize, "budgets": budgets,
-        "time": time, "epochs": epochs, "train": train, "bits": bits, "keep": keep, "input_shape": input_shape,
+        "time": time, "epochs": epochs, "train": train, "bits": bits, "programs": programs, "keep": keep,
+        "input_shape": input_shape,
         "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
         "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
     })  # fmt: skip
@@ -348,8 +351,8 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
 def _settings(config: Config) -> Settings:
     return Settings(
         budgets=config.budget_sets, train=config.train, epochs=config.epochs, bits=config.bits, keep=config.kept,
-        starts=config.starts, finalists=config.finalists, baselines=config.baselines, seed=config.seed,
-        time_s=parse_duration(config.time),
+        starts=config.starts, finalists=config.finalists, baselines=config.baselines, programs=config.programs,
+        seed=config.seed, time_s=parse_duration(config.time),
         profile_s=None if config.profile_time is None else parse_duration(config.profile_time),
     )  # fmt: skip
 

@@ -94,10 +94,11 @@ class Pair:
 
     def done(self, o: Op) -> None:
         """Says that the goal of this operator will not be asked for again."""
-        if self._unused is not None:
-            self._unused[self.of[o.name]] -= 1
-            if not self._unused[self.of[o.name]]:
-                self.original.release(self.of[o.name])
+        model = self.of.get(o.name)
+        if self._unused is not None and model is not None:
+            self._unused[model] -= 1
+            if not self._unused[model]:
+                self.original.release(model)
 
     def network(self) -> Network:
         """The compressed network with its weights as they are now, those in fixed point on their grid."""
@@ -133,7 +134,7 @@ def changed(original: Graph, made: Edited, more: Collection[str] = ()) -> frozen
     """
     found: set[str] = set()
     for o in made.graph:
-        own = o != original.by_name.get(o.name) or made.stands_for[o.name] != o.name or o.name in more
+        own = o != original.by_name.get(o.name) or made.stands_for.get(o.name) != o.name or o.name in more
         own = own or any(made.arrays[name] != Same(name) for name in made.graph.weight_shapes(o))
         if own or not found.isdisjoint(o.inputs):
             found.add(o.name)

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import edit
+from chipfit.compress.fitting import fitted_to
 from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
-from chipfit.core.edits import Edit, Source, Take, innermost
-from chipfit.core.graph import Network, Weights
+from chipfit.core.edits import Edit, Fitted, Source, Take, innermost
+from chipfit.core.graph import Network
 from chipfit.space.edits import Width, edited, to_plain
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
@@ -164,24 +165,38 @@ def real(menu: Menu, profile: Profile) -> Menu:
 def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network:
     """The network after the edits, each layer that lost inputs compensated; arrays that no edit touches are shared.
 
-    The edits must keep real channels: take them from a menu that went through `real`.
+    Programs are fitted to what their layers, compensated, make of what these read. The edits must keep real channels:
+    take them from a menu that went through `real`.
     """
     made = edited(network.graph, edits)
-    weights: Weights = dict(edit.carried_out(network, made).weights)
-    for o in consumers(made.graph):
+    taken = {innermost(source).name: _taken(source) for source in made.arrays.values()}
+    begun = {}
+    for o in consumers(network.graph):
         name = o.array("weight")
-        places = _taken(made.arrays[name])
-        if INPUTS not in places or owner(o) not in profile.hessians:
-            continue
-        whole = torch.from_numpy(network.weights[name])
-        rows = whole[places[OUTPUTS]] if OUTPUTS in places else whole
-        columns = torch.from_numpy(columns_of(places[INPUTS], whole).ravel())
-        h = torch.from_numpy(profile.hessians[owner(o)]).double()
-        solved = compensated(flat(rows).double(), h, columns)
-        narrowed = torch.empty(len(rows), len(places[INPUTS]), *whole.shape[2:])
-        begun = unflat(solved, narrowed).float().contiguous().numpy()
-        weights[name] = edit.finished(made.arrays[name], begun, network.weights)
-    return Network(made.graph, weights)
+        if INPUTS in taken.get(name, {}) and owner(o) in profile.hessians:
+            begun[name] = _compensated(network.weights[name], taken[name], profile.hessians[owner(o)])
+
+    def fit(fitted: Fitted, weight: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Fitted to the weight as the layer's second moments, on the inputs that are left, weigh its errors."""
+        name, h = fitted.layer.array("weight"), profile.hessians.get(owner(fitted.layer))
+        if h is not None and h.ndim == 2 and INPUTS in taken[name]:
+            columns = columns_of(taken[name][INPUTS], torch.from_numpy(network.weights[name])).ravel()
+            h = h[np.ix_(columns, columns)]
+        return fitted_to(fitted, weight, h)
+
+    return edit.made_with(network, made, begun, fit)
+
+
+def _compensated(
+    weight: NDArray[np.float32], places: Mapping[int, NDArray[np.intp]], hessian: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A layer's weight on the places of its axes that are left, with what its other inputs can make good."""
+    whole = torch.from_numpy(weight)
+    rows = whole[places[OUTPUTS]] if OUTPUTS in places else whole
+    columns = torch.from_numpy(columns_of(places[INPUTS], whole).ravel())
+    solved = compensated(flat(rows).double(), torch.from_numpy(hessian).double(), columns)
+    narrowed = torch.empty(len(rows), len(places[INPUTS]), *whole.shape[2:])
+    return unflat(solved, narrowed).float().contiguous().numpy()
 
 
 OUTPUTS, INPUTS = 0, 1

@@ -72,10 +72,13 @@ class Effort:
     widest: int | None = None
 
 
-def solved_for(graph: Graph, names: Collection[str], effort: Effort) -> dict[str, Chain]:
-    """The layers among these operators that a repair solves for, first those that are computed first."""
+def solved_for(graph: Graph, names: Collection[str], effort: Effort, goals: Collection[str]) -> dict[str, Chain]:
+    """The layers among these operators that a repair solves for, first those that are computed first.
+
+    `goals` are the operators that have something to be held against (`Edited.stands_for`).
+    """
     order = shortcuts_first(graph)
-    layers = chains(graph, order)
+    layers = {name: chain for name, chain in chains(graph, order).items() if name in goals}
     if effort.widest is None:
         return layers
     narrow = [o.name for o in order if o.name in layers and o.name in names and fan_in(graph, o) <= effort.widest]
@@ -227,7 +230,7 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
     The values that they read of others must be there.
     """
     names, order = {o.name for o in ops}, shortcuts_first(pair.graph)
-    layers, free = solved_for(pair.graph, names, effort), adjustable(pair.graph)
+    layers, free = solved_for(pair.graph, names, effort, pair.of), adjustable(pair.graph) & pair.of.keys()
     fitted: set[str] = set()
     left = len(layers) if effort.layers is None else effort.layers
     for o in order:

@@ -70,9 +70,9 @@ def adjust(pair: Pair, o: Op) -> None:
 @torch.inference_mode()
 def correct(original: Network, small: Network, edits: Sequence[Edit], inputs: NDArray[np.float32]) -> Network:
     """The compressed network with each channel's statistics as in the original, from normalised inputs (n, C, H, W)."""
-    ops = adjustable(small.graph)
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
     pair = Pair(Original(original, x), small, edited(original.graph, edits))
+    ops = adjustable(small.graph) & pair.of.keys()
     pair.original.want((), moments=(pair.of[name] for name in ops))
     for o in small.graph.ops[1:]:
         if o.name in ops:

@@ -9,9 +9,9 @@ knowing one kind from another.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chipfit.core.graph import Graph
+from chipfit.core.graph import Graph, Op
 
 Indices = tuple[int, ...]
 """0-based places along an axis, ascending."""
@@ -36,6 +36,14 @@ class Skip(Edit):
     """Drop the body of a residual block; `block` is the name of its add. What is left is the shortcut."""
 
     block: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap(Edit):
+    """Compute a layer by a program of other operators, which is written as `space.program` does."""
+
+    layer: str
+    program: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +114,26 @@ class Rounded:
     factor: Factor | None = None
 
 
-Source = Same | Take | Padded | Masked | Rounded
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An array of the operators that stand in the place of a layer: together they are fitted to the layer's weight.
+
+    `of` is how that weight is made, `layer` the operator that has it, narrowed as it may be. `instead` has the
+    operators in its place behind an input, which is what the layer reads; `array` is one of their arrays.
+    """
+
+    of: Source
+    layer: Op
+    instead: Graph
+    array: str
+
+
+Source = Same | Take | Padded | Masked | Rounded | Fitted
 """How an array is made. The innermost of nested sources is a `Same` or a `Take`."""
 
 
 def innermost(source: Source) -> Same | Take:
-    """What an array is made of before it is padded, masked or rounded."""
+    """What an array is made of before it is padded, masked, rounded or fitted."""
     return source if isinstance(source, Same | Take) else innermost(source.of)
 
 
@@ -119,16 +141,17 @@ def innermost(source: Source) -> Same | Take:
 class Edited:
     """A graph after edits, explained by the graph that they are edits of, the original.
 
-    `arrays` says of every array of the new graph how it is made. `stands_for` says of every operator which operator's
+    `arrays` says of every array of the new graph how it is made. `stands_for` says of an operator which operator's
     output in the original it should have: its own, or where blocks were dropped behind it, what they made of it. Where
     it has some channels of that output only, `channels` says which places on which axes, 0 being the first after the
-    batch.
+    batch. `within` are the operators that stand for none: those that are new, each with the layer in whose place it is.
     """
 
     graph: Graph
     arrays: Mapping[str, Source]
     stands_for: Mapping[str, str]
     channels: Mapping[str, Mapping[int, Indices]]
+    within: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, graph: Graph) -> Edited:

@@ -23,7 +23,8 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph
 from chipfit.space.edits import apply
 from chipfit.space.edits.kind import Structure
-from chipfit.space.menu import MOST, Choice, Menu
+from chipfit.space.menu import Choice, Menu
+from chipfit.space.programmed import programs_of
 
 R = TypeVar("R")
 
@@ -32,6 +33,9 @@ Read = Callable[[Graph], Mapping[str, R]]
 
 Cell = tuple[int, ...]
 """An option for each of some decisions."""
+
+FEW = 4
+"""Decisions whose combinations are edited and read where records cannot be put together: `MOST`, but for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ class Variants:
 
     def __init__(self, graph: Graph, menu: Menu) -> None:
         self.graph, self.menu = graph, menu
+        self.programs = programs_of(menu)
         self.says = _sayings(menu)
         self._structure = Structure(graph)
         self._graphs: dict[frozenset[Edit], Graph] = {frozenset(): graph}
@@ -159,9 +164,15 @@ class Variants:
         return self._graphs[key]
 
     @cached_property
+    def read_off(self) -> tuple[int, ...]:
+        """The decisions that are read off edited graphs: all but those on programs (`programs`)."""
+        on_programs = {p.decision for p in self.programs.values()}
+        return tuple(d for d in range(len(self.menu.decisions)) if d not in on_programs)
+
+    @cached_property
     def corner(self) -> dict[int, int]:
         """Every decision changed as far as nothing is dropped: its last option that leaves all operators there."""
-        return {d: self._last(d) for d in range(len(self.menu.decisions))}
+        return {d: self._last(d) for d in self.read_off}
 
     def _last(self, d: int) -> int:
         for o in reversed(range(len(self.menu.decisions[d].options))):
@@ -197,7 +208,8 @@ class _Reading(Generic[R]):
         """Operator to the records under each option of the decisions that concern it, beside what is given."""
         as_is, changed = self.of(given), {d for d, _ in given}
         found: dict[str, dict[int, tuple[R | None, ...]]] = {}
-        for d, decision in enumerate(self.variants.menu.decisions):
+        for d in self.variants.read_off:
+            decision = self.variants.menu.decisions[d]
             if d not in changed:
                 under = [self.of([*given, (d, o)]) for o in range(len(decision.options))]
                 for name in _concerned(as_is, under):
@@ -206,7 +218,7 @@ class _Reading(Generic[R]):
 
     def _there(self, op: str, as_is: R, alone: Mapping[int, tuple[R | None, ...]]) -> Cells[R]:
         found = self._found(op, as_is, alone)
-        few = 1 < len(found.on) <= MOST
+        few = 1 < len(found.on) <= FEW
         return self._combined(found) if few and not self._adds_up(found) else found
 
     def _elsewhere(self, op: str) -> list[Cells[R]]:
@@ -214,7 +226,7 @@ class _Reading(Generic[R]):
         alone = self._alone([])[op]
         first = next((d, o) for d, records in alone.items() for o, record in enumerate(records) if record is not None)
         found = self._found(op, None, alone | self._alone([first]).get(op, {}))
-        return [self._combined(found)] if len(found.on) <= MOST else []
+        return [self._combined(found)] if len(found.on) <= FEW else []
 
     def _found(self, op: str, as_is: R | None, alone: Mapping[int, tuple[R | None, ...]]) -> Cells[R]:
         found = Cells(op, (), as_is, alone, {d: self.variants.says[d] for d in alone}, {})

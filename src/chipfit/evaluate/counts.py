@@ -9,12 +9,13 @@ from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import Graph, Op
+from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.core.kernel import Kernel, kernel, members
 from chipfit.core.kinds import named
 from chipfit.core.types import Measurement
 from chipfit.evaluate.cells import Cells, Variants
-from chipfit.evaluate.pieces import pieces, term
+from chipfit.evaluate.pieces import Piece, pieces, term
+from chipfit.evaluate.programs import in_place, programmed
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
 
@@ -100,23 +101,35 @@ def priced_counts(graph: Graph, offer: Offer) -> Menu:
     owners = _owners(variants)
     terms: list[Term] = []
     for cells in variants.cells(holders.read):
-        terms += _terms(offer.menu, cells, holders.held(cells.op, owners))
+        parts = programmed(pieces(cells, own=True), variants.programs.get(cells.op), in_place)
+        terms += _terms(offer.menu, cells.op, parts, holders.held(cells.op, owners))
     for others in variants.cells(lambda edited: holders.counts(edited, owners)):
         terms += _other_terms(offer.menu, others)
     return offer.menu.priced(terms)
 
 
-def _terms(menu: Menu, cells: Cells[Kernel], held: Held) -> list[Term]:
-    """The counts at a layer."""
+def _terms(menu: Menu, layer: str, parts: Sequence[Piece[Kernel]], held: Held) -> list[Term]:
+    """The counts at a layer, and inside the programs that may compute it."""
     terms = []
-    for n, piece in enumerate(pieces(cells, own=True)):
+    for n, piece in enumerate(parts):
         here = held if n == 0 else held.further(piece.again)
-        there = {cell: mix[0][1] for cell, mix in piece.cells.items() if mix}
-        by_cell = {cell: _counts(record, here, _uses(record)) for cell, record in there.items()}
+        by_cell = {cell: _summed([kernel for _, kernel in mix], here) for cell, mix in piece.cells.items() if mix}
         for i, metric in enumerate(METRICS):
             numbers = {cell: counts[i] for cell, counts in by_cell.items()}
-            terms.append(term(menu, metric, piece.on, numbers, cells.op))
+            terms.append(term(menu, metric, piece.on, numbers, layer))
     return terms
+
+
+INSIDE = Held(weight=True, stored=True, values=0, more=0, stored_bytes=0, int8_bytes=5)
+"""What is counted at the layers inside a program, which have no bias: their weights, and in int8 scales for them."""
+
+
+def _summed(kernels: Sequence[Kernel], held: Held) -> tuple[float, ...]:
+    """The numbers of `METRICS` of a layer: of the kernels of a program the last has what the layer held."""
+    *inside, last = kernels
+    counts = [_counts(kernel, INSIDE, _uses(kernel)) for kernel in inside if kernel.kind in LAYERS]
+    counts.append(_counts(last, held, _uses(last)))
+    return tuple(map(sum, zip(*counts, strict=True)))
 
 
 def _other_terms(menu: Menu, cells: Cells[Counts]) -> list[Term]:

@@ -161,8 +161,8 @@ def _told(edits: Sequence[Edit]) -> str:
 
 def touched(original: Graph, made: Edited) -> frozenset[str]:
     """Operators of the compressed graph that have to be computed anew."""
-    layers = chains(made.graph, shortcuts_first(made.graph))
-    absorbing = {name for name, c in layers.items() if made.stands_for[c.end.name] != c.end.name}
+    layers, of = chains(made.graph, shortcuts_first(made.graph)), made.stands_for
+    absorbing = {name for name, c in layers.items() if name in of and of[c.end.name] != c.end.name}
     return changed(original, made, absorbing)
 
 
@@ -171,8 +171,8 @@ def needed(original: Graph, edits: Sequence[Edit], effort: Effort = EFFORT) -> t
     made = edited(original, structural(edits))
     small, of, dirty = made.graph, made.stands_for, touched(original, made)
     values = {i for o in small if o.name in dirty for i in o.inputs if i not in dirty}
-    values |= {of[c.end.name] for name, c in solved_for(small, dirty, effort).items() if name in dirty}
-    return values, {of[name] for name in dirty & adjustable(small)}
+    values |= {of[c.end.name] for name, c in solved_for(small, dirty, effort, of).items() if name in dirty}
+    return values, {of[name] for name in dirty & adjustable(small) & of.keys()}
 
 
 def damage(

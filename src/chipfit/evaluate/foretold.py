@@ -24,6 +24,7 @@ from chipfit.evaluate.drawn import spread_out
 from chipfit.evaluate.in_time import InTime
 from chipfit.evaluate.pieces import pieces
 from chipfit.evaluate.pricing import Part, Pricing, corrected
+from chipfit.evaluate.programs import in_place, programmed
 from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timed import call, fused_as_in, latency
 from chipfit.evaluate.timing import Timing
@@ -75,7 +76,7 @@ def shares_of(variants: Variants, whole_ms: float) -> list[Part]:
     """
     counts: list[tuple[str, list[Term]]] = []
     for c in variants.cells(fused_as_in(variants.graph)):
-        parts = pieces(c)
+        parts = programmed(pieces(c), variants.programs.get(c.op), in_place)
         for bits, name in product((32, 8), _SHARES):
             terms = latency(variants.menu, parts, _SHARES[name][1], f"{c.op} {name} {bits}", bits)
             if any(t.table.any() for t in terms):

@@ -34,8 +34,8 @@ from chipfit.evaluate.pricing import Pricing
 from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
-from chipfit.search.assign import assign
 from chipfit.search.design_costs import DesignCosts
+from chipfit.search.one_design import solved
 from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.edits import structural
 from chipfit.space.knobs import Knobs
@@ -197,6 +197,7 @@ def open_start(
     bits: tuple[int, ...] = (32, 8),
     keep: tuple[str, ...] = (),
     knobs: Mapping[str, Knobs] = {},
+    programs: Mapping[str, tuple[str, ...]] = {},
     seed: int = 0,
     known: Mapping[str, NDArray[Any]] | None = None,
     most_inputs: int | None = None,
@@ -208,7 +209,7 @@ def open_start(
 
     At the deadline what was neither timed nor scored is guessed (`in_time`, `unscored`). Before it, fewer calibration
     inputs are taken where all would take longer; `most_inputs` is how many were taken for the profile that is known.
-    `knobs` open what may be done to the weights of single layers.
+    `knobs` open what may be done to the weights of single layers, `programs` what may compute them.
 
     `planned_s` are the seconds that the menu should take on one core for timing and one for the rest. Where all of it
     would take longer, as for large networks, it is priced and damaged in quicker ways (`timed`, `damage_plan`).
@@ -216,7 +217,7 @@ def open_start(
     Raises:
         BadInput: fewer training inputs than `parts.FEWEST`.
     """
-    offered = _offered(entry.network.graph, timing, bits, keep, knobs)
+    offered = _offered(entry.network.graph, timing, bits, keep, knobs, programs)
     until = (deadline or Deadline.never()).sooner(planned_s)
     scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
     options = sum(len(d.options) - 1 for d in offered.menu.decisions)
@@ -284,13 +285,19 @@ def _refined(
 
 
 def _offered(
-    graph: Graph, timing: Latencies, bits: tuple[int, ...], keep: tuple[str, ...], knobs: Mapping[str, Knobs]
+    graph: Graph,
+    timing: Latencies,
+    bits: tuple[int, ...],
+    keep: tuple[str, ...],
+    knobs: Mapping[str, Knobs],
+    programs: Mapping[str, tuple[str, ...]],
 ) -> Offer:
     """The menu; with `knobs` precisions are layers' own, and wide groups have fewer widths."""
+    block = timing.facts.channel_block
     if not knobs:
-        block = timing.facts.channel_block
-        return offer(graph, block, bits=bits, keep=keep, widths=coarse_widths(graph, block))
-    return offer(graph, timing.facts.channel_block, bits=bits[:1], keep=keep, knobs=knobs, widths=most_widths(graph))
+        widths = coarse_widths(graph, block)
+        return offer(graph, block, bits=bits, keep=keep, widths=widths, programs=programs)
+    return offer(graph, block, bits=bits[:1], keep=keep, knobs=knobs, widths=most_widths(graph))
 
 
 def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:
@@ -309,7 +316,7 @@ def front(menu: Menu, deadline: Deadline | None = None) -> list[Assignment]:
     for left, share in zip(range(len(FRONT), 0, -1), FRONT, strict=True):
         try:
             part = until.share(SOLVED_SHARE / left)
-            found.append(assign(goal, [Limit("latency_ms", share * whole)], deadline=part))
+            found.append(solved(goal, [Limit("latency_ms", share * whole)], deadline=part))
         except (Infeasible, OutOfTime):
             continue
     return found

@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ from chipfit.evaluate.in_time import InTime, guessed_ms
 from chipfit.evaluate.kernel_ms import chains_beyond, kernel_ms
 from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.pricing import Part, Pricing, corrected
+from chipfit.evaluate.programs import in_place, programmed
 from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timing import Timing
 from chipfit.space.edits import apply, computed_in
@@ -135,10 +137,11 @@ class Sought:
         """All that a menu can have on a device."""
         graph, menu = variants.graph, variants.menu
         at = decided_sites(graph, frozenset[str]().union(*map(sites_of, menu.decisions)))
-        block = timing.facts.channel_block.get(32, 1)
+        block, own = timing.facts.channel_block.get(32, 1), variants.cells(fused_as_in(graph))
+        inside = partial(in_place, block=block)
         return cls(
             variants,
-            [(c.op, pieces(c)) for c in variants.cells(fused_as_in(graph))],
+            [(c.op, programmed(pieces(c), variants.programs.get(c.op), inside)) for c in own],
             _between(variants, boundaries(graph, at), at, conversion),
             _between(variants, readings(graph, at), at, lambda value: unblocked(value, block)),
         )
@@ -250,8 +253,8 @@ def _one_way(kernel: Kernel, ms: float) -> float:
 
 
 def _out_size(parts: Pieces) -> Size:
-    """The size that a kernel makes, which is the same in all its cells."""
-    return next((kernel.out_size for p in parts for kernel in p.records), ())
+    """The size that a kernel makes, which is the same in all its cells; inside programs there may be others."""
+    return next((kernel.out_size for p in parts for kernel in p.ordered), ())
 
 
 def _ends(menu: Menu) -> list[Term]:

@@ -25,10 +25,11 @@ from chipfit.evaluate.timing import Latencies
 from chipfit.export.formats import plain_numbers
 from chipfit.recipes.hardware import on_hardware
 from chipfit.recipes.settings import Settings, budget_text
-from chipfit.search.assign import assign
 from chipfit.search.coefficients import search_coefficients
+from chipfit.search.one_design import solved
 from chipfit.search.uniform import uniform_width
 from chipfit.space.menu import Assignment
+from chipfit.space.programmed import programs_of, without_programs
 from chipfit.store.store import Store
 
 SEARCH_SHARE = 0.4
@@ -47,6 +48,9 @@ ROOM = 0.5
 25 epochs bring the optimum of .26 nats with 17 % of the work to 93.7 % on validation, one of .23 nats with 28 % of it
 to 94.5 %. What a fine-tune can make of a network goes with what there is of it.
 """
+
+WITH_PROGRAMS = 2
+"""Starts whose optimum with programs is a rival, too: the sum of damages overrates programs, so it does not choose."""
 
 WORTH_A_RIVAL = 0.1
 """Nats of damage of a start's optimum from which on another design of it may overtake it."""
@@ -146,7 +150,7 @@ def _solved(
     plain: list[tuple[Start, Design]] = []
     nearest: dict[str, float] = {}
     sizes = {start.entry.name: _sizes(start, limits, rows, timing) for start in starts}
-    for start in starts:
+    for start in map(_as_they_are, starts):
         try:
             plain.append(_best(start, limits, timing, sizes[start.entry.name], deadline))
         except OutOfTime:
@@ -161,6 +165,7 @@ def _solved(
                corrected(start, design, limits, timing, settings.seed, deadline, sizes[start.entry.name]))
         for start, design in plain[:RIVALS]
     ]  # fmt: skip
+    found += _programmed(_most_promising(starts, plain), limits, timing, settings.seed, sizes, deadline)
     if settings.train:
         found += _roomy(
             plain, RIVALS - len(found), limits, timing, sizes, deadline, known=[d["assignment"] for d in found]
@@ -175,6 +180,39 @@ def _solved(
                     _plain(f"uniform width {named if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
     return {"designs": _best_uniform(found), "nearest": nearest}
+
+
+def _as_they_are(start: Start) -> Start:
+    """The start with all layers as they are; its designs are designs of the whole menu."""
+    return replace(start, menu=without_programs(start.menu)) if programs_of(start.menu) else start
+
+
+def _most_promising(starts: Sequence[Start], plain: Sequence[tuple[Start, Design]]) -> list[Start]:
+    """Starts with programs: those of the best designs without, and before them those that hold nothing without."""
+    ranked = [start.entry.name for start, _ in plain]
+    places = {name: n for n, name in enumerate(ranked)}
+    with_programs = [start for start in starts if programs_of(start.menu)]
+    return sorted(with_programs, key=lambda s: places.get(s.entry.name, -1))[:WITH_PROGRAMS]
+
+
+def _programmed(
+    starts: Sequence[Start],
+    limits: Sequence[Limit],
+    timing: Latencies,
+    seed: int,
+    sizes: Mapping[str, Sizes],
+    deadline: Deadline,
+) -> list[dict[str, Any]]:
+    """The optima with programs, rivals of those without: what is left of damage after training, it alone tells."""
+    found: list[dict[str, Any]] = []
+    for start in starts:
+        of = sizes[start.entry.name]
+        with suppress(Infeasible, OutOfTime):
+            plain = optimum(start, limits, timing, sizes=of, deadline=deadline)
+            design = corrected(start, plain, limits, timing, seed, deadline, of)
+            if any(design.assignment[p.decision] for p in programs_of(start.menu).values()):
+                found.append(_plain(f"ours from {start.entry.name}, with programs", "candidate", start, design))
+    return found
 
 
 def _best(
@@ -322,7 +360,7 @@ def _held(
     """
     menu, graph, error = start.menu, start.entry.network.graph, start.table_error
     prefer = partial(menu.total, "damage")
-    solve = sized(partial(assign, thrifty(menu), scale=scale, deadline=deadline), sizes, prefer)
+    solve = sized(partial(solved, thrifty(menu), scale=scale, deadline=deadline), sizes, prefer)
     fit_to = partial(fitted, menu, graph, timing=timing, solve=solve, prefer=prefer, table_error=error)
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
     aimed, least = list(limits), np.inf

@@ -32,6 +32,7 @@ from chipfit.evaluate.parts import check_enough
 from chipfit.evaluate.screen import Screened, in_shares, reference, screen, told_reference, worth
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.worthwhile import worthwhile
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import hotnas, report_facts, time_plan
 from chipfit.recipes.answer import held
@@ -42,7 +43,7 @@ from chipfit.recipes.refine import TRAINED, refine
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
 from chipfit.report.view import task_fact
-from chipfit.search.assign import reachable
+from chipfit.search.one_design import least
 from chipfit.space.knobs import Knobs
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
@@ -271,7 +272,7 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
 def _reaches(start: Start, limits: Sequence[Limit]) -> bool:
     """Whether the menu's least value of each metric is within its limit."""
     metrics = start.menu.metrics
-    return all(x.met(reachable(start.menu, x.metric)[0]) for x in limits if x.metric in metrics)
+    return all(x.met(least(start.menu, x.metric)[0]) for x in limits if x.metric in metrics)
 
 
 PROFILE = 3
@@ -295,6 +296,7 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
         bits=s.bits,
         keep=s.keep,
         knobs=knobs,
+        programs=_programs(run, entry, until) if s.programs and not knobs else {},
         seed=s.seed,
         known=known,
         most_inputs=n,
@@ -317,6 +319,24 @@ def _knobs(run: Run, entry: Entry) -> Mapping[str, Knobs]:
         return {}
     run.progress("detect", hotnas.detect(run.store, entry.name, device.chosen(entry.network.graph).rows))
     return hotnas.knobs(entry.network, device, run.settings.bits)
+
+
+def _programs(run: Run, entry: Entry, until: Deadline) -> Mapping[str, tuple[str, ...]]:
+    """The programs that may compute the layers of a model; a run that is taken up again has those of before."""
+    fact = f"programs of {entry.name}"
+    known = cast(dict[str, list[str]] | None, run.store.fact(fact))
+    if known is None:
+        s = run.settings
+        found = worthwhile(entry.network.graph, run.timing, s.bits, s.keep, until.share(PROGRAMS_SHARE))
+        known = {layer: list(texts) for layer, texts in found.items()}
+        run.store.set_fact(fact, cast(Plain, known))
+        what = f"{len(known)} layers may be computed by programs" if known else "no program is cheaper than a layer"
+        run.progress("menu", f"{entry.name}: {what}")
+    return {layer: tuple(texts) for layer, texts in known.items()}
+
+
+PROGRAMS_SHARE = 0.1
+"""Of the time for a menu, for the prices of programs at full width; they count for the menu too."""
 
 
 def _profile_name(run: Run, entry: Entry) -> str:

@@ -22,7 +22,8 @@ class Settings:
     Each budget is a set of limits held at once; relative ones refer to the reference (the most accurate model, at the
     better of fp32 and int8). `epochs` fixes the fine-tune's length, which else takes the time that is left. `starts`
     is the number of models whose menus are opened, `finalists` the number of designs a budget that are fine-tuned at
-    full length. `time_s` is what the whole run was given, and `profile_s` what a menu should take, None for a share.
+    full length. With `programs` other operators may compute layers. `time_s` is what the whole run was given, and
+    `profile_s` what a menu should take, None for a share.
     """
 
     budgets: tuple[tuple[Limit, ...], ...]
@@ -33,6 +34,7 @@ class Settings:
     starts: int = 3
     finalists: int = 1
     baselines: bool = True
+    programs: bool = False
     seed: int = 0
     time_s: float = math.inf
     profile_s: float | None = None

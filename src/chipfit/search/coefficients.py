@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import OutOfTime
 from chipfit.core.types import Limit
-from chipfit.search.assign import assign
+from chipfit.search.one_design import solved
 from chipfit.space.menu import Assignment, Menu
 
 _REDRAWN = 0.1
@@ -67,7 +67,7 @@ def search_coefficients(
         OutOfTime: the deadline came before the plain optimum was found.
     """
     until = deadline or Deadline.never()
-    plain = assign(menu, limits, objective=objective, deadline=deadline)
+    plain = solved(menu, limits, objective=objective, deadline=deadline)
     n = len(menu.decisions)
     best, best_at = plain, np.ones(n)
     scores = {plain: score(plain)}
@@ -103,7 +103,7 @@ def _solved(
 ) -> Assignment | None:
     """The optimum for these coefficients, or None when the time ran out first."""
     try:
-        return assign(menu, limits, objective=objective, scale=at, deadline=until)
+        return solved(menu, limits, objective=objective, scale=at, deadline=until)
     except OutOfTime:
         if not until.passed():
             raise

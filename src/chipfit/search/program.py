@@ -131,8 +131,8 @@ def linearise(menu: Menu, goal: Tables, rows: Sequence[Row]) -> Program | None:
 def _merged(term: Term) -> tuple[Scope, NDArray[np.float64]]:
     """The term over its decisions in ascending order, each once, without those that make no difference."""
     scope = tuple(sorted(set(term.on)))
-    letters = "".join("abcd"[scope.index(d)] for d in term.on)
-    table = np.einsum(f"{letters}->{'abcd'[: len(scope)]}", term.table)
+    letters = "".join("abcde"[scope.index(d)] for d in term.on)
+    table = np.einsum(f"{letters}->{'abcde'[: len(scope)]}", term.table)
     for axis in reversed(range(len(scope))):
         if np.all(table == table.take([0], axis)):
             table, scope = table.take(0, axis), scope[:axis] + scope[axis + 1 :]

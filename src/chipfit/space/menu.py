@@ -1,4 +1,4 @@
-"""The menu: coupled decisions with options, and what each choice costs as small tables over one to four of them.
+"""The menu: coupled decisions with options, and what each choice costs as small tables over one to five of them.
 
 A convolution's cost is a table over its input width, its output width and its precision, because cost goes as
 w_in · w_out: a menu with one independent cost per site is wrong for widths. Damage is a metric like the others,
@@ -37,8 +37,8 @@ class Decision:
     options: tuple[Option, ...]
 
 
-MOST = 4
-"""Decisions of one term: a layer's two widths, its precision, and whether its block is there."""
+MOST = 5
+"""Decisions of one term: a layer's two widths, its precision, whether its block is there, and what computes it."""
 
 
 @dataclass(frozen=True, slots=True)

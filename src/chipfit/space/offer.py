@@ -15,6 +15,8 @@ from chipfit.space.knobs import Knobs
 from chipfit.space.knobs import decisions as knob_decisions
 from chipfit.space.knobs import untouched as locked
 from chipfit.space.menu import Choice, Decision, Menu, Option
+from chipfit.space.programmed import decisions as program_decisions
+from chipfit.space.programmed import named_in
 from chipfit.space.widths import narrows, offered_widths
 
 LEAST_STEP = 8
@@ -40,20 +42,23 @@ def offer(
     depth: bool = True,
     knobs: Mapping[str, Knobs] = {},
     widths: int | None = None,
+    programs: Mapping[str, Sequence[str]] = {},
 ) -> Offer:
     """The menu of a graph for a device whose kernels step every `block[bits]` channels.
 
     Widths are multiples of the smallest block among `bits`; a width that another dominates costs as much and harms
     more, so that the exact solver never takes it. `keep` names layers (or prefixes of their names) to leave alone.
     `knobs` opens what may be done to the weights of layers, each by its name (`space.knobs`). With `widths` wide groups
-    have no more than so many, from the full one to the narrowest.
+    have no more than so many, from the full one to the narrowest. `programs` has, for each layer that others may
+    compute, the texts of these (`space.programmed`).
     """
     coupling, blocks = apart(graph, channel_groups(graph)), _Blocks(graph, keep if depth else None)
     step = max(LEAST_STEP, min(block.get(b, LEAST_STEP) for b in bits))
     decisions, homes = _structure(coupling, blocks, keep, step, widths)
     if len(set(bits)) > 1:
         decisions += map(_precision, sites(graph))
-    decisions += knob_decisions(graph, knobs, [o.name for o in graph if _named(o.name, keep)])
+    decisions += knob_decisions(graph, knobs, [o.name for o in graph if named_in(o.name, keep)])
+    decisions += program_decisions(graph, programs)
     opaque = [(name, f"{what} is taken as it is: {why}") for name, what, why in taken_as_they_are(graph)]
     untouched = [*coupling.frozen, *opaque, *blocks.kept, *locked(graph, knobs), *_unchanged(coupling, keep, step)]
     menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))
@@ -124,7 +129,7 @@ class _Blocks:
 
     def __init__(self, graph: Graph, keep: Collection[str] | None) -> None:
         blocks = residual_blocks(graph) if keep is not None else ()
-        free = [b for b in blocks if not _named(b.name, keep or ())]
+        free = [b for b in blocks if not named_in(b.name, keep or ())]
         self.kept: list[tuple[str, str]] = []
         for name, users in _users(graph).items():
             at = [{b.name for b in free if u in b.body} for u in users]
@@ -180,12 +185,8 @@ def _too_few(g: ChannelGroup, step: int) -> str:
     return f"its {g.size} channels are no more than one kernel block of {step}"
 
 
-def _named(name: str, keep: Collection[str]) -> bool:
-    return any(name == k or name.startswith(f"{k}.") for k in keep)
-
-
 def _spared(g: ChannelGroup, keep: Collection[str]) -> str:
-    layer = next((p for p in g.producers if _named(p, keep)), None)
+    layer = next((p for p in g.producers if named_in(p, keep)), None)
     return f"'{layer}' was named to be kept" if layer else ""
 
 

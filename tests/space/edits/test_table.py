@@ -9,6 +9,7 @@ from chipfit.space.edits import (
     KINDS,
     Precision,
     Skip,
+    Swap,
     Width,
     apply,
     computed_in,
@@ -70,18 +71,26 @@ def test_edits_are_plain_data_and_back() -> None:
     assert plain == [["skip", "b"], ["width", "a", [1]], ["width", "g", [0, 2]], ["precision", "s", 8]]
     assert set(from_plain(plain)) == set(made)  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match="edit of unknown kind 'grow'; known: skip, width, expand, pattern, fixed, precision"
+        ValueError, match="edit of unknown kind 'grow'; known: skip, width, swap, expand, pattern, fixed, precision"
     ):
         from_plain([["grow", "g"]])
 
 
 def test_each_kind_is_known_by_its_record_and_has_words() -> None:
     numbers = (Fixed("m", 1, 5), Precision("s", 8))
-    examples = (Skip("b"), Width("g", (0, 2)), Expand("k"), Pattern("l", ((0, 4),)), *numbers)
+    examples = (
+        Skip("b"),
+        Width("g", (0, 2)),
+        Swap("p", "conv(x, KxK, M)"),
+        Expand("k"),
+        Pattern("l", ((0, 4),)),
+        *numbers,
+    )
     assert [kind_of(e) for e in examples] == list(KINDS)
     words = [
         "leaving out 'b'",
         "'g' at 2 channels",
+        "'p' as conv(x, KxK, M)",
         "'k' with wider kernels",
         "'l' with 2 taps a kernel",
         "'m' with weights of 6 bits",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from chipfit.core.edits import Edited, Source
+from chipfit.core.edits import Edited, Fitted, Source
 from chipfit.core.graph import LAYERS, Graph, Op
 
 
@@ -38,6 +38,8 @@ def changed(made: Edited, edits: Mapping[str, E], change: Callable[[E, Op, Sourc
     for o in made.graph:
         if (e := edits.get(o.name)) is not None:
             weight = o.array("weight")
+            if isinstance(arrays[weight], Fitted):
+                raise ValueError(f"layer {o.name!r} is computed by a program; leave its weight as that makes it")
             o, arrays[weight] = change(e, o, arrays[weight])
         ops.append(o)
     return replace(made, graph=Graph(tuple(ops), made.graph.output), arrays=arrays)

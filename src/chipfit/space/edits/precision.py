@@ -28,6 +28,7 @@ def _rewrite(original: Structure, made: Edited, edits: Sequence[Precision]) -> E
     for e in sorted(edits, key=lambda e: e.alone):  # one layer has the last word on what its site says
         names = _together(original.graph, e.site) if e.alone else _site(original, e.site)
         bits |= dict.fromkeys(names, e.bits)
+    bits |= {new: bits[layer] for new, layer in made.within.items() if layer in bits}
     ops = tuple(
         replace(o, bits=bits[o.name]) if o.name in bits and o.kind in QUANTISABLE else o for o in made.graph
     )  # fmt: skip

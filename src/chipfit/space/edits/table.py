@@ -14,12 +14,13 @@ from chipfit.space.edits.kind import Kind, Structure
 from chipfit.space.edits.pattern import PATTERN
 from chipfit.space.edits.precision import PRECISION
 from chipfit.space.edits.skip import SKIP
+from chipfit.space.edits.swap import SWAP
 from chipfit.space.edits.width import WIDTH
 
-KINDS: tuple[Kind[Any], ...] = (SKIP, WIDTH, EXPAND, PATTERN, FIXED, PRECISION)
+KINDS: tuple[Kind[Any], ...] = (SKIP, WIDTH, SWAP, EXPAND, PATTERN, FIXED, PRECISION)
 """In the order in which they are applied and written: what drops operators is before what changes those that stay.
 
-Arrays are taken, then padded, masked and rounded, in this order.
+Arrays are taken, then fitted, padded, masked and rounded, in this order; programs see layers as they were narrowed.
 """
 
 

@@ -1,0 +1,92 @@
+"""The layers of a menu that programs may compute, and those programs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from chipfit.core.edits import Swap
+from chipfit.core.graph import Graph
+from chipfit.space.edits.layer import alone
+from chipfit.space.edits.swap import SWAP
+from chipfit.space.groups import Coupling, channel_groups
+from chipfit.space.knobs import AS_IS
+from chipfit.space.menu import Decision, Menu, Option
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The decision on what computes a layer: for each of its options the program, "" for the layer as it is."""
+
+    decision: int
+    texts: tuple[str, ...]
+
+
+def programs_of(menu: Menu) -> dict[str, Programs]:
+    """The layers of a menu that programs may compute."""
+    found: dict[str, Programs] = {}
+    for d, decision in enumerate(menu.decisions):
+        swaps = [next((e for e in option.edits if isinstance(e, Swap)), None) for option in decision.options]
+        layers = {e.layer for e in swaps if e is not None}
+        if len(layers) == 1:
+            found[layers.pop()] = Programs(d, tuple(e.program if e is not None else "" for e in swaps))
+    return found
+
+
+def without_programs(menu: Menu) -> Menu:
+    """The menu where every layer stays as it is; its assignments are assignments of the whole menu, too."""
+    fixed = {p.decision for p in programs_of(menu).values()}
+    decisions = tuple(
+        replace(d, options=d.options[:1]) if n in fixed else d for n, d in enumerate(menu.decisions)
+    )  # fmt: skip
+    terms = []
+    for t in menu.terms:
+        first = tuple(slice(0, 1) if d in fixed else slice(None) for d in t.on)
+        terms.append(replace(t, table=t.table[first]))
+    return replace(menu, decisions=decisions, terms=tuple(terms))
+
+
+def replaceable(graph: Graph, keep: Collection[str] = ()) -> tuple[str, ...]:
+    """The layers that programs may compute, in the graph's order; `keep` names layers to leave alone.
+
+    Convolutions over several places of a map, in one group, whose weights are their own. What a layer costs is then a
+    table over the one group of channels that it reads, so that those behind a concatenation are left out; so is what
+    answers.
+    """
+    of_one_group = _of_one_group(channel_groups(graph))
+    found = []
+    for o in graph:
+        wide = o.kind == "conv" and len(o["kernel"]) == len(o["padding"]) == 2 and prod(o["kernel"]) > 1
+        free = wide and o["groups"] == 1 and alone(graph, o) and o.name != graph.output
+        if free and o.name in of_one_group and not named_in(o.name, keep):
+            found.append(o.name)
+    return tuple(found)
+
+
+def _of_one_group(coupling: Coupling) -> frozenset[str]:
+    """The layers that read channels of one group at most."""
+    groups: dict[str, int] = {}
+    for g in coupling.groups:
+        for layer in {c.op for c in g.consumers}:
+            groups[layer] = groups.get(layer, 0) + 1
+    return frozenset(name for name in coupling.axes if groups.get(name, 0) <= 1)
+
+
+def named_in(name: str, keep: Collection[str]) -> bool:
+    """True for a layer that is named, or is within what is."""
+    return any(name == k or name.startswith(f"{k}.") for k in keep)
+
+
+def decisions(graph: Graph, programs: Mapping[str, Sequence[str]]) -> Iterator[Decision]:
+    """A decision for each layer that programs are given for, in the graph's order; the first option changes nothing.
+
+    Raises:
+        KeyError: programs for what is no layer.
+    """
+    if unknown := programs.keys() - graph.by_name.keys():
+        raise KeyError(f"programs for {', '.join(sorted(unknown))}: no such layer")
+    for o in graph:
+        if texts := programs.get(o.name, ()):
+            options = [Option(text, (Swap(o.name, text),)) for text in texts]
+            yield Decision(f"program:{o.name}", SWAP.name, (Option(AS_IS), *options))
