@@ -17,6 +17,7 @@ from chipfit.report.figures import figures
 from chipfit.report.hardware import section
 from chipfit.report.method import doubts, method
 from chipfit.report.numbers import candidates_csv, data, embedded, front_json
+from chipfit.report.operators_table import section as operators
 from chipfit.report.tables import before_after, choices, failures, untouched
 from chipfit.report.verdict import tiles, verdict
 from chipfit.report.view import RunView, view
@@ -78,6 +79,7 @@ def _body(run: RunView, drawn: Sequence[Figure]) -> str:
         (f"{run.task.metric.name.capitalize()} against latency", some("pareto") + choices(run)),
         ("What was chosen", some("choices")),
         ("Where the time goes", some("operators")),
+        ("The slowest operators", operators(run.operators)),
         ("The accelerator", section(run.hardware) + some("hardware")),
         ("Can the predictions be trusted?", some("parity")),
         ("What could not be touched", untouched(run)),

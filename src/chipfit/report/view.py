@@ -44,6 +44,7 @@ quality is not read.
 | `versions`   | {package: version} |
 | `licences`   | {what: licence} of models and code that went in |
 | `hardware`   | designs of an accelerator (`report.hardware`) |
+| `operators`  | slowest operators, and programs that may compute them (`report.operators`) |
 | `accelerator` | where training, damage and repair were computed, and how precisely |
 | `seed`, `config`, `warnings`, `finished` | a number, a mapping, a list of lines, true |
 """
@@ -63,6 +64,7 @@ from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import METRICS, DeviceFacts, Plain, Trial
 from chipfit.report.budget import Budget, parse_budget
 from chipfit.report.hardware import HardwareFact
+from chipfit.report.operators import Operators
 from chipfit.report.row import Row, untouched_rows
 from chipfit.store.store import Store
 
@@ -152,6 +154,7 @@ class RunView:
     versions: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     hardware: HardwareFact = field(default_factory=HardwareFact)
+    operators: Mapping[str, Operators] = field(default_factory=dict)
     accelerator: str = ""
     seed: int | None = None
     config: Mapping[str, Plain] = field(default_factory=dict)
@@ -241,6 +244,7 @@ def view(store: Store) -> RunView:
         versions=_read(facts, "versions", dict[str, str], {}),
         licences=_read(facts, "licences", dict[str, str], {}),
         hardware=_read(facts, "hardware", HardwareFact, HardwareFact()),
+        operators=_read(facts, "operators", dict[str, Operators], {}),
         accelerator=_read(facts, "accelerator", str, ""),
         seed=_read(facts, "seed", int | None, None),  # type: ignore[arg-type]
         config=_read(facts, "config", dict[str, Any], {}),

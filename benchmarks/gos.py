@@ -1,0 +1,38 @@
+"""Operators grown for a device against the same menu without them, at the same measured milliseconds.
+
+    python benchmarks/gos.py [--quick] [--here] [--json] [--full] [--seeds N]
+
+Both menus have the same widths, depth and precisions, the same tables, solver, repair and device, and where designs are
+trained the same teacher and CPU seconds. Test accuracy is of the exported file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from gos_cases import Cases
+from gos_rungs import rung_targets, rungs
+from gos_untrained import untrained, untrained_targets
+from harness import arguments, finish
+
+from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.export.formats import timing_bytes
+from chipfit.store.memory import MeasurementTable
+
+
+def main() -> None:
+    """Runs what is asked for, prints tables and targets."""
+    options = arguments(__doc__ or "")
+    rows = options.rows("gos")
+    memory = MeasurementTable.open(Path(tempfile.gettempdir()) / "chipfit-bench" / "measurements.db")
+    with OnnxRuntime(timing_bytes) as device:
+        cases = Cases(rows, memory, device)
+        untrained(cases, options)
+        rungs(cases, options)
+    finish("gos", rows, [*untrained_targets(rows), *rung_targets(rows)], options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

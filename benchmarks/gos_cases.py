@@ -1,0 +1,148 @@
+"""Networks of the operator search's benchmark, each with its menu as it is without programs, and with them.
+
+All menus of a network are one that was opened once, with some decisions fixed: without programs each layer computes
+itself, in float each site is in float. So both arms of a row have the same widths, depth, tables and damages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from bench import Bench
+from chipfit.evaluate.worthwhile import worthwhile
+from harness import Rows
+
+from chipfit.core.data import Dataset
+from chipfit.data import fashion_mnist
+from chipfit.data.load import load_data
+from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.evaluate.screen import all_int8
+from chipfit.evaluate.start import Start, open_start
+from chipfit.evaluate.timing import Timing
+from chipfit.nets.load import load_models
+from chipfit.nets.zoo import Entry
+from chipfit.space.program.seeds import CONVOLUTION_SEEDS
+from chipfit.store.memory import MeasurementTable
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+MEANS_STDS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 12.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of a data set."""
+
+    data: str
+    model: str
+
+    @property
+    def name(self) -> str:
+        """How the keys of its rows begin."""
+        return f"{self.data} {self.model}"
+
+
+VGG6, RESNET20, MOBILENET, VIT = (Case("fashion", m) for m in ("vgg6", "resnet20", "mobilenetv2", "vit"))
+CIFAR20, CIFAR56 = (Case("cifar", m) for m in ("resnet20", "resnet56"))
+SIX = (RESNET20, VGG6, CIFAR20, CIFAR56, MOBILENET, VIT)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """The precisions of a menu, by the word that keys have for them."""
+
+    word: str
+    of: tuple[int, ...]
+
+
+FLOAT, BOTH = Bits("fp32", (32,)), Bits("int8", (32, 8))
+
+
+FEW = tuple(program.text for program in CONVOLUTION_SEEDS[:4])
+
+
+class Cases:
+    """The benches of both data sets on one device, and the menus that were opened."""
+
+    def __init__(self, rows: Rows, memory: MeasurementTable, device: OnnxRuntime) -> None:
+        self.rows, self.memory, self.device = rows, memory, device
+        self._benches: dict[str, Bench | None] = {}
+        self._starts: dict[Case, Start] = {}
+
+    def bench(self, case: Case) -> Bench | None:
+        """The bench of a case; None where its data or its network is not here."""
+        if case.data not in self._benches:
+            make: Callable[[], tuple[Dataset, list[Entry]] | None] = fashion if case.data == "fashion" else cifar
+            self._benches[case.data] = self._made(case.data, make())
+        found = self._benches[case.data]
+        return found if found is not None and case.model in found.entries else None
+
+    def _made(self, name: str, parts: tuple[Dataset, list[Entry]] | None) -> Bench | None:
+        if parts is None:
+            return None
+        dataset, entries = parts
+        epochs = FASHION_EPOCHS if name == "fashion" else CIFAR_EPOCHS
+        timing = Timing(self.device, self.memory)
+        return Bench(name, dataset, {e.name: e for e in entries}, timing, self.memory, self.rows, epochs)
+
+    def start(self, case: Case, bits: Bits, *, programs: bool) -> Start:
+        """The opened menu of a case, in these precisions, with or without programs."""
+        if case not in self._starts:
+            bench = self.bench(case)
+            assert bench is not None
+            self._starts[case] = opened(bench, case.model)
+        fixed = [kind for kind, free in (("precision", bits is BOTH), ("swap", programs)) if not free]
+        return as_it_is(self._starts[case], fixed)
+
+    def reference_ms(self, case: Case, bits: Bits) -> float:
+        """Milliseconds of the untouched network: in float, or in the better of float and int8."""
+        bench = self.bench(case)
+        assert bench is not None
+        network = bench.entries[case.model].network
+        graphs = [network.graph, *([all_int8(network).graph] if bits is BOTH else [])]
+        key = f"{case.name}/reference {bits.word}"
+        return float(
+            self.rows.get(key, lambda: {"ms": min(m.value for m in bench.timing.graphs(graphs, "final"))})["ms"]
+        )
+
+
+def opened(bench: Bench, model: str) -> Start:
+    """The menu of a network with all that may change."""
+    entry = bench.entries[model]
+    offered = worthwhile(entry.network.graph, bench.timing, FLOAT.of, programs=FEW)
+    print(f"    {model}: programs for {len(offered)} layers, {sum(map(len, offered.values()))} in all", flush=True)
+    return open_start(entry, bench.dataset, bench.timing, bits=BOTH.of, programs=offered)
+
+
+def as_it_is(start: Start, kinds: Collection[str]) -> Start:
+    """The start with a menu in which decisions of these kinds have the one option that changes nothing."""
+    menu = start.menu
+    left = [[0] if d.kind in kinds else list(range(len(d.options))) for d in menu.decisions]
+    pairs = zip(menu.decisions, left, strict=True)
+    decisions = tuple(replace(d, options=tuple(d.options[o] for o in at)) for d, at in pairs)
+    terms = tuple(replace(t, table=t.table[np.ix_(*(left[d] for d in t.on))] if t.on else t.table) for t in menu.terms)
+    return replace(start, menu=replace(menu, decisions=decisions, terms=terms))
+
+
+@cache
+def fashion() -> tuple[Dataset, list[Entry]]:
+    """Networks of the Fashion-MNIST zoo."""
+    return fashion_mnist.load(), list(load_models(["zoo:fashion-mnist"]))
+
+
+@cache
+def cifar() -> tuple[Dataset, list[Entry]] | None:
+    """The published ResNet-20 and ResNet-56 on the CIFAR JPEGs; None where these are absent."""
+    if not SHARED.is_dir():
+        print("CIFAR rows need ../shared/data, which is absent: skipped")
+        return None
+    model = Path(__file__).resolve().parents[1] / "tests" / "models" / "cifar_resnet.py"
+    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=MEANS_STDS)
+    names = ("resnet20", "resnet56")
+    files = [SHARED / "cifar_resnet" / f"{name}.safetensors" for name in names]
+    loaded = load_models([f"{model}:{name}" for name in names], weights=files, dataset=dataset)
+    return dataset, [replace(entry, name=name) for name, entry in zip(names, loaded, strict=True)]

@@ -1,0 +1,229 @@
+"""Programs grown for the slowest layers of a network on a device, each look at a candidate pruning the next.
+
+Layers that programs cannot tell apart share their candidates. These begin with seeds and with what the library has, and
+vary by ageing evolution (`search.evolve`) up a ladder of looks (`looks`): work, error after the closed-form fit, time
+of the kernels. Of the best trades of error and time a few are put into the network, where two more looks decide: the
+harm to its answers after repair (`damage`), and whether the whole network becomes faster, in the precision that suits
+the program. What is left goes on the menu, to be chosen jointly with all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.compress.profile import Profile
+from chipfit.core.deadline import Deadline
+from chipfit.core.edits import Precision, Swap
+from chipfit.core.graph import Graph, Network
+from chipfit.core.kernel import Kernel, kernels
+from chipfit.core.protocols import Foretelling
+from chipfit.core.task import CLASSIFICATION, Task
+from chipfit.evaluate.damage import Scorer
+from chipfit.evaluate.in_time import InTime, guessed_ms, work
+from chipfit.evaluate.kernel_ms import kernel_ms
+from chipfit.evaluate.looks import Alike, Looks
+from chipfit.evaluate.slowest import Slow
+from chipfit.evaluate.timing import Latencies, Timing
+from chipfit.search.evolve import Ageing, evolve
+from chipfit.space.edits import apply
+from chipfit.space.groups import sites
+from chipfit.space.program import Place, Program, place_of
+from chipfit.space.program.canonical import canonical
+from chipfit.space.program.mutate import crossed, mutated
+from chipfit.space.programmed import replaceable
+
+WORTH = 0.03
+"""Share of the network's time that layers of one kind take together at least, to be worth programs of their own."""
+
+MOST_KINDS = 6
+"""Kinds of layers that programs are grown for."""
+
+SCORED = 6
+"""Programs of one kind of layer that are put into the network."""
+
+OFFERED = 3
+"""Programs that a layer is offered: a solver's tables grow with each."""
+
+FROM_POOL = 0.3
+"""Share of children that are crossed with a program of other layers."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A program for layers of one kind, and what was measured of it.
+
+    Attributes:
+        text: the program.
+        alike: the layers.
+        ms: time of its kernels / time of the layer's.
+        error: share of the layer's answers that it misses before repair.
+        damage: nats that it costs alone in the slowest of the layers, after repair.
+        whole: time of the network with it in all of the layers / without; 1 where no device was asked.
+    """
+
+    text: str
+    alike: Alike
+    ms: float
+    error: float
+    damage: float
+    whole: float
+
+
+def kinds(graph: Graph, slow: Sequence[Slow], keep: Collection[str] = ()) -> tuple[Alike, ...]:
+    """Kinds of layers that programs may compute and that take much of the time, those that take most first."""
+    free, of = set(replaceable(graph, keep)), kernels(graph)
+    found: dict[tuple[Place, Kernel], list[Slow]] = {}
+    for row in slow:
+        if row.op in free and row.op in of:
+            place = replace(place_of(graph, row.op), name="", reads="", weights="")
+            found.setdefault((place, of[row.op]), []).append(row)
+    made = [_alike(graph, kernel, rows) for (_, kernel), rows in found.items()]
+    wide = sorted((a for a in made if a.share >= WORTH), key=lambda a: -a.share)
+    return tuple(wide[:MOST_KINDS])
+
+
+def _alike(graph: Graph, kernel: Kernel, rows: Sequence[Slow]) -> Alike:
+    names = tuple(row.op for row in rows)
+    return Alike(names, place_of(graph, names[0]), kernel, sum(row.share for row in rows))
+
+
+@dataclass(slots=True)
+class Prices:
+    """Milliseconds of kernels together, summed over devices, on each in the precision in which they take least.
+
+    Kernels that cannot be timed in chains are taken to go on at the rate of those that were.
+    """
+
+    timing: Latencies
+    bits: tuple[int, ...]
+    deadline: Deadline
+    known: dict[str, dict[Kernel, float]] = field(default_factory=dict)
+
+    def __call__(self, together: Sequence[Kernel]) -> float:
+        """Their milliseconds."""
+        return sum(factor * min(self._on(one, together).values()) for one, factor in self.timing.each)
+
+    def suits(self, together: Sequence[Kernel]) -> int:
+        """The bits in which they take least on the first device."""
+        ms = self._on(self.timing.each[0][0], together)
+        return min(ms, key=lambda bits: ms[bits])
+
+    def _on(self, one: Timing, together: Sequence[Kernel]) -> dict[int, float]:
+        known = self.known.setdefault(one.facts.fingerprint, {})
+        wanted = {replace(k, bits=b) for k, b in product(together, self.bits)} - known.keys()
+        if isinstance(one.device, Foretelling):
+            known |= {k: work(k) for k in wanted}
+        else:
+            chained = {k for k in wanted if not k.in_place}
+            known |= kernel_ms(chained, one, InTime(one, self.deadline)) if chained else {}
+            known |= {k: guessed_ms(k, known) for k in wanted - chained}
+        return {b: sum(known[replace(k, bits=b)] for k in together) for b in self.bits}
+
+
+def evolved(
+    looks: Looks,
+    begun: Sequence[Program],
+    pool: Sequence[Program],
+    children: int,
+    rng: np.random.Generator,
+    done: Callable[[], bool],
+) -> int:
+    """Grows programs for one kind of layer, from those that are given; how many were looked at. `looks` has the rest.
+
+    `pool` are good programs of other layers, which children are crossed with.
+    """
+    place = looks.alike.place
+
+    def vary(parent: Program, living: Sequence[Program], rng: np.random.Generator) -> Program | None:
+        others = [*pool, *living]
+        if rng.random() < FROM_POOL and len(others) > 1:
+            return crossed(parent, others[int(rng.integers(len(others)))], place, rng)
+        return mutated(parent, place, rng, pool=others)
+
+    sizes = Ageing(children=children)
+    key = lambda program: canonical(program).text  # noqa: E731
+    return len(evolve(begun, vary, looks.rungs(), rng, key=key, ageing=sizes, done=done))
+
+
+def confirmed(
+    network: Network,
+    profile: Profile,
+    found: Sequence[Looks],
+    repair: Floats,
+    inputs: Floats,
+    prices: Prices,
+    *,
+    task: Task = CLASSIFICATION,
+) -> tuple[Grown, ...]:
+    """The best trades of each kind of layer, put into the network; those by which it does not become faster are out."""
+    wanted = {(n, text): (Swap(looks.alike.layers[0], text),) for n, looks in enumerate(found) for text in _few(looks)}
+    if not wanted:
+        return ()
+    scorer = Scorer(network, profile, repair, inputs, wanted.values(), task=task)
+    ratios = _whole(network.graph, [(found[n], text) for n, text in wanted], prices)
+    grown = []
+    for ((n, text), edits), ratio in zip(wanted.items(), ratios, strict=True):
+        if ratio <= 1.0:
+            error, ms = found[n].seen[text]
+            grown.append(Grown(text, found[n].alike, ms, error, scorer.damage(edits), ratio))
+    return tuple(grown)
+
+
+def _few(looks: Looks) -> list[str]:
+    """Some of the best trades, evenly spread, the fastest and the most faithful among them."""
+    trades = looks.trades()
+    at = np.linspace(0, len(trades) - 1, min(SCORED, len(trades))).round().astype(int)
+    return [trades[i] for i in at]
+
+
+def _whole(graph: Graph, wanted: Sequence[tuple[Looks, str]], prices: Prices) -> list[float]:
+    """Time of the network with each program in all layers of its kind / without, in the precision that suits it."""
+    one = prices.timing.each[0][0]
+    if isinstance(one.device, Foretelling):
+        return [1.0] * len(wanted)
+    low = [Precision(site.name, 8) for site in sites(graph)]
+    plain = {32: graph, 8: apply(graph, low) if 8 in prices.bits else graph}
+    graphs, suits = [], []
+    for looks, text in wanted:
+        bits = prices.suits(looks.kernels_of(text))
+        swaps = [Swap(layer, text) for layer in looks.alike.layers]
+        suits.append(bits)
+        graphs.append(apply(graph, [*swaps, *(low if bits == 8 else [])]))
+    untouched = [plain[bits] for bits in suits]
+    ms = [m.value for m in one.graphs([*untouched, *graphs], "quick")]
+    return [after / before for before, after in zip(ms[: len(graphs)], ms[len(graphs) :], strict=True)]
+
+
+def offered(grown: Sequence[Grown]) -> dict[str, tuple[str, ...]]:
+    """For each layer the programs that go on the menu: no other one of its kind is better in harm and in time."""
+    found: dict[str, tuple[str, ...]] = {}
+    for alike in dict.fromkeys(g.alike for g in grown):
+        texts = tuple(g.text for g in _best([g for g in grown if g.alike == alike]))
+        found |= dict.fromkeys(alike.layers, texts)
+    return found
+
+
+def _best(grown: Sequence[Grown]) -> list[Grown]:
+    """At most `OFFERED`: the fastest, the least harmful, and between them what is farthest below their line."""
+    kept: list[Grown] = []
+    for g in sorted(grown, key=lambda g: (g.ms, g.damage)):
+        if not kept or g.damage < kept[-1].damage:
+            kept.append(g)
+    if len(kept) <= OFFERED:
+        return kept
+    first, *between, last = kept
+    knee = min(between, key=lambda g: (g.ms - first.ms) / (last.ms - first.ms) + np.log(_nats(g) / _nats(last))
+               / np.log(_nats(first) / _nats(last)))  # fmt: skip
+    return [first, knee, last]
+
+
+def _nats(grown: Grown) -> float:
+    """Damage, not below what tells nothing."""
+    return max(grown.damage, 1e-6)

@@ -1,0 +1,186 @@
+"""Grassroots operator search on the flow of `fit`: programs for what is slow on the device, on the menu with all else.
+
+Source: Benmeziane et al., arXiv 2309.11246. Its steps, and what differs:
+
+    analysis     operators ranked by what they take on the device; batch norms folded, as they are in files (`slowest`)
+    adaptation   programs for layers that are alike, from seeds and those that were good before, evolved up a ladder of
+                 looks (`grown`) in place of a fine-tune of each; the harm after repair tells the last ones apart
+    replacement  by the exact solver, jointly with widths, depth and bits, in place of one operator after the other
+    fine-tune    once, of whole designs (`refine`)
+
+A network for which no program is worth it has the menu that it would have without, and the report says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipfit.compress.forward import affordable
+from chipfit.compress.hessian import hessians
+from chipfit.compress.profile import Profile
+from chipfit.core.deadline import Deadline
+from chipfit.core.types import Plain
+from chipfit.device.accelerator.port import designing
+from chipfit.evaluate.grown import Grown, Prices, confirmed, evolved, kinds, offered
+from chipfit.evaluate.looks import Looks
+from chipfit.evaluate.program_score import Scores
+from chipfit.evaluate.slowest import Slow, slowest
+from chipfit.nets.zoo import Entry
+from chipfit.recipes.state import Run
+from chipfit.space.program import Program, parse
+from chipfit.space.program.canonical import structural_hash
+from chipfit.space.program.seeds import seeds
+from chipfit.space.program.words import place_words
+from chipfit.space.programmed import replaceable
+from chipfit.store.arrays import Arrays
+from chipfit.store.programs import ProgramLibrary, Use
+
+CHILDREN: Mapping[str, int] = {"known": 0, "evolved": 60}
+"""By how much is asked for: programs that are varied for each kind of layer, beside those that are known."""
+
+SHARE: Mapping[str, float] = {"known": 0.15, "evolved": 0.35}
+"""Of the time for a menu, the same."""
+
+INPUTS, SCORED = 256, 128
+"""Calibration inputs that programs are fitted on, and those that the harm they do is told by."""
+
+ERRORS_ON = 96
+"""Of the first, those that errors of single layers are told by."""
+
+VALUES_MB = 600.0
+"""For what layers read and make on these."""
+
+SHOWN = 12
+"""Operators that the report ranks."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What became of one network: its slowest operators, candidates looked at, and what is offered."""
+
+    slow: tuple[Slow, ...]
+    tried: int
+    grown: tuple[Grown, ...]
+    why: str
+
+
+def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> dict[str, tuple[str, ...]]:
+    """The programs that may compute layers of a model, by layer; a run that is taken up again has those of before.
+
+    `known` is a profile that was stored before.
+    """
+    fact = f"programs of {entry.name}"
+    stored = cast(dict[str, list[str]] | None, run.store.fact(fact))
+    if stored is None:
+        search = searched(run, entry, until.share(SHARE[run.settings.programs]), known)
+        texts = offered(search.grown)
+        _keep(run.library, run.timing.facts.fingerprint, run.timing.facts.name, search.grown)
+        stored = {layer: list(of) for layer, of in texts.items()}
+        run.store.set_fact(fact, cast(Plain, stored))
+        told = cast(dict[str, Plain], run.store.fact("operators") or {})
+        run.store.set_fact("operators", cast(Plain, {**told, entry.name: _plain(entry, search)}))
+        count = sum(map(len, stored.values()))
+        run.progress("menu", f"{entry.name}: {search.why or f'{count} programs for {len(stored)} layers'}")
+    return {layer: tuple(of) for layer, of in stored.items()}
+
+
+def searched(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> Search:
+    """Analysis and adaptation of one network."""
+    graph, timing = entry.network.graph, run.timing
+    slow = slowest(graph, timing.each[0][0])
+    first = slow[0] if slow else None
+    if first is not None:
+        run.progress("menu", f"{entry.name}: slowest is {first.op}, {100 * first.share:.0f} % of the time")
+    if any(designing(one.device) is not None for one, _ in timing.each):
+        return Search(slow, 0, (), "on hardware that is designed along, layers compute themselves")
+    of_kinds = kinds(graph, slow, run.settings.keep)
+    if not of_kinds:
+        return Search(slow, 0, (), _nothing_to_replace(entry, run.settings.keep, slow))
+    profile, inputs = _profile(run, entry, known)
+    network = profile.of(entry.network)
+    prices = Prices(timing, run.settings.bits, until)
+    layers = [alike.layers[0] for alike in of_kinds]
+    errors_on = inputs[: min(ERRORS_ON, affordable(graph, VALUES_MB))]
+    scores = Scores(network, layers, errors_on, profile.hessians)
+    block = timing.facts.channel_block.get(32, 1)
+    rng, found, tried, good = np.random.default_rng(run.settings.seed), list[Looks](), 0, list[Program]()
+    for left, alike in zip(range(len(of_kinds), 0, -1), of_kinds, strict=True):
+        part = until.share(1 / left)
+        looks = Looks(alike, scores, prices, block)
+        begun = [*seeds(alike.place), *_remembered(run.library, timing.facts.fingerprint)]
+        children = CHILDREN[run.settings.programs]
+        tried += evolved(looks, begun, good, children, rng, part.passed)
+        good += [parse(text) for text in looks.trades()]
+        found.append(looks)
+        run.progress("menu", f"{entry.name}: {tried} programs looked at for {len(found)} of {len(of_kinds)} kinds")
+    repair, scored = inputs[: INPUTS // 2], inputs[INPUTS:]
+    grown = confirmed(network, profile, found, repair, scored, prices, task=run.dataset.task)
+    return Search(slow, tried, grown, "" if grown else _nothing_good(found))
+
+
+def _profile(run: Run, entry: Entry, known: Arrays | None) -> tuple[Profile, Floats]:
+    """Second moments of the network's layers, and normalised inputs: those to fit on, then those to tell harm by."""
+    n = min(INPUTS + SCORED, len(run.dataset.train))
+    inputs = run.dataset.normalise(run.dataset.calibration(n).inputs)
+    inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
+    if known:
+        return Profile.from_arrays(known), inputs
+    moments = hessians(entry.network, inputs[:INPUTS], np.random.default_rng(run.settings.seed))
+    found = {name: h.float().numpy() for name, h in moments.items()}
+    return Profile(entry.network.digest(), found, {}, {}), inputs
+
+
+def _remembered(library: ProgramLibrary | None, device: str) -> list[Program]:
+    """What the library has of this device."""
+    found = []
+    for known in library.programs(device) if library is not None else ():
+        try:
+            found.append(parse(known.text))
+        except ValueError:  # of a version with other instructions
+            continue
+    return found
+
+
+def _keep(library: ProgramLibrary | None, device: str, on: str, grown: Sequence[Grown]) -> None:
+    """Puts what is offered into the library, with where it was good."""
+    if library is None:
+        return
+    for g in grown:
+        place, name = place_words(g.alike.place), structural_hash(parse(g.text))
+        library.keep(Use(name, g.text, place, device, on, 1 / g.ms, g.damage))
+
+
+def _nothing_to_replace(entry: Entry, keep: Sequence[str], slow: Sequence[Slow]) -> str:
+    """Why there is no layer to grow programs for."""
+    free = replaceable(entry.network.graph, keep)
+    if not free:
+        return "it has no convolution over several places, in one group, that a program could compute"
+    share = sum(row.share for row in slow if row.op in set(free))
+    return f"layers that programs could compute take {100 * share:.0f} % of its time, no kind of them enough"
+
+
+def _nothing_good(found: Sequence[Looks]) -> str:
+    """Why none of the programs that were looked at is offered."""
+    if not any(looks.seen for looks in found):
+        return "no program computes a layer faster and keeps most of what it makes"
+    return "no program makes the whole network faster"
+
+
+def _plain(entry: Entry, search: Search) -> dict[str, Plain]:
+    """What the report says of one network."""
+    graph = entry.network.graph
+    return {
+        "slowest": [[s.op, graph[s.op].kind, s.share, s.ms] for s in search.slow[:SHOWN]],
+        "tried": search.tried,
+        "programs": [
+            [g.text, place_words(g.alike.place), len(g.alike.layers), g.ms, g.damage, g.whole] for g in search.grown
+        ],
+        "why": search.why,
+    }

@@ -1,0 +1,155 @@
+"""Programs for slow layers: layers alike share them, each look prunes, and what is offered is on the front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from chipfit.space.programmed import replaceable
+
+from chipfit.core.graph import Graph
+from chipfit.core.kernel import Kernel, kernels
+from chipfit.evaluate.grown import OFFERED, Grown, evolved, kinds, offered
+from chipfit.evaluate.in_time import work
+from chipfit.evaluate.looks import GAIN, WORTHLESS, Alike, Looks
+from chipfit.evaluate.slowest import Slow
+from chipfit.nets.trace import trace
+from chipfit.nets.zoo import BUILDERS
+from chipfit.space.program import Program, parse
+from chipfit.space.program.seeds import LOW_RANK, SEPARABLE, seeds
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return trace(BUILDERS["resnet20"](), (1, 28, 28)).graph
+
+
+def _slow(graph: Graph) -> list[Slow]:
+    works = {name: work(kernel) for name, kernel in kernels(graph).items()}
+    whole = sum(works.values())
+    return sorted((Slow(name, w / whole, None) for name, w in works.items()), key=lambda s: -s.share)
+
+
+@dataclass
+class Told:
+    """Errors that are given; others are .5. Counts what was asked."""
+
+    errors: dict[str, float]
+    asked: list[str] = field(default_factory=list)
+
+    def error(self, layer: str, program: str) -> float | None:
+        self.asked.append(program)
+        return self.errors.get(program, 0.5)
+
+
+def _price(together: Sequence[Kernel]) -> float:
+    return sum(map(work, together))
+
+
+def _looks(graph: Graph, errors: dict[str, float]) -> Looks:
+    alike = kinds(graph, _slow(graph))[0]
+    return Looks(alike, cast(Any, Told(errors)), _price, 8)
+
+
+def test_layers_that_programs_cannot_tell_apart_are_of_one_kind(graph: Graph) -> None:
+    found = kinds(graph, _slow(graph))
+    assert max(len(alike.layers) for alike in found) >= 3
+    names = [name for alike in found for name in alike.layers]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(replaceable(graph))
+    assert [a.share for a in found] == sorted((a.share for a in found), reverse=True)
+    for alike in found:
+        assert {kernels(graph)[name] for name in alike.layers} == {alike.kernel}
+
+
+def test_layers_that_take_next_to_nothing_have_no_programs(graph: Graph) -> None:
+    first = kinds(graph, _slow(graph))[0].layers[0]
+    rows = [Slow(s.op, 0.99 if s.op == first else 1e-4, None) for s in _slow(graph)]
+    assert kinds(graph, rows) == (kinds(graph, rows)[0],)
+    assert kinds(graph, rows)[0].layers[0] == first
+
+
+def test_kept_layers_are_of_no_kind(graph: Graph) -> None:
+    kept = kinds(graph, _slow(graph))[0].layers
+    assert not set(kept) & {name for alike in kinds(graph, _slow(graph), kept) for name in alike.layers}
+
+
+def test_what_does_as_much_as_the_layer_is_not_looked_at_further(graph: Graph) -> None:
+    looks = _looks(graph, {})
+    assert looks.work(parse("conv(x, KxK, M)")) is None
+    assert looks.work(parse("down(x, 2); pwconv(_, M)")) is None  # ill-typed there
+    share = looks.work(SEPARABLE)
+    assert share is not None
+    assert 0 < share < 1
+
+
+def test_what_misses_most_or_saves_little_is_out(graph: Graph) -> None:
+    looks = _looks(graph, {SEPARABLE.text: WORTHLESS + 0.01})
+    assert looks.front(SEPARABLE) is None
+    slow = Looks(looks.alike, cast(Any, Told({})), lambda ks: 1.0 if len(ks) == 1 else 1.0 - GAIN / 2, 8)
+    assert slow.front(LOW_RANK) is None
+    assert not looks.seen
+    assert not slow.seen
+
+
+def test_a_program_that_is_better_than_all_is_below_the_front_and_one_that_is_worse_above(graph: Graph) -> None:
+    half, quarter = (
+        parse("pwconv(x, C/2); conv(_, KxK, M/2); pwconv(_, M)"),
+        parse("conv(x, Kx1, M/4); conv(_, 1xK, M)"),
+    )
+    looks = _looks(graph, {SEPARABLE.text: 0.2, LOW_RANK.text: 0.05, half.text: 0.3, quarter.text: 0.15})
+    assert looks.front(LOW_RANK) == 0.0
+    better, worse = looks.front(SEPARABLE), looks.front(half)
+    assert better is not None
+    assert worse is not None
+    assert better < 0.0 < worse
+    assert half.text not in looks.trades()
+    assert looks.trades() == (SEPARABLE.text, LOW_RANK.text)
+
+
+def test_evolution_leaves_a_front_and_stays_within_its_children(graph: Graph) -> None:
+    looks = _looks(graph, {})
+    rng = np.random.default_rng(0)
+    told = cast(Told, looks.scores)
+    told.errors = {SEPARABLE.text: 0.2, LOW_RANK.text: 0.05}
+    tried = evolved(looks, seeds(looks.alike.place), [LOW_RANK], 25, rng, lambda: False)
+    assert len(seeds(looks.alike.place)) < tried <= len(seeds(looks.alike.place)) + 25
+    trades = looks.trades()
+    errors = [looks.seen[text][0] for text in trades]
+    times = [looks.seen[text][1] for text in trades]
+    assert errors == sorted(errors, reverse=True)
+    assert times == sorted(times)
+    assert all(isinstance(parse(text), Program) for text in trades)
+
+
+def test_a_search_that_is_over_looks_at_nothing(graph: Graph) -> None:
+    looks = _looks(graph, {})
+    assert evolved(looks, seeds(looks.alike.place), [], 25, np.random.default_rng(0), lambda: True) == 0
+    assert looks.trades() == ()
+
+
+def _grown(alike: Alike, text: str, ms: float, damage: float) -> Grown:
+    return Grown(text, alike, ms, 0.1, damage, 0.9)
+
+
+def test_few_programs_are_offered_and_none_that_another_is_better_than(graph: Graph) -> None:
+    one, other = kinds(graph, _slow(graph))[:2]
+    front = [_grown(one, f"p{n}", 0.2 + 0.1 * n, 0.5 / 4**n) for n in range(5)]
+    beaten = _grown(one, "beaten", 0.35, 0.9)
+    found = offered([beaten, *front, _grown(other, "alone", 0.5, 0.1)])
+    assert len(found[one.layers[0]]) == OFFERED
+    assert found[one.layers[0]][0] == "p0"
+    assert found[one.layers[0]][-1] == "p4"
+    assert "beaten" not in found[one.layers[0]]
+    assert found[other.layers[0]] == ("alone",)
+    assert set(found) == {*one.layers, *other.layers}
+
+
+def test_a_layer_that_takes_no_time_is_not_made_faster(graph: Graph) -> None:
+    looks = _looks(graph, {})
+    free = Looks(looks.alike, looks.scores, lambda ks: 0.0, 8)
+    assert free.ms(SEPARABLE) == inf
