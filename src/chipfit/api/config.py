@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from chipfit.api import words as read
 from chipfit.api.limits import COSTS, check_limits, check_objective, name_of, of_quality, on_hardware
+from chipfit.api.words import NO_PROGRAMS
 from chipfit.core import words
 from chipfit.core.deadline import UNLIMITED, parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
@@ -120,7 +121,11 @@ class Config(BaseModel):
     bits: Annotated[tuple[int, ...], BeforeValidator(read.precisions)] = _said(
         (32, 8), "precisions to use: 32,8 or 32 or 8"
     )
-    programs: bool = _said(False, "let cheaper programs of operators compute layers, where the device profits")
+    programs: Annotated[str, BeforeValidator(read.programs)] = _said(
+        NO_PROGRAMS,
+        "what may compute layers in their place, where the device profits: none, known (programs that ship, or were"
+        " good here before) or evolved (others are searched for, for what is slowest on the device)",
+    )
     keep: Annotated[Texts, BeforeValidator(read.texts_of("--keep", "LAYER"))] = _said(
         (), "layers, or beginnings of their names, that stay as they are"
     )
@@ -285,7 +290,8 @@ class Config(BaseModel):
     def plain(self) -> dict[str, Plain]:
         """What makes two runs the same one: all but the directory, as JSON-ready values."""
         # what runs were stored without is left out where it was not given
-        unsaid = {name for name in ("task", "profile_time", "programs") if not getattr(self, name)}
+        unsaid = {name for name in ("task", "profile_time") if getattr(self, name) is None}
+        unsaid |= {"programs"} if self.programs == NO_PROGRAMS else set()
         return self.model_dump(mode="json", exclude={"out"} | unsaid)
 
     @property

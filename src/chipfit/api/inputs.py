@@ -29,6 +29,8 @@ from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.load import Entry, entry_of, load_models
 from chipfit.store.arrays import ArrayFolder
+from chipfit.store.programs import FILE as PROGRAMS
+from chipfit.store.programs import ProgramLibrary
 from chipfit.store.user_memory import UserMemory
 
 ModelLike = str | Path | nn.Module | Entry
@@ -315,6 +317,11 @@ def opened_all(names: Sequence[str]) -> Iterator[list[Device]]:
 def user_profiles() -> ArrayFolder:
     """The user's own profiles of networks."""
     return ArrayFolder(usable_folder() / "profiles", most_bytes=1e9, forgiving=True)
+
+
+def user_programs() -> ProgramLibrary:
+    """The user's own library of operator programs."""
+    return ProgramLibrary(usable_folder() / PROGRAMS)
 
 
 @contextmanager

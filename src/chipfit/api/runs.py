@@ -26,6 +26,7 @@ from chipfit.api.inputs import (
     opened_all,
     user_memory,
     user_profiles,
+    user_programs,
 )
 from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
@@ -72,7 +73,7 @@ def fit(
     train: bool = True,
     weights: Sequence[str | Path] = (),
     bits: Sequence[int] = (32, 8),
-    programs: bool = False,
+    programs: str | bool = False,
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
     task: str | None = None,
@@ -115,7 +116,9 @@ def fit(
         train: False: post-training only, for which unlabelled data will do.
         weights: a file for each model named FILE.py:FUNCTION.
         bits: precisions that may be used.
-        programs: cheaper programs of operators may compute layers, where the device profits.
+        programs: which programs of operators may compute layers in their place, where the device profits: "none",
+            "known" (those that ship, or were good on this machine before; also True) or "evolved" (others are searched
+            for, for what is slowest on the device).
         keep: layers, or beginnings of their names, that stay as they are.
         input_shape: (C, H, W) of one input; without it that of the data.
         resize: "HEIGHTxWIDTH" that pictures are resized to.
@@ -329,7 +332,7 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
     store.set_fact("inputs", inputs.digests())
     config_file.write(config, store.path / "config.yaml")
     settings = _settings(config)
-    with opened_all(config.devices) as devices, user_memory() as far:
+    with opened_all(config.devices) as devices, user_memory() as far, user_programs() as library:
         memory = LayeredMemory(store.memory, far)
         tell = progress or _silent
         store.set_fact("accelerator", computing.described())
@@ -338,7 +341,7 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
         try:
             recipe.fit(
                 inputs.entries, inputs.dataset, devices, settings, store, memory, _left(store, config, deadline), tell,
-                user_profiles(),
+                user_profiles(), library,
             )  # fmt: skip
         except (BadInput, Infeasible) as e:
             store.set_fact(recipe.FAILED, str(e))

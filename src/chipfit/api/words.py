@@ -102,6 +102,24 @@ def precisions(value: object) -> object:
     return tuple(sorted({int(p) for p in parts}, reverse=True))
 
 
+NO_PROGRAMS, PROGRAMS = "none", ("none", "known", "evolved")
+"""What is not asked for, and all that can be: which programs of operators may compute layers."""
+
+
+def programs(value: object) -> object:
+    """Reads which programs may compute layers; false and true stand for none and those that are known.
+
+    >>> programs(True), programs("evolved")
+    ('known', 'evolved')
+    """
+    if isinstance(value, bool):
+        return PROGRAMS[value]
+    if value not in PROGRAMS:
+        text = str(value)
+        raise BadInput(f"--programs {text} is not known; give none, known or evolved{did_you_mean(text, PROGRAMS)}")
+    return value
+
+
 def shape(value: object) -> object:
     """Reads (1, 28, 28) from "1,28,28", from "1x28x28", from a number or from a list."""
     if value is None:

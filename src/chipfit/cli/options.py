@@ -73,7 +73,7 @@ class Freedom:
     bits: Annotated[str | None, said("bits", "32,8")] = None
     keep: Annotated[Texts | None, said("keep", "LAYER")] = None
     exclude: Annotated[Texts | None, said("exclude", "LAYER")] = None
-    programs: Annotated[Flag | None, said("programs")] = None
+    programs: Annotated[str | None, said("programs", "none|known|evolved")] = None
 
 
 @Parameter(name="*", group=Group("Data, goal, effort", sort_key=2))

@@ -32,9 +32,8 @@ from chipfit.evaluate.parts import check_enough
 from chipfit.evaluate.screen import Screened, in_shares, reference, screen, told_reference, worth
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.worthwhile import worthwhile
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import hotnas, report_facts, time_plan
+from chipfit.recipes import gos, hotnas, report_facts, time_plan
 from chipfit.recipes.answer import held
 from chipfit.recipes.deploy import deploy
 from chipfit.recipes.designs import Plan, plan_budget, plan_fact
@@ -47,6 +46,7 @@ from chipfit.search.one_design import least
 from chipfit.space.knobs import Knobs
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
+from chipfit.store.programs import ProgramLibrary
 from chipfit.store.store import Store
 
 
@@ -60,11 +60,13 @@ def fit(
     deadline: Deadline,
     progress: Progress,
     profiles: ArrayFolder | None = None,
+    library: ProgramLibrary | None = None,
 ) -> tuple[Trial, ...]:
     """The best file for each budget, as trials with role "final" whose label `blob` names the file in the store.
 
     With several devices it is one network that holds the budget on all of them, a file for each format. What is known
-    of a network whatever the device is looked for in `profiles` too, and kept there.
+    of a network whatever the device is looked for in `profiles` too, and kept there, programs that were good in
+    `library`.
 
     Raises:
         Infeasible: no design of any model holds a budget; `nearest` tells what can be reached.
@@ -83,7 +85,7 @@ def fit(
     deployer = Deployer(timing, dataset, {"data": dataset.name, "chipfit": version("chipfit")})
     phases = {"probe": 0.0} | {str(n): float(s) for n, s in cast(list[tuple[str, float]], store.fact("phases") or [])}
     phases["probe"] += probed_s
-    run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases, profiles)
+    run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases, profiles, library)
     _record(run)
     with run.phase("screen"):
         progress("screen", f"{len(entries)} models, timed and scored as files")
@@ -296,7 +298,7 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
         bits=s.bits,
         keep=s.keep,
         knobs=knobs,
-        programs=_programs(run, entry, until) if s.programs and not knobs else {},
+        programs=gos.programs(run, entry, until, known) if s.programs != "none" else {},
         seed=s.seed,
         known=known,
         most_inputs=n,
@@ -319,24 +321,6 @@ def _knobs(run: Run, entry: Entry) -> Mapping[str, Knobs]:
         return {}
     run.progress("detect", hotnas.detect(run.store, entry.name, device.chosen(entry.network.graph).rows))
     return hotnas.knobs(entry.network, device, run.settings.bits)
-
-
-def _programs(run: Run, entry: Entry, until: Deadline) -> Mapping[str, tuple[str, ...]]:
-    """The programs that may compute the layers of a model; a run that is taken up again has those of before."""
-    fact = f"programs of {entry.name}"
-    known = cast(dict[str, list[str]] | None, run.store.fact(fact))
-    if known is None:
-        s = run.settings
-        found = worthwhile(entry.network.graph, run.timing, s.bits, s.keep, until.share(PROGRAMS_SHARE))
-        known = {layer: list(texts) for layer, texts in found.items()}
-        run.store.set_fact(fact, cast(Plain, known))
-        what = f"{len(known)} layers may be computed by programs" if known else "no program is cheaper than a layer"
-        run.progress("menu", f"{entry.name}: {what}")
-    return {layer: tuple(texts) for layer, texts in known.items()}
-
-
-PROGRAMS_SHARE = 0.1
-"""Of the time for a menu, for the prices of programs at full width; they count for the menu too."""
 
 
 def _profile_name(run: Run, entry: Entry) -> str:

@@ -13,7 +13,7 @@ A network for which no program is worth it has the menu that it would have witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,14 +23,19 @@ from numpy.typing import NDArray
 from chipfit.compress.forward import affordable
 from chipfit.compress.hessian import hessians
 from chipfit.compress.profile import Profile
+from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
+from chipfit.core.graph import Network
 from chipfit.core.types import Plain
 from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.grown import Grown, Prices, confirmed, evolved, kinds, offered
 from chipfit.evaluate.looks import Looks
 from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.slowest import Slow, slowest
+from chipfit.evaluate.ticker import quiet
+from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
+from chipfit.recipes.settings import Settings
 from chipfit.recipes.state import Run
 from chipfit.space.program import Program, parse
 from chipfit.space.program.canonical import structural_hash
@@ -79,60 +84,90 @@ def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> d
     fact = f"programs of {entry.name}"
     stored = cast(dict[str, list[str]] | None, run.store.fact(fact))
     if stored is None:
-        search = searched(run, entry, until.share(SHARE[run.settings.programs]), known)
-        texts = offered(search.grown)
-        _keep(run.library, run.timing.facts.fingerprint, run.timing.facts.name, search.grown)
-        stored = {layer: list(of) for layer, of in texts.items()}
+        tell = lambda line: run.progress("menu", f"{entry.name}: {line}")  # noqa: E731
+        part = until.share(SHARE[run.settings.programs])
+        search = searched(
+            entry, run.dataset, run.timing, run.settings, part, known=known, library=run.library, tell=tell
+        )
+        stored = {layer: list(texts) for layer, texts in offered(search.grown).items()}
         run.store.set_fact(fact, cast(Plain, stored))
         told = cast(dict[str, Plain], run.store.fact("operators") or {})
         run.store.set_fact("operators", cast(Plain, {**told, entry.name: _plain(entry, search)}))
-        count = sum(map(len, stored.values()))
-        run.progress("menu", f"{entry.name}: {search.why or f'{count} programs for {len(stored)} layers'}")
-    return {layer: tuple(of) for layer, of in stored.items()}
+        count = len({text for texts in stored.values() for text in texts})
+        tell(search.why or f"{count} programs may compute {len(stored)} layers")
+    return {layer: tuple(texts) for layer, texts in stored.items()}
 
 
-def searched(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> Search:
-    """Analysis and adaptation of one network."""
-    graph, timing = entry.network.graph, run.timing
-    slow = slowest(graph, timing.each[0][0])
-    first = slow[0] if slow else None
-    if first is not None:
-        run.progress("menu", f"{entry.name}: slowest is {first.op}, {100 * first.share:.0f} % of the time")
+def searched(
+    entry: Entry,
+    dataset: Dataset,
+    timing: Latencies,
+    settings: Settings,
+    until: Deadline,
+    *,
+    known: Arrays | None = None,
+    library: ProgramLibrary | None = None,
+    tell: Callable[[str], None] = quiet,
+) -> Search:
+    """Analysis and adaptation of one network; what is found good is put into the library.
+
+    `known` is a profile that was stored before.
+    """
+    slow = slowest(entry.network.graph, timing.each[0][0])
+    if slow:
+        tell(f"the slowest operator is {slow[0].op}, {100 * slow[0].share:.0f} % of the time")
     if any(designing(one.device) is not None for one, _ in timing.each):
         return Search(slow, 0, (), "on hardware that is designed along, layers compute themselves")
-    of_kinds = kinds(graph, slow, run.settings.keep)
+    of_kinds = kinds(entry.network.graph, slow, settings.keep)
     if not of_kinds:
-        return Search(slow, 0, (), _nothing_to_replace(entry, run.settings.keep, slow))
-    profile, inputs = _profile(run, entry, known)
-    network = profile.of(entry.network)
-    prices = Prices(timing, run.settings.bits, until)
+        return Search(slow, 0, (), _nothing_to_replace(entry, settings.keep, slow))
+    profile, inputs = _profile(entry, dataset, settings.seed, known)
+    network, prices = profile.of(entry.network), Prices(timing, settings.bits, until)
     layers = [alike.layers[0] for alike in of_kinds]
-    errors_on = inputs[: min(ERRORS_ON, affordable(graph, VALUES_MB))]
-    scores = Scores(network, layers, errors_on, profile.hessians)
+    scores = Scores(network, layers, inputs[: _errors_on(network)], profile.hessians)
     block = timing.facts.channel_block.get(32, 1)
-    rng, found, tried, good = np.random.default_rng(run.settings.seed), list[Looks](), 0, list[Program]()
-    for left, alike in zip(range(len(of_kinds), 0, -1), of_kinds, strict=True):
-        part = until.share(1 / left)
-        looks = Looks(alike, scores, prices, block)
-        begun = [*seeds(alike.place), *_remembered(run.library, timing.facts.fingerprint)]
-        children = CHILDREN[run.settings.programs]
-        tried += evolved(looks, begun, good, children, rng, part.passed)
-        good += [parse(text) for text in looks.trades()]
-        found.append(looks)
-        run.progress("menu", f"{entry.name}: {tried} programs looked at for {len(found)} of {len(of_kinds)} kinds")
-    repair, scored = inputs[: INPUTS // 2], inputs[INPUTS:]
-    grown = confirmed(network, profile, found, repair, scored, prices, task=run.dataset.task)
+    found = [Looks(alike, scores, prices, block) for alike in of_kinds]
+    tried = _grow(found, CHILDREN[settings.programs], timing.facts.fingerprint, library, settings.seed, until, tell)
+    grown = confirmed(
+        network, profile, found, inputs[: INPUTS // 2], inputs[-SCORED:], prices, task=dataset.task
+    )  # fmt: skip
+    _keep(library, timing.facts.fingerprint, timing.facts.name, grown)
     return Search(slow, tried, grown, "" if grown else _nothing_good(found))
 
 
-def _profile(run: Run, entry: Entry, known: Arrays | None) -> tuple[Profile, Floats]:
+def _grow(
+    found: Sequence[Looks],
+    children: int,
+    device: str,
+    library: ProgramLibrary | None,
+    seed: int,
+    until: Deadline,
+    tell: Callable[[str], None],
+) -> int:
+    """Programs for each kind of layer in turn, crossed with what was good at those before it; how many were tried."""
+    rng, tried, good = np.random.default_rng(seed), 0, list[Program]()
+    for n, looks in enumerate(found):
+        part = until.share(1 / (len(found) - n))
+        begun = [*seeds(looks.alike.place), *_remembered(library, device)]
+        tried += evolved(looks, begun, good, children, rng, part.passed)
+        good += [parse(text) for text in looks.trades()]
+        tell(f"{tried} programs were looked at for {n + 1} of {len(found)} kinds of layers")
+    return tried
+
+
+def _errors_on(network: Network) -> int:
+    """Inputs that errors of single layers are told by: fewer where maps are large."""
+    return min(ERRORS_ON, max(2, affordable(network.graph, VALUES_MB)))
+
+
+def _profile(entry: Entry, dataset: Dataset, seed: int, known: Arrays | None) -> tuple[Profile, Floats]:
     """Second moments of the network's layers, and normalised inputs: those to fit on, then those to tell harm by."""
-    n = min(INPUTS + SCORED, len(run.dataset.train))
-    inputs = run.dataset.normalise(run.dataset.calibration(n).inputs)
+    n = min(INPUTS + SCORED, len(dataset.train))
+    inputs = dataset.normalise(dataset.calibration(n).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     if known:
         return Profile.from_arrays(known), inputs
-    moments = hessians(entry.network, inputs[:INPUTS], np.random.default_rng(run.settings.seed))
+    moments = hessians(entry.network, inputs[:INPUTS], np.random.default_rng(seed))
     found = {name: h.float().numpy() for name, h in moments.items()}
     return Profile(entry.network.digest(), found, {}, {}), inputs
 

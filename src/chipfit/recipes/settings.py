@@ -22,8 +22,8 @@ class Settings:
     Each budget is a set of limits held at once; relative ones refer to the reference (the most accurate model, at the
     better of fp32 and int8). `epochs` fixes the fine-tune's length, which else takes the time that is left. `starts`
     is the number of models whose menus are opened, `finalists` the number of designs a budget that are fine-tuned at
-    full length. With `programs` other operators may compute layers. `time_s` is what the whole run was given, and
-    `profile_s` what a menu should take, None for a share.
+    full length. `programs` says which other operators may compute layers: "none", "known" or "evolved" (`gos`).
+    `time_s` is what the whole run was given, and `profile_s` what a menu should take, None for a share.
     """
 
     budgets: tuple[tuple[Limit, ...], ...]
@@ -34,7 +34,7 @@ class Settings:
     starts: int = 3
     finalists: int = 1
     baselines: bool = True
-    programs: bool = False
+    programs: str = "none"
     seed: int = 0
     time_s: float = math.inf
     profile_s: float | None = None

@@ -16,6 +16,7 @@ from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.store.arrays import ArrayFolder, Arrays
+from chipfit.store.programs import ProgramLibrary
 from chipfit.store.store import Store
 
 
@@ -23,8 +24,9 @@ from chipfit.store.store import Store
 class Run:
     """Inputs, tools and limits of a fit, and the seconds that each phase has taken so far.
 
-    `profiles` is where profiles of networks outlive the run, for another device or budget. `file_s` is what it took to
-    export, check, time and score one untouched file, `score_s` to score it on validation (0 where that is not known).
+    `profiles` is where profiles of networks outlive the run, for another device or budget, and `library` where programs
+    of operators do. `file_s` is what it took to export, check, time and score one untouched file, `score_s` to score it
+    on validation (0 where that is not known).
     """
 
     entries: Sequence[Entry]
@@ -37,6 +39,7 @@ class Run:
     progress: Progress
     phases: dict[str, float] = field(default_factory=dict)
     profiles: ArrayFolder | None = None
+    library: ProgramLibrary | None = None
     file_s: float = 0.0
     score_s: float = 0.0
 
