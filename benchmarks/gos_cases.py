@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from bench import Bench
-from chipfit.evaluate.worthwhile import worthwhile
 from harness import Rows
 
 from chipfit.core.data import Dataset
@@ -23,6 +22,7 @@ from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.worthwhile import worthwhile
 from chipfit.nets.load import load_models
 from chipfit.nets.zoo import Entry
 from chipfit.space.program.seeds import CONVOLUTION_SEEDS

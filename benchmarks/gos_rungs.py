@@ -14,10 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from bench import Bench
-from chipfit.space.program.canonical import canonical
-from chipfit.space.program.mutate import mutated
-from chipfit.space.program.words import share_of_macs
-from chipfit.space.programmed import replaceable
 from gos_cases import FLOAT, VGG6, Cases
 from harness import Options, Rows, Target, at_least, table
 from scipy.stats import kendalltau
@@ -30,8 +26,12 @@ from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.start import SHIP_INPUTS, Start
 from chipfit.nets.build import build
 from chipfit.space.program import Place, Program, lowered, place_of
+from chipfit.space.program.canonical import canonical
 from chipfit.space.program.lower import fits
+from chipfit.space.program.mutate import mutated
 from chipfit.space.program.seeds import CONVOLUTION_SEEDS
+from chipfit.space.program.words import share_of_macs
+from chipfit.space.programmed import replaceable
 
 PROGRAMS, TEST_INPUTS, SCORE_INPUTS = 48, 2000, 96
 KENDALL = 0.6

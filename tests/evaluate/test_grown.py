@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from chipfit.space.programmed import replaceable
 
 from chipfit.core.graph import Graph
 from chipfit.core.kernel import Kernel, kernels
@@ -21,6 +20,7 @@ from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.space.program import Program, parse
 from chipfit.space.program.seeds import LOW_RANK, SEPARABLE, seeds
+from chipfit.space.programmed import replaceable
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,10 @@ def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> d
     fact = f"programs of {entry.name}"
     stored = cast(dict[str, list[str]] | None, run.store.fact(fact))
     if stored is None:
-        tell = lambda line: run.progress("menu", f"{entry.name}: {line}")  # noqa: E731
+
+        def tell(line: str) -> None:
+            run.progress("menu", f"{entry.name}: {line}")
+
         part = until.share(SHARE[run.settings.programs])
         search = searched(
             entry, run.dataset, run.timing, run.settings, part, known=known, library=run.library, tell=tell
