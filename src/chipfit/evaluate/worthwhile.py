@@ -19,13 +19,13 @@ from chipfit.evaluate.in_time import InTime, work
 from chipfit.evaluate.kernel_ms import kernel_ms
 from chipfit.evaluate.programs import in_place
 from chipfit.evaluate.timing import Latencies, Timing
-from chipfit.space.program.seeds import CONVOLUTION_SEEDS
+from chipfit.space.program.seeds import USUAL
 from chipfit.space.programmed import replaceable
 
 GAIN = 0.1
 """Share of a layer's time that a program has to save."""
 
-SEEDS = tuple(program.text for program in CONVOLUTION_SEEDS)
+SEEDS = tuple(program.text for program in USUAL)
 
 
 def worthwhile(

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
+from chipfit.core.edits import Swap
 from chipfit.core.types import METRICS, Limit
 from chipfit.search.assign import PROOF_S, assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, Tabled
 from chipfit.search.program import tabulate
 from chipfit.space.menu import Assignment, Menu
-from chipfit.space.programmed import programs_of
 
 
 def solved(
@@ -56,7 +56,8 @@ def least(menu: Menu, metric: str) -> tuple[float, Assignment]:
 
 def suits(menu: Menu) -> bool:
     """True for menus of programs on one device."""
-    return len(menu.aspects(LATENCY)) == 1 and bool(programs_of(menu))
+    edits = (e for d in menu.decisions for option in d.options for e in option.edits)
+    return len(menu.aspects(LATENCY)) == 1 and any(isinstance(e, Swap) for e in edits)
 
 
 def latencies(menu: Menu) -> Tabled:
