@@ -1,0 +1,107 @@
+"""What layers cost where programs compute them is what the edited graph costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chipfit.core.graph import Graph
+from chipfit.core.kernel import Kernel, kernels
+from chipfit.core.types import Limit
+from chipfit.evaluate.cells import Variants
+from chipfit.evaluate.counts import macs, priced_counts
+from chipfit.evaluate.drawn import random_assignment
+from chipfit.evaluate.in_time import work
+from chipfit.evaluate.pieces import pieces
+from chipfit.evaluate.programs import in_place, programmed
+from chipfit.evaluate.timed import latency
+from chipfit.search.assign import assign, reachable
+from chipfit.search.one_design import least, solved
+from chipfit.space.edits import apply
+from chipfit.space.menu import Menu, Term
+from chipfit.space.offer import Offer, offer
+from chipfit.space.program.seeds import USUAL
+from chipfit.space.programmed import programs_of, replaceable, without_programs
+from compress.networks import network_of
+
+TEXTS = tuple(program.text for program in USUAL)
+
+
+def offered(graph: Graph, texts: tuple[str, ...] = TEXTS) -> Offer:
+    return offer(graph, {32: 8, 8: 8}, programs=dict.fromkeys(replaceable(graph), texts))
+
+
+def value(kernel: Kernel) -> float:
+    return (1.0 if kernel.bits == 32 else 0.3) * work(kernel)
+
+
+def priced(graph: Graph, menu: Menu) -> Menu:
+    """With a made-up latency, the sum of the value of all kernels, and a damage that grows with every option."""
+    variants, terms = Variants(graph, menu), list[Term]()
+    for c in variants.cells(kernels):
+        parts = programmed(pieces(c), variants.programs.get(c.op), in_place)
+        terms += latency(menu, parts, value, c.op)
+    rng = np.random.default_rng(0)
+    for d, decision in enumerate(menu.decisions):
+        steps = rng.uniform(0.0, 1.0, len(decision.options)) * (np.arange(len(decision.options)) > 0)
+        terms.append(Term("damage", (d,), np.cumsum(steps)))
+    return menu.priced(terms)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "vgg6", "mobilenetv2"])
+def test_kernels_and_counts_are_those_of_the_edited_graph(name: str) -> None:
+    graph, rng = network_of(name).graph, np.random.default_rng(1)
+    menu = priced(graph, offered(graph).menu)
+    counted = priced_counts(graph, offered(graph))
+    assert name == "mobilenetv2" or programs_of(menu)
+    for _ in range(12):
+        a = random_assignment(menu, rng)
+        edited = apply(graph, menu.edits(a))
+        in_graph = sum(value(k) for k in kernels(edited).values())
+        assert menu.total("latency_ms", a) == pytest.approx(in_graph, rel=2e-3)  # a ReLU behind a dropped block
+        assert counted.total("macs", a) == edited.total_macs
+        assert counted.total("params", a) == edited.total_params
+
+
+def test_the_solver_for_many_axes_finds_what_the_program_does() -> None:
+    graph = network_of("resnet8").graph
+    menu = priced(graph, offered(graph).menu)
+    whole = menu.total("latency_ms", menu.as_is)
+    assert least(menu, "latency_ms")[0] == pytest.approx(reachable(menu, "latency_ms")[0])
+    scale = np.random.default_rng(2).uniform(0.2, 1.0, len(menu.decisions))
+    for share in (0.6, 0.3, 0.15):
+        limits = [Limit("latency_ms", share * whole)]
+        found, wanted = solved(menu, limits), assign(menu, limits)
+        assert menu.total("damage", found) == pytest.approx(menu.total("damage", wanted))
+        assert menu.total("latency_ms", found) <= limits[0].value
+        assert solved(menu, limits, scale=scale) == assign(menu, limits, scale=scale)
+
+
+def test_without_programs_assignments_stay_assignments_of_the_whole_menu() -> None:
+    graph = network_of("resnet8").graph
+    menu = priced(graph, offered(graph).menu)
+    bare = without_programs(menu)
+    a = random_assignment(bare, np.random.default_rng(3))
+    assert menu.valid(a)
+    assert all(a[p.decision] == 0 for p in programs_of(menu).values())
+    assert menu.total("latency_ms", a) == pytest.approx(bare.total("latency_ms", a))
+    assert not programs_of(bare)
+
+
+def test_a_program_is_read_as_its_kernels_with_the_activation_last() -> None:
+    layer = next(k for k in kernels(network_of("vgg6").graph).values() if k.kind == "conv" and k.cin > 16)
+    inside = in_place(layer, TEXTS[0])
+    assert [k.attr("groups") for k in inside] == ["dw", 1]
+    assert [k.act for k in inside] == ["", layer.act]
+    assert sum(map(macs, inside)) < macs(layer) / 4
+    narrow = in_place(layer, TEXTS[1], block=1000)
+    assert [k.kind for k in narrow] == ["conv", "unblocked", "conv"]
+
+
+def test_what_programs_may_compute() -> None:
+    graph = network_of("resnet8").graph
+    names = replaceable(graph)
+    assert "4.body.0" in names
+    assert not any(graph[n]["kernel"] == (1, 1) for n in names)
+    assert replaceable(graph, keep=["4"]) == tuple(n for n in names if not n.startswith("4."))
+    assert all(graph[n]["groups"] == 1 for n in replaceable(network_of("mobilenetv2").graph))
