@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chipfit.core.graph import CHANNELWISE, LAYERS, Graph, Network, Op, op
+from chipfit.space.edits import Swap, apply
+from chipfit.space.program.seeds import USUAL
+from chipfit.space.programmed import replaceable
 
 Values = dict[str, NDArray[np.float32]]
 
@@ -167,6 +170,13 @@ def scaled() -> Graph:
     return b.graph
 
 
+def programmed() -> Graph:
+    """The residual network with programs in the place of its wide convolutions, each of the usual ones in turn."""
+    graph = residual()
+    swaps = [Swap(name, USUAL[n % len(USUAL)].text) for n, name in enumerate(replaceable(graph))]
+    return apply(graph, swaps)
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "residual": residual,
     "mobile": mobile,
@@ -176,6 +186,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "pooled": pooled,
     "odd": odd,
     "scaled": scaled,
+    "programmed": programmed,
 }
 
 
