@@ -20,8 +20,9 @@ from chipfit.data.load import load_data
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
 from chipfit.train import jobs as module
-from chipfit.train.jobs import RATES, Job, find_rate, run_jobs, train_job
+from chipfit.train.jobs import Job, find_rate, run_jobs, train_job
 from chipfit.train.loop import Schedule, accuracy
+from chipfit.train.optimiser import RATES
 from recipes import small
 
 PARENT = """

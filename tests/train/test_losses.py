@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from chipfit.core.errors import BadInput
 from chipfit.core.metric import IGNORED
 from chipfit.core.task import CLASSIFICATION, TASKS
+from chipfit.evaluate.divergence import divergence
 from chipfit.train.losses import against_targets, loss_of, towards_teacher
 
 
@@ -60,6 +61,19 @@ def test_a_student_that_answers_like_its_teacher_has_nothing_to_learn(name: str)
     assert answers.grad is not None
     assert abs(loss.item()) < 1e-6
     assert float(answers.grad.abs().max()) < 1e-6
+
+
+def test_labels_of_an_input_are_added_up_as_damage_has_them() -> None:
+    logits, teacher = torch.randn(6, 8), torch.randn(6, 8)
+    task = TASKS["multi-label"]
+    towards = towards_teacher(task, logits, teacher)
+    assert float(towards) == pytest.approx(divergence(teacher.numpy(), logits.numpy(), task), rel=1e-5)
+    yes = (teacher > 0).long()
+    each = F.binary_cross_entropy_with_logits(logits, yes.float(), reduction="none")
+    assert torch.allclose(against_targets(task, logits, yes), each.sum(1).mean())
+    masks = torch.randn(2, 1, 5, 5)
+    want = F.binary_cross_entropy_with_logits(masks, (masks > 0).float())
+    assert torch.allclose(against_targets(task, masks, masks[:, 0] > 0), want), "one label at each of many places"
 
 
 def test_a_loss_of_the_users_own_takes_the_place_of_the_tasks() -> None:

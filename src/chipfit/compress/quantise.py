@@ -5,9 +5,11 @@ norm is folded in (Jacob et al. 2018; Krishnamoorthi 2018). Ranges minimise the 
 (Nagel et al. 2021, section 3.1), found on a histogram. The rules of what is quantised are those of the exported file:
 
 * an int8 operator reads quantised tensors, and its output is quantised;
+* what a float operator made is rounded for its int8 readers alone: float ones, such as the sum that goes around a
+  layer, read it as it was made;
 * nothing is quantised between an operator and a relu that alone reads it;
 * operators that only move values keep the grid of what they read;
-* a dense layer that no int8 operator reads has a float output.
+* a dense layer that no int8 operator reads has a float output, on rows as on vectors.
 
 Biases (int32 in the file) are kept in float here.
 """
@@ -15,7 +17,7 @@ Biases (int32 in the file) are kept in float here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,10 +105,14 @@ def rounded_weight(weight: Tensor, reduce_range: bool = False) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a graph computes in int8: which batch norms are folded into which layers, and what is rounded, and where."""
+    """How a graph computes in int8: which batch norms are folded into which layers, and what is rounded, and where.
+
+    Of what is rounded, `apart` are values that only int8 operators read so; to others they are what was computed.
+    """
 
     folded: Mapping[str, str]
     rounds: Mapping[str, Range]
+    apart: frozenset[str] = frozenset()
 
 
 def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
@@ -121,14 +127,23 @@ def plan(graph: Graph, known: Mapping[str, Range]) -> Plan:
     read = {i for o in graph if bits[o.name] == 8 for i in o.inputs}
     bare = set(into) | set(fused.values())
     rounds: dict[str, Range] = {}
+    apart = set[str]()
     for o in graph:
-        made = bits[o.name] == 8 and o.kind not in MOVES and o.kind != "input"
-        final_dense = (o.kind == "linear" and on_channels(o)) or (
-            o.name in inside and graph[inside[o.name]].kind == "linear"
-        )
-        if o.name not in bare and ((made and not final_dense) or o.name in read):
+        made = bits[o.name] == 8 and o.kind != "input"
+        layer = _layer_of(graph, o, inside, fused)
+        dense = layer.kind == "linear"
+        if o.name not in bare and ((made and not dense and o.kind not in MOVES) or o.name in read):
             rounds[o.name] = _reach(graph, o, known, rounds)
-    return Plan(inside, rounds)
+            if not made or (dense and not on_channels(layer)):
+                apart.add(o.name)
+    return Plan(inside, rounds, frozenset(apart))
+
+
+def _layer_of(graph: Graph, o: Op, inside: Mapping[str, str], fused: Mapping[str, str]) -> Op:
+    """The layer that an operator's value comes from, where a clamp or a norm is part of it; else itself."""
+    while (before := fused.get(o.name) or inside.get(o.name)) is not None:
+        o = graph[before]
+    return o
 
 
 def _reach(graph: Graph, o: Op, known: Mapping[str, Range], rounds: Mapping[str, Range]) -> Range:
@@ -179,7 +194,7 @@ def fake_quantised(
         walk = Walk(graph, weights, {graph.ops[0].name: batch(inputs[start : start + step])})
         for o in graph.ops:
             value = walk.values[o.name] if o.kind == "input" else compute(o, how, walk)
-            walk.values[o.name] = on_grid(value, *how.rounds[o.name]) if o.name in how.rounds else value
+            walk.values[o.name] = value if o.name in how.apart else _rounded(how, o.name, value)
         parts.append(walk.values[graph.output].numpy(force=True))
     return np.concatenate(parts)
 
@@ -190,7 +205,14 @@ def compute(o: Op, how: Plan, walk: Walk) -> Tensor:
         return walk.put(o, walk.values[o.inputs[0]])
     layer = o.having(bias=1) if o.kind in ("conv", "linear") else o
     own = {n.removeprefix(f"{o.name}/"): w for n, w in walk.weights.items() if n.startswith(f"{o.name}/")}
-    return walk.put(o, evaluate(layer, own or walk.weights, *walk.inputs(o)))
+    inputs: Iterable[Tensor] = walk.inputs(o)
+    if o.bits == 8:
+        inputs = [_rounded(how, name, x) if name in how.apart else x for name, x in zip(o.inputs, inputs, strict=True)]
+    return walk.put(o, evaluate(layer, own or walk.weights, *inputs))
+
+
+def _rounded(how: Plan, name: str, value: Tensor) -> Tensor:
+    return on_grid(value, *how.rounds[name]) if name in how.rounds else value
 
 
 def quantised_weights(network: Network, how: Plan, reduce_range: bool) -> Tensors:

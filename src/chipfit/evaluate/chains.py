@@ -120,8 +120,13 @@ def _boundary_before_a_pool(kernel: Kernel, block: int) -> Recipe:
 
 
 def _before_a_tail(kernel: Kernel) -> Recipe:
-    """A dense layer is small and unlike its mirror: a network of it and a narrow one against the narrow one."""
-    tail = replace(kernel, cin=kernel.cout, cout=8, act="")
+    """A dense layer is small and unlike its mirror: a network of it and a narrow one against the narrow one.
+
+    On rows the narrow one is float, as norms, additions and activations behind such layers are: what an int8 layer
+    takes holds the quantisation of what it reads, and none of what it makes.
+    """
+    bits = 32 if kernel.attr("rows") else kernel.bits
+    tail = replace(kernel, cin=kernel.cout, cout=8, act="", bits=bits)
     return Recipe((chain([tail]), chain([kernel, tail])), (), lambda ms, _: max(ms[1] - ms[0], 0.0))
 
 

@@ -4,7 +4,8 @@ Names of what is added are `<operator>/<part>`; the last part keeps the operator
 
     silu                          sigmoid, mul
     whole pools without keep      the pool, flatten
-    int8 linear on several axes   reshape to rows, linear, reshape back     (the bias then fuses; MatMul has none)
+    int8 linear on several axes   reshape to rows, linear, reshape back     (the bias then fuses; MatMul has none; int8
+                                                                             values come back where int8 reads them)
     int8 batch_norm (unfolded)    depth-wise 1x1 convolution                (its exact int8 form)
     int8 relu on an int8 tensor   leaky_relu of slope 0                     (a table of 256 entries; relu has no kernel)
     int8 relu6 there              leaky_relu of slope 0, then relu6, which fuses
@@ -217,7 +218,7 @@ def _linear(o: Op, graph: Graph, weights: Weights, known: dict[str, Range]) -> t
     dense = replace(o, name=f"{o.name}/dense", inputs=(rows.name,), shape=o.shape[-1:])
     _same_range(known, rows, graph[o.inputs[0]])
     _same_range(known, dense, o)
-    return rows, dense, op(o.name, "reshape", (dense.name,), o.shape, bits=8).having(to=o.shape)
+    return rows, dense, op(o.name, "reshape", (dense.name,), o.shape).having(to=o.shape)
 
 
 def _batch_norm(o: Op, graph: Graph, weights: Weights, known: dict[str, Range]) -> tuple[Op, ...]:

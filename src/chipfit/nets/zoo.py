@@ -1,6 +1,7 @@
-"""Six small families for 28x28 pictures, and the trained weights of each on Fashion-MNIST that ship with the package.
+"""Small families for 28x28 pictures, and the trained weights of six on Fashion-MNIST that ship with the package.
 
-Every convolution is followed by batch norm and has no bias, LeNet5's excepted.
+Every convolution is followed by batch norm and has no bias, LeNet5's excepted. The seventh, a vision transformer, is
+trained by whoever wants it (`chipfit zoo train vit`): its weights are too large to ship.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chipfit.core.graph import Network
 from chipfit.nets.answers import Answers
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
+from chipfit.nets.vit import ViT
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Where the trained weights lie: `<name>.safetensors` for each record of `manifest.json`."""
@@ -119,13 +121,19 @@ def resnet(blocks: int, channels: int = 1, classes: int = 10, width: int = 16) -
     return nn.Sequential(*layers, *head(inputs, classes))
 
 
-BUILDERS: dict[str, Callable[..., nn.Sequential]] = {
+def vit(channels: int = 1, classes: int = 10) -> nn.Module:
+    """ViT-96/4: six blocks of width 96 with four heads, on patches of 4x4."""
+    return ViT(channels=channels, classes=classes)
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "lenet5": lenet5,
     "dscnn": dscnn,
     "mobilenetv2": mobilenetv2,
     "vgg6": vgg6,
     "resnet8": partial(resnet, 1),
     "resnet20": partial(resnet, 3),
+    "vit": vit,
 }
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 
-from chipfit.core.graph import Graph
+from chipfit.core.graph import Graph, Op
 from chipfit.core.kinds import named
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A run of operators that share one precision."""
+    """Operators that share one precision."""
 
     name: str
     ops: tuple[str, ...]
@@ -20,13 +21,41 @@ class Site:
 QUANTISABLE = named(lambda kind: kind.int8)
 """Kinds that compute in int8 at an int8 site; others there stay float."""
 
+FLOAT_BETWEEN = frozenset({"layer_norm", "rms_norm", "matmul"})
+"""Kinds without int8 form that stand between the dense layers of transformers."""
+
 
 def sites(graph: Graph) -> tuple[Site, ...]:
-    """Runs of operators with the same spatial size.
+    """Runs of operators with the same spatial size; of networks of tokens, dense layers of the same shape.
 
     A boundary between int8 and float costs a conversion, so precision changes where resolution does: tensors there
     are small and few.
+
+    Around a dense layer on tokens all is float: norms, softmax, activations and the sums that go around it. It is
+    converted to and from whatever others do, and what it gains depends on its shape alone. So those of one shape are
+    a site, and the sums are in none: rounding those would take time, and harm everything behind them.
     """
+    rows = _on_tokens(graph)
+    return (*_runs(graph, rows), *_by_shape(graph, rows))
+
+
+def _on_tokens(graph: Graph) -> list[Op]:
+    """Dense layers on rows of several tokens, in networks whose other operators there have no int8 form."""
+    if not any(o.kind in FLOAT_BETWEEN for o in graph):
+        return []
+    return [o for o in graph if o.kind == "linear" and len(o.shape) > 1]
+
+
+def _by_shape(graph: Graph, rows: Collection[Op]) -> list[Site]:
+    """Sites of dense layers on tokens, each named after its first."""
+    alike: dict[tuple[int, int], list[str]] = {}
+    for o in rows:
+        alike.setdefault((graph.in_shape(o)[-1], o.shape[-1]), []).append(o.name)
+    return [Site(names[0], tuple(names)) for names in alike.values()]
+
+
+def _runs(graph: Graph, rows: Collection[Op]) -> list[Site]:
+    """Runs of operators with the same spatial size, without dense layers on tokens and what they make float."""
     largest_after: dict[str, int] = {}
     maps = _maps(graph)
     for o in reversed(graph.ops):
@@ -39,8 +68,22 @@ def sites(graph: Graph) -> tuple[Site, ...]:
         if not runs or runs[-1][0] != area:
             runs.append((area, []))
         runs[-1][1].append(o.name)
-    named = [Site(names[0], tuple(names)) for _, names in runs]
-    return tuple(s for s in named if any(graph[n].kind in ("conv", "linear") for n in s.ops))
+    found = [names for _, names in runs]
+    if rows:
+        floats = _made_float(graph, {o.name for o in rows})
+        left = [[name for name in names if name not in floats] for names in found]
+        found = [names for names in left if names]
+    made = [Site(names[0], tuple(names)) for names in found]
+    return [s for s in made if any(graph[n].kind in ("conv", "linear") for n in s.ops)]
+
+
+def _made_float(graph: Graph, rows: Collection[str]) -> set[str]:
+    """Dense layers on tokens, operators without int8 form, and what has no weights and reads any of these."""
+    floats = {o.name for o in graph.ops[1:] if o.name in rows or o.kind not in QUANTISABLE}
+    for o in graph:
+        if o.kind not in ("conv", "linear") and not floats.isdisjoint(o.inputs):
+            floats.add(o.name)
+    return floats
 
 
 def _maps(graph: Graph) -> frozenset[str]:

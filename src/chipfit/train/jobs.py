@@ -30,9 +30,7 @@ from chipfit.train.crew import TRIES, Crew
 from chipfit.train.distill import from_arrays, to_arrays
 from chipfit.train.loop import Schedule, Views, on_threads, train
 from chipfit.train.memory import Pieces
-
-RATES = (0.01, 0.03, 0.09)
-"""Peak learning rates that a job tries on a short complete schedule before the long one."""
+from chipfit.train.optimiser import rates
 
 NEARLY = 1.05
 """A trial's loss within this factor of the least is as good: long schedules bear higher rates than short ones."""
@@ -198,29 +196,29 @@ def train_job(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadl
 
 
 def find_rate(job: Job, dataset: Dataset, teacher: Views | None, deadline: Deadline | None = None) -> float:
-    """The highest of `RATES` whose short complete schedule ends at (nearly) the lowest training loss.
+    """The highest of the network's `rates` whose short complete schedule ends at (nearly) the lowest training loss.
 
     Judged on the mean loss of the last fifth of the steps: validation accuracy would read lagging running statistics
     and prefer the lowest rate.
     """
-    steps = max(24, int(TRIAL_SHARE * job.schedule.steps))
-    if len(RATES) * steps > job.schedule.steps / 2:
-        return RATES[1]
+    steps, offered = max(24, int(TRIAL_SHARE * job.schedule.steps)), rates(job.network.graph)
+    if len(offered) * steps > job.schedule.steps / 2:
+        return offered[1]
     losses: dict[float, float] = {}
     until = (deadline or Deadline.never()).share(TRIALS_AT_MOST)
-    for n, rate in enumerate(RATES):
+    for n, rate in enumerate(offered):
         tail: list[float] = []
         short = replace(job.schedule, steps=steps, peak=rate)
 
         def keep(step: int, loss: float, tail: list[float] = tail) -> None:
             tail.append(loss)
 
-        rng, part = np.random.default_rng(job.seed), until.share(1 / (len(RATES) - n))
+        rng, part = np.random.default_rng(job.seed), until.share(1 / (len(offered) - n))
         train(build(job.network), dataset, short, rng, teacher=teacher, deadline=part, on_step=keep)
         last = tail[int(np.ceil(0.8 * len(tail))) :] or tail
         losses[rate] = float(np.mean(last)) if last and np.all(np.isfinite(last)) else float("inf")
     least = min(losses.values())
-    return max(r for r, loss in losses.items() if loss <= NEARLY * least) if np.isfinite(least) else RATES[0]
+    return max(r for r, loss in losses.items() if loss <= NEARLY * least) if np.isfinite(least) else offered[0]
 
 
 def seconds_per_step(

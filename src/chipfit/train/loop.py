@@ -24,13 +24,14 @@ from chipfit.nets.accelerator import fast_bf16, here
 from chipfit.train.held import Held
 from chipfit.train.losses import loss_of
 from chipfit.train.memory import Pieces, in_halves
+from chipfit.train.optimiser import is_adaptive, optimiser_of
 from chipfit.train.pace import Pace
 from chipfit.train.units import groups, in_unit, last_parameters, unit_of
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A complete one-cycle of SGD with Nesterov momentum.
+    """A complete one-cycle of SGD with Nesterov momentum, or of AdamW where a network asks for it (`optimiser`).
 
     `steps` batches in all; the rate rises to `peak` over the first `warm_up` of them and falls as a cosine. Where time
     does not allow so many, the cycle is a shorter one, and complete (`pace`).
@@ -172,7 +173,7 @@ def train(
     unit = unit_of(dataset.task)
     last = last_parameters(net, unit)
     parts = groups(net, schedule.weight_decay, unit)
-    optimiser = torch.optim.SGD(parts, lr=schedule.peak, momentum=schedule.momentum, nesterov=True)
+    optimiser = optimiser_of(parts, schedule.peak, momentum=schedule.momentum, adaptively=is_adaptive(net))
     forget = partial(optimiser.zero_grad, set_to_none=True)
     averaged, held, pieces = _Average(net), Held(net), pieces or Pieces()
     pace, frozen = Pace(schedule.steps, deadline or Deadline.never()), False

@@ -1,6 +1,8 @@
 """What training makes small: the task's loss against targets, and what draws answers towards a teacher's.
 
 Squared errors are divided by the variance of the targets, so that rates and clipping mean the same whatever their unit.
+Yes-or-no labels of an input are added up, as damage has them: in their mean, one wrong label of ten would weigh a tenth
+of a wrong class, and rates that suit classes would be ten times too low.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ def against_targets(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
 def towards_teacher(task: Task, answers: Tensor, teacher: Tensor) -> Tensor:
     """How far answers are from a teacher's: T²·KL of softened classes, KL of labels, the squared error of numbers."""
     if task.divergence == "bernoulli":
-        sure = F.binary_cross_entropy_with_logits(teacher, torch.sigmoid(teacher))
-        return F.binary_cross_entropy_with_logits(answers, torch.sigmoid(teacher)) - sure
+        chances = torch.sigmoid(teacher)
+        return _of_labels(answers, chances) - _of_labels(teacher, chances)
     if task.divergence == "squared":
         return F.mse_loss(answers, teacher) / task.scale
     positions = answers.numel() // (len(answers) * answers.shape[task.axis])
@@ -67,7 +69,14 @@ def _cross_entropy(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
 
 
 def _binary(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(answers, targets.to(answers.dtype))
+    return _of_labels(answers, targets.to(answers.dtype))
+
+
+def _of_labels(answers: Tensor, chances: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, labels, ...) and chances of yes: summed over labels, mean over inputs and places."""
+    labels = answers.shape[1] if answers.ndim > 1 else 1
+    mean: Tensor = F.binary_cross_entropy_with_logits(answers, chances.reshape(answers.shape))
+    return labels * mean
 
 
 def _squared(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
