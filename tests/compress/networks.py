@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
+from chipfit.nets.vit import ViT
 from chipfit.nets.zoo import BUILDERS
 from chipfit.space.axes import groups_on, places_of
 from chipfit.space.edits import Precision, Skip, Width
@@ -25,12 +26,14 @@ from chipfit.space.groups import channel_groups, residual_blocks, sites
 from models.awkward import AWKWARD, INPUT_SHAPE
 
 NAMES = (*BUILDERS, *AWKWARD)
+SHALLOW = {"vit": partial(ViT, depth=2)}
+"""Networks of which all blocks are alike: two are enough."""
 
 
 @cache
 def network_of(name: str) -> Network:
     torch.manual_seed(0)
-    module = BUILDERS[name]() if name in BUILDERS else AWKWARD[name]()
+    module = (BUILDERS | AWKWARD | SHALLOW)[name]()
     for m in module.modules():
         if isinstance(m, nn.BatchNorm2d):
             nn.init.uniform_(m.running_var, 0.5, 2.0)

@@ -19,22 +19,27 @@ from torch import nn
 
 from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.nets.zoo import BUILDERS, Record
+from chipfit.nets.vit import ViT
+from chipfit.nets.zoo import BUILDERS, Record, load_zoo, manifest
 from chipfit.store.atomic import write_atomically
-from chipfit.train.loop import Schedule, accuracy, train
+from chipfit.train.distill import teach
+from chipfit.train.loop import Schedule, Views, accuracy, train
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How one family is trained: epochs, peak rate, and by how many pixels pictures are moved.
 
-    Small networks underfit: the fewer the parameters, the less augmentation.
+    Small networks underfit: the fewer the parameters, the less augmentation. A transformer, which learns slowly, has a
+    `teacher` among the zoo's trained networks, and its steps see a part of the patches, up to the last of them.
     """
 
     epochs: int
     peak: float
     shift: int
+    teacher: str = ""
 
 
 PLANS = {
@@ -44,9 +49,15 @@ PLANS = {
     "vgg6": Plan(24, 0.15, 2),
     "resnet8": Plan(24, 0.15, 2),
     "resnet20": Plan(22, 0.15, 2),
-    "vit": Plan(8, 0.002, 1),
+    "vit": Plan(5, 0.002, 1, "resnet8"),
 }
 """Settled before the test part was read; the rate of the last one is AdamW's."""
+
+TAUGHT = 2
+"""Views of the training inputs that a teacher answers."""
+
+LEFT_OUT, ALL_SEEN = 0.5, 0.3
+"""Patches that steps of a ViT do not see, and the share of its last steps that see all of them."""
 
 
 def train_zoo(
@@ -88,13 +99,27 @@ def _train_one(
     net = BUILDERS[name](dataset.input_shape[0], len(dataset.classes))
     per_epoch = len(dataset.train) // 128
 
+    steps = plan.epochs * per_epoch
+
     def tell(step: int, loss: float) -> None:
+        if isinstance(net, ViT):
+            net.left_out = LEFT_OUT if step < (1 - ALL_SEEN) * steps else 0.0
         if progress is not None and step % per_epoch == 0:
             progress(name, f"epoch {step // per_epoch + 1} of {plan.epochs}, loss {loss:.3f}")
 
-    schedule = Schedule(steps=plan.epochs * per_epoch, peak=plan.peak, freeze_bn=0.9)
-    train(net, replace(dataset, shift=plan.shift), schedule, np.random.default_rng(seed), on_step=tell)
+    schedule, moved = Schedule(steps=steps, peak=plan.peak, freeze_bn=0.9), replace(dataset, shift=plan.shift)
+    teacher = _taught(plan, moved)
+    train(net, moved, schedule, np.random.default_rng(seed), teacher=teacher, on_step=tell)
     return net
+
+
+def _taught(plan: Plan, dataset: Dataset) -> Views | None:
+    """The answers of a plan's teacher; None where it has none, or none that was trained on these data."""
+    known = {r.name for r in manifest() if r.dataset == dataset.name}
+    if plan.teacher not in known:
+        return None
+    network = load_zoo(f"{dataset.name}/{plan.teacher}").network
+    return teach(build(network), dataset, TAUGHT)
 
 
 def write_entry(
