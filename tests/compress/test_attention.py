@@ -49,7 +49,9 @@ def test_groups_blocks_and_sites() -> None:
     assert dict(coupling.frozen)["embed"] == "'norm1' normalises over them"
     blocks = {b.name: b.shortcut for b in residual_blocks(graph)}
     assert blocks == {"add1": "placed", "add2": "add1", "add3": "add2", "add4": "add3"}
-    assert len(sites(graph)) == 1, "maps of attention are not of another resolution"
+    found = {s.name: s.ops for s in sites(graph)}
+    assert found.keys() == {"head", "embed", "qkv", "packed.proj", "mlp1.up", "mlp1.down"}, "by shape, and the head"
+    assert found["packed.proj"] == ("packed.proj", "hq", "hk", "hv", "hand.proj")
 
 
 def test_a_narrower_graph_says_so_in_every_shape() -> None:
@@ -114,6 +116,6 @@ def test_the_menu_offers_heads_one_by_one_and_whole_blocks() -> None:
     labels = {d.name: [o.label for o in d.options] for d in menu.decisions}
     assert labels["qkv/0"] == ["3", "2", "skip"]
     assert labels["mlp1.up"] == ["20", "16", "8", "skip"]
-    assert labels["bits:tokens"] == ["fp32", "int8"]
+    assert labels["bits:mlp1.up"] == ["fp32", "int8"]
     said = {menu.decisions[d].name for (d, o), _ in menu.ties if menu.decisions[d].options[o].edits == (Skip("add3"),)}
     assert len(said) == 1, "what drops a block is said in all its decisions, tied to the first"
