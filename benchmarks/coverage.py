@@ -2,9 +2,10 @@
 
     python benchmarks/coverage.py [--zoo FILE]... [--path FOLDER]... [--quick] [--json] [--full] [--edit] [--only REGEX]
 
-A zoo is a Python file with `Z`: name -> (function that builds a module, shape of one input, category); a category of
-"tokens" or a name in `TOKENS` takes whole numbers. Each network is judged in a process of its own, whose row is
-recorded as soon as it is there.
+A zoo is a Python file with `Z`: name -> (function that builds a module, shape of one input, category); of a network
+that takes several inputs the shape is their texts, such as ("image=3,32,32", "ids=24:int"). Whole numbers are given to
+modules that take them and no floats. Each network is judged in a process of its own, whose row is recorded as soon as
+it is there.
 
 * `accepted`: networks that are traced; of the others the reason in one line.
 * `wrong`: networks whose graph or ONNX file answers otherwise than the module, at two batch sizes, by more than

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from chipfit.api.words import port
 from chipfit.compress.edit import apply
 from chipfit.core.edits import Edit, Take, Width, innermost
-from chipfit.core.errors import ChipfitError
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.core.opaque import program, taken_as_they_are
+from chipfit.core.ports import Ends, width
+from chipfit.device.engines.engine import feed, taken
 from chipfit.export.onnx import write
+from chipfit.nets.answers import Answers, undisturbed
 from chipfit.nets.build import build
 from chipfit.nets.faithful import traced
+from chipfit.nets.reading import as_one
 from chipfit.space.edits import apply as on_graph
 from chipfit.space.edits import edited
 from chipfit.space.groups import channel_groups
@@ -38,8 +44,11 @@ from chipfit.space.offer import offer
 
 Floats = NDArray[np.float32]
 
-TOKENS = ("BERT-mini (HF, as is)",)
-"""Networks that take whole numbers."""
+Shape = tuple[int, ...] | tuple[str, ...]
+"""Of one input, or the inputs of a network that takes several, as `--inputs` has them."""
+
+CHOICE = "say which one it is for: --output"
+"""What a refusal says that a user's word mends."""
 
 NOTHING = 1e-3
 """Largest value of parameters that hide what is before them: heads and scales of layers that start at zero."""
@@ -77,16 +86,43 @@ def shaken(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def judge(name: str, build_module: Any, shape: tuple[int, ...], category: str) -> dict[str, Any]:
+Traced = tuple[Network, Answers, tuple[str, ...]]
+
+
+def network_of(name: str, module: nn.Module, shape: Shape) -> Traced:
+    """The network of a module, its answers, and notes of how it was read.
+
+    Of several values the first is taken where none is obvious, as a user would name one.
+
+    Raises:
+        ChipfitError: it is refused.
+    """
+    if shape and isinstance(shape[0], str):
+        ports = tuple(port(str(text)) for text in shape)
+        ends, flat = Ends(ports), (width(ports),)
+    else:
+        ends, flat = Ends(), tuple(int(n) for n in shape)
+    with undisturbed(module):
+        try:
+            read = as_one(name, module, flat, ends, guess=True)
+        except BadInput as e:
+            if CHOICE not in str(e):
+                raise
+            read = as_one(name, module, flat, replace(ends, output="0"), guess=True)
+    network, answers = traced(name, read.module, read.shape, integer=read.counts)
+    return network, answers, read.notes
+
+
+def judge(name: str, build_module: Any, shape: Shape) -> dict[str, Any]:
     """Whether a network is accepted and right."""
     began = time.monotonic()
     torch.manual_seed(0)
     module = shaken(build_module())
     try:
-        network, answers = traced(name, module, shape, integer=category == "tokens" or name in TOKENS)
+        network, answers, notes = network_of(name, module, shape)
     except ChipfitError as e:
         return {"accepted": False, "refused": str(e)}
-    row: dict[str, Any] = {"accepted": True, "trace_s": time.monotonic() - began}
+    row: dict[str, Any] = {"accepted": True, "trace_s": time.monotonic() - began, "notes": notes}
     row["opaque"] = dict(Counter(what for _, what, _ in taken_as_they_are(network.graph)))
     row["why"] = sorted({f"{what}: {why}" for _, what, why in taken_as_they_are(network.graph)})[:40]
     row["operators"], row["macs"] = len(network.graph.ops), network.graph.total_macs
@@ -116,10 +152,9 @@ def answered(data: bytes, x: Floats, batch: int | None) -> Floats:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0]
-    x = x.astype(np.int64) if "int64" in given.type else x
+    given = taken(session.get_inputs())
     parts = [x] if batch is None else [row[None] for row in x]
-    return np.concatenate([session.run(None, {given.name: part})[0] for part in parts])
+    return np.concatenate([session.run(None, feed(given, part))[0] for part in parts])
 
 
 def pruned(network: Network, x: torch.Tensor) -> dict[str, Any]:
@@ -200,12 +235,12 @@ SHARE, ROUNDS, LEAST_S = 0.6, 5, 1.0
 """Share of the MACs that an edited network has; rounds of timing, each of so many seconds."""
 
 
-def edit(name: str, build_module: Any, shape: tuple[int, ...], category: str) -> dict[str, Any]:
+def edit(name: str, build_module: Any, shape: Shape) -> dict[str, Any]:
     """How much faster a network's file is once it has 60 % of the MACs, or why it cannot have."""
     torch.manual_seed(0)
     module = shaken(build_module())
     try:
-        network, answers = traced(name, module, shape, integer=category == "tokens" or name in TOKENS)
+        network, answers, _ = network_of(name, module, shape)
     except ChipfitError as e:
         return {"refused": str(e)}
     graph, made = network.graph, offer(network.graph, {32: 8}, bits=(32,))
@@ -244,8 +279,7 @@ def timed(files: list[bytes], x: Floats) -> list[float]:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     sessions = [ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]) for data in files]
-    given = sessions[0].get_inputs()[0]
-    fed = {given.name: x.astype(np.int64) if "int64" in given.type else x}
+    fed = feed(taken(sessions[0].get_inputs()), x)
     rounds: list[list[float]] = [[] for _ in sessions]
     for _ in range(ROUNDS):
         for session, found in zip(sessions, rounds, strict=True):
@@ -270,9 +304,9 @@ def main() -> None:
     if task == "names":
         print(json.dumps(list(known)))
         return
-    builder, shape, category = known[name]
+    builder, shape, _ = known[name]
     with contextlib.redirect_stdout(io.StringIO()):
-        row = {"judge": judge, "edit": edit}[task](name, builder, tuple(shape), category)
+        row = {"judge": judge, "edit": edit}[task](name, builder, tuple(shape))
     print(json.dumps(row))
 
 

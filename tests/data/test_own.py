@@ -113,7 +113,7 @@ def test_loss_metric_and_collate_come_with_the_data(tmp_path: Path) -> None:
         ("dict(train=3)", "train is an int; give an iterable"),
         ("dict(train=[])", "train has no rows"),
         ("dict(train=[(1, 2, 3)])", r"train gives a tuple of 3; give \(inputs, targets\)"),
-        ("dict(train=[{'x': 1}])", "train gives a dict of 1"),
+        ("dict(train=[{'labels': 1}])", "train gives a dict without inputs"),
         ("dict(train=1 / 0)", "mine.py:loaders raised ZeroDivisionError"),
         ("dict(train=(1 / 0 for _ in 'a'))", r"train raised ZeroDivisionError: division by zero \(mine.py, line \d+\)"),
         ("dict(train=[(np.zeros((2, 4, 4), np.uint8), [0, 1])])", r"inputs of shape \(2, 4, 4\); give \(n, channels"),

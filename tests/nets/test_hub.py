@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from chipfit.core.errors import BadInput
-from chipfit.nets import hub
 from chipfit.nets.load import load_models
 
 
@@ -108,15 +107,3 @@ def test_a_network_of_transformers_answers_with_its_logits(tmp_path: Path) -> No
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match=r"the folder has no config.json; give one of save_pretrained"):
         load_models([f"hf:{tmp_path / 'none'}"], input_shape=(3, 32, 32))
-
-
-def test_answers_of_transformers_are_logits_or_last_states() -> None:
-    class Out:
-        logits = None
-        last_hidden_state = torch.ones(2)
-
-    class Net(nn.Module):
-        def forward(self, x: torch.Tensor) -> Out:
-            return Out()
-
-    assert torch.equal(hub.Answer(Net())(torch.zeros(1)), torch.ones(2))

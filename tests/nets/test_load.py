@@ -115,7 +115,7 @@ def test_double_precision_is_made_single(mine: str) -> None:
         ("{}:fails", (1, 8, 8), r"fails raised RuntimeError: no weights on this disk \(mine.py, line 11\)"),
         ("{}:layers", (1, 8, 8), "returned a list; return a torch.nn.Module"),
         ("{}:cls", (1, 8, 8), "returned the class itself; return an instance"),
-        ("{}:Two", (1, 8, 8), r"returns a tuple for one input; return one tensor with the batch in front"),
+        ("{}:Two", (1, 8, 8), r"answers with 2 values: 0 \(batch, 1, 8, 8\), 1 .*; say which one it is for: --output"),
         ("{}:chosen", (1, 8, 8), r"returns torch.int64 values; return what is computed, such as logits"),
         ("{}:scripted", (1, 8, 8), "TorchScript module, which cannot be looked into"),
         ("{}:nothing", (1, 8, 8), "has no convolution and no dense layer"),

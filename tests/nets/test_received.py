@@ -80,7 +80,7 @@ def made(expression: str, *more: str) -> str:
         (MODULE.replace("STATEMENT", "raise KeyError('scale')"), "forward raised KeyError: 'scale' (mine.py, line 10)"),
         (MODULE.replace("STATEMENT", "return self.forward(x)"), "forward raised RecursionError"),
         (MODULE.replace("STATEMENT", "x = x @ x.new_zeros(3, 3)"), "(mine.py, line 10)"),
-        (MODULE.replace("STATEMENT", "return [x]"), "returns a list for one input; return one tensor"),
+        (MODULE.replace("STATEMENT", "return [x.long()]"), "returns a list for one input; return one tensor"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_that_names_model_and_place(tmp_path: Path, text: str, said: str) -> None:

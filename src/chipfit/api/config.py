@@ -20,6 +20,7 @@ from chipfit.api.words import NO_PROGRAMS
 from chipfit.core import words
 from chipfit.core.deadline import UNLIMITED, parse_duration
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.ports import Ends
 from chipfit.core.task import TASKS, task_named
 from chipfit.core.types import ACCELERATORS, Limit, Plain
 from chipfit.core.user_code import names_code
@@ -135,6 +136,14 @@ class Config(BaseModel):
     input_shape: Annotated[tuple[int, ...] | None, BeforeValidator(read.shape)] = _said(
         None, "C,H,W of one input; without it that of the data. Of an ONNX file the input whose dimensions are open"
     )
+    inputs: Annotated[Texts, BeforeValidator(read.ports)] = _said(
+        (),
+        "NAME=SHAPE of each input of a model that takes several, where the data do not say it: image=3,32,32, or"
+        " ids=24:int for whole numbers",
+    )
+    output: Annotated[str | None, BeforeValidator(_text)] = _said(
+        None, "name or place of the value that is fitted, of a model that answers with several"
+    )
     resize: Annotated[str | None, BeforeValidator(_text)] = _said(None, "HEIGHTxWIDTH that pictures are resized to")
     normalize: Annotated[str | None, BeforeValidator(_text)] = _said(
         None, "MEAN,STD of pixels scaled to 0..1, by channel like a/b/c,d/e/f; without it computed from the data"
@@ -189,6 +198,10 @@ class Config(BaseModel):
         any_length = set(self.models) == set(self.files)
         if shape is not None and not (len(shape) <= 4 or any_length):
             raise BadInput(f"--input-shape {_joined(shape)} is not a shape; write C,H,W like 1,28,28, or FEATURES")
+        if self.inputs and shape is not None:
+            raise BadInput(
+                "--inputs names the shape of each input, --input-shape that of a single one; give one of them"
+            )
         if self.accelerator not in ACCELERATORS:
             meant = did_you_mean(self.accelerator, ACCELERATORS)
             raise BadInput(f"--accelerator {words.shown(self.accelerator)} is not known; give auto, cpu or cuda{meant}")
@@ -199,6 +212,11 @@ class Config(BaseModel):
         if self.data is not None and not self.data.strip():
             raise BadInput("--data names nothing; give fashion-mnist, digits, a folder or zip of class folders")
         return self
+
+    @property
+    def ends(self) -> Ends:
+        """What the models take and give, where that is several values."""
+        return Ends(tuple(read.port(text) for text in self.inputs), self.output)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -290,7 +308,7 @@ class Config(BaseModel):
     def plain(self) -> dict[str, Plain]:
         """What makes two runs the same one: all but the directory, as JSON-ready values."""
         # what runs were stored without is left out where it was not given
-        unsaid = {name for name in ("task", "profile_time") if getattr(self, name) is None}
+        unsaid = {name for name in ("task", "profile_time", "inputs", "output") if not getattr(self, name)}
         unsaid |= {"programs"} if self.programs == NO_PROGRAMS else set()
         return self.model_dump(mode="json", exclude={"out"} | unsaid)
 

@@ -14,6 +14,7 @@ from chipfit.api.config import Config
 from chipfit.api.places import predictor_file, predictors
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.ports import Ends, width
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
 from chipfit.data.given import checked
@@ -175,12 +176,12 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
         raise BadInput("--weights are for models named FILE.py:FUNCTION; load them into the module before it is given")
     if named:
         files = tuple(Path(w).expanduser() for w in config.weights)
-        made += load_models(named, weights=files, input_shape=config.input_shape, dataset=dataset)
+        made += load_models(named, weights=files, input_shape=config.input_shape, dataset=dataset, ends=config.ends)
     for name, model in objects.items():
         if isinstance(model, Entry):
             made.append(model)
         elif isinstance(model, nn.Module):
-            made.append(_traced(name.removeprefix(OBJECT), model, shape, dataset))
+            made.append(_traced(name.removeprefix(OBJECT), model, shape, dataset, config.ends))
     return tuple(made)
 
 
@@ -232,10 +233,11 @@ def load_editable(config: Config, given: Given) -> Loaded:
     return Loaded(entries, networks, files, why)
 
 
-def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+def _traced(name: str, module: nn.Module, shape: tuple[int, ...] | None, dataset: Dataset | None, ends: Ends) -> Entry:
+    shape = (width(ends.ports),) if ends.ports else shape
     if shape is None:
         raise BadInput(f"the input shape of {name} is not known; give input_shape=(C, H, W), or data")
-    return entry_of(name, name, module, shape, dataset)
+    return entry_of(name, name, module, shape, dataset, ends=ends)
 
 
 def _lost(name: str) -> BadInput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,18 +26,25 @@ def profile(
     device: str = "local",
     weights: Sequence[str | Path] = (),
     input_shape: Sequence[int] | None = None,
+    inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
+    output: str | int | None = None,
 ) -> dict[str, Profile]:
     """Where the time of each model goes on a device: model name to its profile.
 
     It is timed in float32 (int8 where the device has no other precision), an ONNX file as it is where the device takes
-    such files, else as the network that it holds.
+    such files, else as the network that it holds. Of a model that takes several inputs `inputs` says their shapes, as
+    {"image": (3, 32, 32), "size": (1,)} or ["ids=24:int", "mask=24:int"]; of one that answers with several values
+    `output` says which it is for.
 
     Raises:
         BadInput: a model or device that cannot be used.
         ChipfitError: the device cannot run the file.
     """
     given = Given.of(model)
-    config = Config.of({"models": given.names, "weights": weights, "device": device, "input_shape": input_shape})
+    config = Config.of({
+        "models": given.names, "weights": weights, "device": device, "input_shape": input_shape, "inputs": inputs,
+        "output": output,
+    })  # fmt: skip
     return profile_of(config, given)
 
 
@@ -63,6 +70,8 @@ def check(
     bits: Sequence[int] = (32, 8),
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
+    inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
+    output: str | int | None = None,
     seed: int = 0,
 ) -> dict[str, Feasibility | FileFeasibility]:
     """Whether each model can be brought within the limits on a device: model name to what can be reached, and how.
@@ -78,7 +87,7 @@ def check(
     given = Given.of(model)
     config = Config.of({
         "models": given.names, "weights": weights, "device": device, "max": limits, "bits": bits,
-        "keep": keep, "input_shape": input_shape, "seed": seed,
+        "keep": keep, "input_shape": input_shape, "inputs": inputs, "output": output, "seed": seed,
     })  # fmt: skip
     return check_of(config, given)
 

@@ -76,6 +76,7 @@ def fit(
     programs: str | bool = False,
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
+    output: str | int | None = None,
     task: str | None = None,
     resize: str | None = None,
     normalize: str | None = None,
@@ -121,6 +122,8 @@ def fit(
             for, for what is slowest on the device).
         keep: layers, or beginnings of their names, that stay as they are.
         input_shape: (C, H, W) of one input; without it that of the data.
+        output: of a model that answers with several values the name or place of the one that is fitted; without it the
+            obvious one, such as `logits`.
         resize: "HEIGHTxWIDTH" that pictures are resized to.
         normalize: "MEAN,STD"; without it computed from the data.
         accelerator: where training, damage and repair compute: "auto" (a GPU where there is one), "cpu" or "cuda".
@@ -142,7 +145,7 @@ def fit(
         "min": (min_quality or None) if min_accuracy is None else {"accuracy": min_accuracy}, "task": task,
         "maximize": maximize, "minimize": minimize, "budgets": budgets,
         "time": time, "epochs": epochs, "train": train, "bits": bits, "programs": programs, "keep": keep,
-        "input_shape": input_shape,
+        "input_shape": input_shape, "output": output,
         "resize": resize, "normalize": normalize, "accelerator": accelerator, "seed": seed,
         "out": None if out is None else str(out), "starts": starts, "finalists": finalists, "baselines": baselines,
     })  # fmt: skip

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.ports import Port
 from chipfit.core.words import MOST_SHOWN, shown
 from chipfit.device.accelerator.named import PREFIX as ACCELERATOR
 from chipfit.device.accelerator.named import target
@@ -134,6 +135,35 @@ def shape(value: object) -> object:
             f"--input-shape {_joined(parts)} has {math.prod(dims):.3g} values; give at most {MOST_VALUES:.0e} in all"
         )
     return dims
+
+
+def ports(value: object) -> object:
+    """Reads inputs by name: "image=3,32,32 ids=24:int", a list of such, or a mapping of shapes."""
+    if isinstance(value, Mapping):
+        value = [f"{name}={','.join(_parts(form))}" for name, form in value.items()]
+    given = value.split() if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(v, str) for v in given):
+        raise BadInput(f"--inputs {shown(value)} is no list of inputs; write --inputs image=3,32,32 ids=24:int")
+    texts = tuple(text for v in given for text in v.split())
+    names = [port(text).name for text in texts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadInput(f"--inputs names {twice!r} twice; give each input once")
+    return texts
+
+
+def port(text: str) -> Port:
+    """The input that a text names.
+
+    Raises:
+        BadInput: another form.
+    """
+    name, _, form = text.partition("=")
+    dims, _, kind = form.partition(":")
+    if not name.strip().isidentifier() or kind not in ("", "int", "float"):
+        raise BadInput(f"--inputs {shown(text)} is no input; write image=3,32,32, or ids=24:int for whole numbers")
+    found = shape(dims)
+    assert isinstance(found, tuple)
+    return Port(name.strip(), found, kind == "int")
 
 
 def _parts(value: object) -> tuple[str, ...]:

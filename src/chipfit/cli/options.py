@@ -54,6 +54,8 @@ class Networks:
     device: Annotated[str | None, said("device", "NAME")] = None
     weights: Annotated[Texts | None, said("weights", "FILE")] = None
     input_shape: Annotated[str | None, said("input_shape", "C,H,W")] = None
+    inputs: Annotated[Texts | None, said("inputs", "NAME=SHAPE")] = None
+    output: Annotated[str | None, said("output", "NAME|PLACE")] = None
 
 
 @Parameter(name="*", group=Group("Budget", sort_key=1))

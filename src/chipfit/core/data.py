@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.ports import Ports
 from chipfit.core.task import CLASSIFICATION, Task
 
 Inputs = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int64]
@@ -111,6 +112,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     task: Task = CLASSIFICATION
     """What networks are trained for and judged by."""
+    ports: Ports = ()
+    """The inputs that stand side by side in each row, float32, of networks that take several; none for one input."""
 
     @property
     def of_tokens(self) -> bool:
@@ -149,8 +152,9 @@ class Dataset:
 
     def digest(self) -> str:
         """Sha256 (16 hex digits) over names, sizes and every 64th row of train and validation."""
-        about = (self.name, self.classes, self.mean, self.std)
-        h = hashlib.sha256(repr(about if self.task.default else (*about, self.task.key)).encode())
+        about: tuple[object, ...] = (self.name, self.classes, self.mean, self.std)
+        about = about if self.task.default else (*about, self.task.key)
+        h = hashlib.sha256(repr((*about, self.ports) if self.ports else about).encode())
         for part in (self.train, self.validation):
             h.update(repr(part.inputs.shape).encode())
             h.update(part.take(np.arange(0, len(part), 64)).inputs.tobytes())

@@ -1,7 +1,8 @@
 """What a user's loader hands over, one batch after the other, as arrays that are known to be sound.
 
-A loader is any iterable of `(inputs, targets)`, of inputs alone, or of single rows with a target each. An array or
-tensor, or a pair of them, is all rows at once; what has a length and an index (a torch Dataset) is walked by index.
+A loader is any iterable of `(inputs, targets)`, of inputs alone, or of single rows with a target each; inputs may be
+several (`data.several`). An array or tensor, or a pair of them, is all rows at once; what has a length and an index (a
+torch Dataset) is walked by index.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from chipfit.core.data import Inputs, Targets
 from chipfit.core.errors import BadInput
 from chipfit.core.metric import IGNORED
+from chipfit.core.ports import Ports
 from chipfit.core.supervised import supervised, supervised_items
-from chipfit.data import limits
+from chipfit.data import limits, several
 
 Labels = NDArray[np.int64]
 Batch = tuple[Inputs, Targets | None]
@@ -39,6 +41,7 @@ class Batches:
         self.where = where
         self.numbers = numbers
         self.notes: set[str] = set()
+        self.ports: Ports = ()
         self.rows = 0
         with supervised(where):  # what they are is asked of them: `len` and `shape` may be the user's own
             self._by_row = collate is None and _is_indexed(items)
@@ -93,8 +96,10 @@ class Batches:
 
     def _arrays(self, item: object) -> Batch:
         given, targets = _pair(self.where, item)
-        x = _array(self.where, given)
         y = None if targets is None else _array(self.where, targets)
+        if (parts := self._several(given, y)) is not None:
+            return self._side_by_side(parts, y)
+        x = _array(self.where, next(iter(given.values())) if isinstance(given, Mapping) and given else given)
         if y is not None and (y.ndim == 0 or (self._by_row and _is_row(x, y))):
             x, y = x[None], y[None]
         if x.ndim and len(x) == 0 and (y is None or len(y) == 0):
@@ -102,6 +107,28 @@ class Batches:
         if y is None:
             return _inputs(self.where, x, self.rows), None
         return _inputs(self.where, x, self.rows), targets_of(self.where, y, len(x), self.numbers, self.notes)
+
+    def _several(self, given: object, y: NDArray[Any] | None) -> dict[str, Any] | None:
+        """The inputs by name where they are several."""
+        parts = several.named(given)
+        if parts is None or len(parts) < 2:
+            return None
+        batch = not self._by_row and y is not None and y.ndim > 0
+        if batch and not isinstance(given, Mapping) and len(self.ports) != len(parts):
+            return None if y is None or several.are_rows(parts, len(y)) else parts
+        return parts
+
+    def _side_by_side(self, given: Mapping[str, Any], y: NDArray[Any] | None) -> Batch:
+        parts = {name: _array(self.where, value) for name, value in given.items()}
+        if self._by_row or (y is not None and y.ndim == 0):
+            parts, y = {name: part[None] for name, part in parts.items()}, None if y is None else y[None]
+        if any(part.ndim == 0 for part in parts.values()):
+            raise BadInput(f"{self.where} has inputs that are single numbers; give batches, one row for each")
+        rows, ports = several.side_by_side(self.where, parts, self.rows)
+        if self.ports:
+            several.check_alike(self.where, self.ports, ports)
+        self.ports = ports
+        return rows, None if y is None else targets_of(self.where, y, len(rows), self.numbers, self.notes)
 
 
 def _iterable(where: str, items: Any) -> Iterable[Any]:
@@ -170,10 +197,17 @@ def _collated(items: Iterable[Any], collate: Collate) -> Iterator[Any]:
 
 
 def _pair(where: str, item: object) -> tuple[object, object | None]:
-    if not isinstance(item, tuple | list | Mapping):
+    if isinstance(item, Mapping):
+        inputs, targets = several.inputs_and_targets(item)
+        if not inputs:
+            raise BadInput(f"{where} gives {_kind(item)} without inputs; give them by the names that the model takes")
+        return inputs, targets
+    if not isinstance(item, tuple | list):
         return item, None
-    if isinstance(item, Mapping) or len(item) not in (1, 2):
-        raise BadInput(f"{where} gives {_kind(item)} of {len(item)}; give (inputs, targets)")
+    if len(item) not in (1, 2):
+        raise BadInput(
+            f"{where} gives {_kind(item)} of {len(item)}; give (inputs, targets), or ((a, b), targets) for two inputs"
+        )
     given: list[object] = list(item)
     return given[0], given[1] if len(given) == 2 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from chipfit.core.data import Dataset, Split, release
 from chipfit.core.errors import BadInput
 from chipfit.core.supervised import supervised
 from chipfit.core.words import shown
+from chipfit.data import several
 from chipfit.data.batches import Batches
 from chipfit.data.own import check_agreement, joined
 from chipfit.data.statistics import channels_of
@@ -29,6 +30,7 @@ def checked(dataset: Dataset) -> Dataset:
         raise BadInput(f"data {shown(dataset.name)} has no text for a name; give it one")
     if not callable(dataset.open_test):
         raise BadInput(f"data {dataset.name!r}: open_test is no function; give one that returns the test part")
+    dataset = _with_ports(dataset)
     train, validation = (_part(dataset, name, getattr(dataset, name)) for name in ("train", "validation"))
     check_agreement(f"data {dataset.name!r}", {"train": train, "validation": validation})
     _check_classes(dataset, train)
@@ -44,10 +46,23 @@ def checked(dataset: Dataset) -> Dataset:
     return replace(dataset, train=train, validation=validation, open_test=open_test)
 
 
+def _with_ports(dataset: Dataset) -> Dataset:
+    """The data set with the inputs that its rows hold, where the first of them are a tuple or a mapping."""
+    split: object = dataset.train
+    if not isinstance(split, Split) or not isinstance(split.inputs, tuple | Mapping) or dataset.ports:
+        return dataset
+    batches = Batches(f"data {dataset.name!r}: train", _several_rows(split))
+    for _ in batches:
+        break
+    return replace(dataset, ports=batches.ports)
+
+
 def _part(dataset: Dataset, name: str, split: object) -> Split:
     where = f"data {dataset.name!r}: {name}"
     if not isinstance(split, Split):
         raise BadInput(f"{where} is a {type(split).__name__}; give a chipfit.Split of inputs and targets")
+    if dataset.ports and isinstance(split.inputs, tuple | Mapping):
+        return joined(Batches(where, _several_rows(split), numbers=dataset.task.divergence == "squared"))
     if split.targets is not None and len(split.targets) != len(split.inputs):
         raise BadInput(f"{where} has {len(split.inputs)} inputs and {len(split.targets)} targets; give one for each")
     batches = Batches(where, _rows(split), numbers=dataset.task.divergence == "squared")
@@ -65,6 +80,16 @@ def _rows(split: Split) -> Iterator[Any]:
     for start in range(0, len(split.inputs), _ROWS_AT_ONCE):
         stretch = slice(start, start + _ROWS_AT_ONCE)
         yield split.inputs[stretch], None if split.targets is None else split.targets[stretch]
+
+
+def _several_rows(split: Split) -> Iterator[Any]:
+    """The rows of a part whose inputs are a tuple or a mapping of arrays."""
+    parts: dict[str, Any] = several.named(split.inputs) or {}
+    for start in range(0, len(next(iter(parts.values()), ())), _ROWS_AT_ONCE):
+        stretch = slice(start, start + _ROWS_AT_ONCE)
+        named = {name: part[stretch] for name, part in parts.items()}
+        inputs = named if isinstance(split.inputs, Mapping) else tuple(named.values())
+        yield inputs, None if split.targets is None else split.targets[stretch]
 
 
 def _check_classes(dataset: Dataset, train: Split) -> None:

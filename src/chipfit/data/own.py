@@ -2,7 +2,7 @@
 
 Each iterable is walked once and kept as arrays, so what is random in it is drawn once. Items are batches, or single
 rows where the target is one number or where a data set is walked by index. Targets may be None, or missing, in all
-parts. The dict may also hold
+parts. Inputs are one array, or several: a tuple, or a dict by the names that the model takes. The dict may also hold
 
     loss      its name (cross_entropy, bce, mse, l1, huber), or a function (answers, targets) -> scalar tensor
     metric    (name, "max" or "min", function): function (answers, targets) -> a number for each row, or for all
@@ -22,9 +22,11 @@ from chipfit.core import user_code
 from chipfit.core.data import Dataset, Inputs, Split, Targets
 from chipfit.core.errors import BadInput, did_you_mean
 from chipfit.core.metric import KNOWN, Metric
+from chipfit.core.ports import Ports
 from chipfit.core.task import CLASSIFICATION, OF_LOSS, Task
 from chipfit.core.types import METRICS
 from chipfit.core.words import shown
+from chipfit.data import several
 from chipfit.data.batches import Batches
 from chipfit.data.gather import gathered
 from chipfit.data.options import Normalisation
@@ -57,6 +59,7 @@ def load(spec: str, *, normalize: Normalisation | None = None, task: str | None 
     }
     given = _alike({part: joined(one) for part, one in batches.items()})
     check_agreement(spec, given)
+    ports = _ports(spec, batches, normalize)
     parts = complete(given)
     (mean, std), origin = normalisation(parts.train.inputs, normalize)
     classes, absent = _classes(parts.train.targets)
@@ -73,7 +76,22 @@ def load(spec: str, *, normalize: Normalisation | None = None, task: str | None 
         open_test=lambda: parts.test,
         notes=(walked, *taken_for, *absent, *parts.notes, *origin),
         task=own,
+        ports=ports,
     )
+
+
+def _ports(spec: str, batches: Mapping[Part, Batches], normalize: Normalisation | None) -> Ports:
+    """The inputs of all parts where they are several.
+
+    Raises:
+        BadInput: parts have other ones, or they were to be normalised.
+    """
+    ports = batches["train"].ports
+    for part, other in batches.items():
+        several.check_alike(f"{spec}: {part}", other.ports, ports)
+    if ports and normalize is not None:
+        raise BadInput(f"{spec}: --normalize is for one input; normalise the {len(ports)} inputs in there")
+    return ports
 
 
 def _check_keys(spec: str, found: Mapping[Any, Any]) -> None:

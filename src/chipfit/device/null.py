@@ -13,7 +13,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Op
 from chipfit.core.kinds import FOLDED_AWAY
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement, OpTime
-from chipfit.device.engines.engine import in_batches
+from chipfit.device.engines.engine import feed, in_batches, taken
 
 MS_PER_MMAC = {32: 0.01, 8: 0.004}
 """By bits: 100 and 250 GMAC/s, about one core with 512-bit vectors."""
@@ -67,11 +67,10 @@ class Null:
         except ImportError as e:
             raise BadInput("device 'null' runs files with onnxruntime; run: pip install onnxruntime") from e
         session = onnxruntime.InferenceSession(artifact.data, providers=["CPUExecutionProvider"])
-        given = session.get_inputs()[0]
-        step = given.shape[0] if isinstance(given.shape[0], int) else BATCH
-        rows = inputs.astype(np.int64) if given.type == "tensor(int64)" else inputs
-        parts = in_batches(rows, step, isinstance(given.shape[0], int))
-        made = [session.run(None, {given.name: part})[0][:n] for part, n in parts]
+        first = session.get_inputs()[0].shape[0]
+        given = taken(session.get_inputs())
+        parts = in_batches(inputs, first if isinstance(first, int) else BATCH, isinstance(first, int))
+        made = [session.run(None, feed(given, part))[0][:n] for part, n in parts]
         return np.concatenate(made).astype(np.float32, copy=False)
 
     def profile(self, artifact: Artifact) -> list[OpTime]:

@@ -16,9 +16,10 @@ from onnx import GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryPr
 from onnx.helper import make_tensor_value_info
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import Network, Op
+from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.ports import ports_of
 from chipfit.core.types import Artifact
-from chipfit.export import opaque
+from chipfit.export import opaque, ports
 from chipfit.export.lower import Range, prepared
 from chipfit.export.nodes import EMIT
 from chipfit.export.qdq import Grid, grids, int_arrays, quantised
@@ -43,6 +44,8 @@ def write(
 ) -> Artifact:
     """The network as an ONNX file (opset 18; 20 with gelu) with input "input" and output "logits", batch norm folded.
 
+    A network of several inputs has each of them in the file, by its own name (`core.ports`).
+
     Args:
         network: graph and arrays.
         ranges: least and greatest value of each tensor, by operator name, of the graph as given or folded; needed only
@@ -65,15 +68,16 @@ def write(
     job = _Job(Sheet(), lowered, grids(graph, known), quantised(graph), reduce_range, ramp, batch)
     for o in graph:
         _emit(job, o)
+    return Artifact("onnx", _model(job, name, _ends(graph, batch), metadata).SerializeToString(), network.graph)
+
+
+def _ends(graph: Graph, batch: int | None) -> list[ValueInfoProto]:
+    """The inputs of the file, and its output last."""
     whole = TensorProto.INT64 if graph.ops[0].get("integer") else TensorProto.FLOAT
-    ends = [
-        make_tensor_value_info(end, of, ["n" if batch is None else batch, *shape])
-        for end, of, shape in (
-            (INPUT, whole, graph.input_shape),
-            (OUTPUT, TensorProto.FLOAT, graph[graph.output].shape),
-        )
-    ]
-    return Artifact("onnx", _model(job, name, ends, metadata).SerializeToString(), network.graph)
+    inputs = ports.inputs(ports_of(graph.ops[0]), OUTPUT) or [(INPUT, whole, graph.input_shape)]
+    ends = [*inputs, (OUTPUT, TensorProto.FLOAT, graph[graph.output].shape)]
+    rows = "n" if batch is None else batch
+    return [make_tensor_value_info(name, kind, [rows, *shape]) for name, kind, shape in ends]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,10 @@ class _Job:
 
 
 def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mapping[str, str]) -> ModelProto:
-    """The whole file of what was written on the sheet; `ends` are its input and its output."""
+    """The whole file of what was written on the sheet; `ends` are its inputs and its output."""
     body = GraphProto(name=name, node=job.sheet.nodes, initializer=job.sheet.constants.values())
-    body.input.append(ends[0])
-    body.output.append(ends[1])
+    body.input.extend(ends[:-1])
+    body.output.append(ends[-1])
     gelus = any(o.kind in ("gelu", "gelu_tanh") for o in job.network.graph)
     opset = 20 if gelus else OPSET  # the first with Gelu
     return ModelProto(
@@ -113,11 +117,15 @@ def _emit(job: _Job, o: Op) -> None:
     if o.kind == "opaque":
         shapes = [graph[i].shape for i in o.inputs]
         opaque.write(sheet, o, [_read(job, o, i) for i in o.inputs], raw, shapes, job.network.weights, job.batch)
+    elif port := ports.cut_out(graph, o):
+        ports.row_of(sheet, port, OUTPUT, raw)
     elif o.kind != "input":
         ins = [_read(job, o, i) for i in o.inputs] + _arrays(job, o)
         if o.kind == "concat" and job.batch != 1:
             ins = [_repeated(job, o, n) if graph[o.inputs[n]].kind == "constant" else i for n, i in enumerate(ins)]
         EMIT[o.kind](sheet, o, ins, raw, graph.in_shapes(o))
+    elif ports_of(o) and ports.read_whole(graph, o, made is not None):
+        ports.together(sheet, ports_of(o), OUTPUT, out)
     elif o.name == graph.output:
         sheet.node("Identity", [INPUT], OUTPUT)
     if made is not None:
@@ -163,9 +171,11 @@ def _tensor(job: _Job, name: str) -> str:
     graph = job.network.graph
     if name == graph.output:
         return OUTPUT
+    given = ports_of(graph.ops[0])
     if name == graph.ops[0].name:
-        return INPUT
-    return f"{name}/value" if name in (INPUT, OUTPUT) else name
+        return ports.ROW if given else INPUT
+    ends = {INPUT, OUTPUT, *(p.name for p in given)}
+    return f"{name}/value" if name in ends else name
 
 
 def _read(job: _Job, o: Op, name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -21,21 +21,13 @@ from torch.utils._pytree import tree_leaves
 
 from chipfit.core.errors import BadInput
 from chipfit.core.supervised import told
+from chipfit.nets.questions import DATA, NORMAL, ROWS, WIDE, Floats, largest_number, questions, tokens_as_floats
 
-Floats = NDArray[np.float32]
+__all__ = [
+    "ROWS", "Answers", "Counting", "Floats", "ask", "largest_number", "only_tensor", "relative_error", "undisturbed",
+]  # fmt: skip
+
 Rows = NDArray[np.bool_]
-
-NORMAL, WIDE, DATA = "normal", "wide", "data"
-"""Kinds of inputs: standard normal as normalised data are; `WIDTH` times that; the user's own."""
-
-WIDTH = 16.0
-"""Standard deviations of wide inputs: clamps, ReLU6 and casts show on them."""
-
-ROWS, FEW, LARGE = 4, 1, 50_000
-"""Inputs of each kind; of inputs with more than `LARGE` values only `FEW`."""
-
-BYTE = 255
-"""The largest whole number of a byte."""
 
 BATCH_TOLERANCE = 1e-3
 """Largest difference of an answer given alone from that given among others, as a share of the largest answer."""
@@ -137,29 +129,6 @@ def only_tensor(out: object) -> object:
     return leaves[0] if len(leaves) == 1 and isinstance(leaves[0], Tensor) else out
 
 
-def _has_tables(module: nn.Module) -> bool:
-    return any(isinstance(m, nn.Embedding) for m in module.modules())
-
-
-def largest_number(module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> int:
-    """The largest whole number that a module takes: the data's, or one less than the rows of some table in it.
-
-    A module without tables computes with numbers as they are: it is asked bytes.
-
-    `module` takes floats that hold whole numbers.
-    """
-    if real is not None and real.size:
-        return int(real.max())
-    tables = {m.num_embeddings - 1 for m in module.modules() if isinstance(m, nn.Embedding)}
-    if not tables:
-        return BYTE
-    for largest in sorted(tables, reverse=True):
-        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
-            module(torch.full((1, *shape), float(largest)))
-            return largest
-    return 0
-
-
 def ask(
     name: str, module: nn.Module, shape: tuple[int, ...], real: Floats | None = None, largest: int | None = None
 ) -> Answers:
@@ -170,12 +139,12 @@ def ask(
     Raises:
         BadInput: it answers otherwise when asked twice, or alone, or with something that is not finite.
     """
-    inputs, kinds = _questions(shape, real) if largest is None else _numbers(shape, real, largest)
+    inputs, kinds = questions(module, shape, real, largest)
     x = torch.from_numpy(inputs)
     try:
         together = _answered(name, module, x)
     except BadInput:
-        if largest is None and _has_tables(module):  # tokens as floats: not every number is one
+        if largest is None and tokens_as_floats(module):  # not every number is one
             return ask(name, module, shape, real, largest_number(module, shape, real))
         raise
     alone = _answered(name, module, x[:1])
@@ -219,22 +188,6 @@ def _same_in_double(module: nn.Module, x: Tensor) -> bool:
     except Exception:  # the user's code: what it raises on float64 says nothing about float32
         return False
     return relative_error(together, alone, (NORMAL,)) <= BATCH_TOLERANCE
-
-
-def _questions(shape: tuple[int, ...], real: Floats | None) -> tuple[Floats, tuple[str, ...]]:
-    n = FEW if int(np.prod(shape)) > LARGE else ROWS
-    drawn = np.random.default_rng(0).standard_normal((2 * n, *shape), np.float32)
-    drawn[n:] *= WIDTH
-    data = np.empty((0, *shape), np.float32) if real is None else real[:n]
-    kinds = (NORMAL,) * n + (WIDE,) * n + (DATA,) * len(data)
-    return np.concatenate([drawn, data]).astype(np.float32), kinds
-
-
-def _numbers(shape: tuple[int, ...], real: Floats | None, largest: int) -> tuple[Floats, tuple[str, ...]]:
-    """Whole numbers as floats."""
-    drawn = np.random.default_rng(0).integers(0, largest, (ROWS, *shape), endpoint=True).astype(np.float32)
-    data = np.empty((0, *shape), np.float32) if real is None else real[:ROWS]
-    return np.concatenate([drawn, data]).astype(np.float32), (NORMAL,) * ROWS + (DATA,) * len(data)
 
 
 def _of(kinds: tuple[str, ...], rows: Rows) -> tuple[str, ...]:

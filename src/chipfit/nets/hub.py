@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from chipfit.core.errors import BadInput, did_you_mean
 
@@ -93,9 +93,10 @@ def _hugging_face(wanted: Wanted) -> nn.Module:
     if kind is None:
         raise BadInput(f"model {spec!r} is a {named[0]}, which transformers does not have; it brings code of its own")
     if not wanted.weights:
-        made = kind(config) if named else kind.from_config(config)
-        return Answer(made)
-    return Answer(_fetched(spec, lambda: kind.from_pretrained(where, trust_remote_code=False, use_safetensors=True)))
+        empty: nn.Module = kind(config) if named else kind.from_config(config)
+        return empty
+    made: nn.Module = _fetched(spec, lambda: kind.from_pretrained(where, trust_remote_code=False, use_safetensors=True))
+    return made
 
 
 def _fetched(spec: str, make: Callable[[], Any]) -> Any:
@@ -108,20 +109,6 @@ def _fetched(spec: str, make: Callable[[], Any]) -> Any:
             f"model {spec!r}: its library could not make it or had no weights ({line}); give --weights FILE, or a "
             f"folder or cache that has them"
         ) from e
-
-
-class Answer(nn.Module):
-    """A network of transformers that takes one tensor and answers with one: its logits, else its last states."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, or the states of the last layer."""
-        out = self.net(x)
-        answer: Tensor = out.logits if getattr(out, "logits", None) is not None else out.last_hidden_state
-        return answer
 
 
 def usual_shape(module: nn.Module) -> Shape | None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from chipfit.core import user_code
 from chipfit.core.data import Dataset
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
+from chipfit.core.ports import ONE, Ends, width
 from chipfit.core.supervised import supervised
 from chipfit.nets import hub, zoo
-from chipfit.nets.answers import ROWS, Counting, Floats, only_tensor, undisturbed
+from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
 from chipfit.nets.hub import LIBRARIES
@@ -29,6 +29,7 @@ from chipfit.nets.onnx import read as onnx_file
 from chipfit.nets.pt2 import load_program
 from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
+from chipfit.nets.reading import as_one, told
 from chipfit.nets.received import check_weights, lazy, received
 from chipfit.nets.zoo import Entry
 
@@ -46,13 +47,15 @@ def load_models(
     weights: Sequence[Path] = (),
     input_shape: tuple[int, ...] | None = None,
     dataset: Dataset | None = None,
+    ends: Ends = ONE,
 ) -> list[Entry]:
     """The networks that `specs` name, traced, in order.
 
     A spec is `zoo:DATASET` (all entries), `zoo:DATASET/NAME`, `FILE.py:FUNCTION`, a function that returns a module,
     `timm:NAME`, `torchvision:NAME`, `hf:NAME_OR_FOLDER`, `FILE.onnx`, or `FILE.pt2`, an exported program. `weights`
     holds one file for each function and each network of a library, or none at all where they have their own.
-    `input_shape` is (C, H, W) or (features,); without it the inputs of `dataset` are taken.
+    `input_shape` is (C, H, W) or (features,); without it the inputs of `dataset` are taken. `ends` says what modules
+    take and give where that is several values.
 
     Raises:
         BadInput: a spec, file or shape that does not fit; one line says what would.
@@ -66,6 +69,7 @@ def load_models(
             f"(entries of the zoo bring their own)"
         )
     files = iter(weights)
+    input_shape = (width(ends.ports),) if ends.ports else input_shape
     entries: list[Entry] = []
     for spec in specs:
         if spec.startswith("zoo:"):
@@ -73,14 +77,14 @@ def load_models(
         elif spec.startswith(PUBLISHED):
             entries.append(without_weights(spec, input_shape))
         elif spec.startswith(tuple(LIBRARIES)):
-            entries.append(_of_library(spec, next(files, None), input_shape, dataset))
+            entries.append(_of_library(spec, next(files, None), input_shape, dataset, ends))
         elif user_code.names_code(spec):
-            entries.append(_own(spec, next(files, None), input_shape, dataset))
+            entries.append(_own(spec, next(files, None), input_shape, dataset, ends))
         elif Path(spec).suffix == ".onnx":
             entries.append(_of_onnx(spec, input_shape, dataset))
         elif Path(spec).suffix == ".pt2":
-            shape = _shape(spec, input_shape, dataset)
-            entries.append(entry_of(Path(spec).stem, spec, load_program(Path(spec).expanduser()), shape, dataset))
+            program, shape = load_program(Path(spec).expanduser()), _shape(spec, input_shape, dataset)
+            entries.append(entry_of(Path(spec).stem, spec, program, shape, dataset, ends=ends))
         else:
             raise _unsupported(spec)
     for entry in entries:
@@ -102,12 +106,14 @@ def without_weights(spec: str, input_shape: tuple[int, ...] | None = None) -> En
     """
     shape = input_shape or (3, PICTURE, PICTURE)
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        raise BadInput(f"{spec} takes square RGB pictures, not {_told(shape)}; give --input-shape 3,224,224")
+        raise BadInput(f"{spec} takes square RGB pictures, not {told(shape)}; give --input-shape 3,224,224")
     name = spec.removeprefix(PUBLISHED)
     return Entry(name, Network(published(name, shape[1]), {}), "none: the structure alone", spec)
 
 
-def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+def _own(
+    spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None, ends: Ends
+) -> Entry:
     folder = user_code.folder_of(spec)
     assert folder is not None
     found = user_code.call(spec, "build")
@@ -120,7 +126,7 @@ def _own(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, d
         if weights is not None:
             with supervised(f"{spec}: loading weights", folder, times=TRACING):
                 source = f"{spec} with {_loaded(spec, module, weights, shape)}"
-        return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source)
+        return entry_of(f"{Path(file).stem}-{function}", spec, module, shape, dataset, source=source, ends=ends)
 
 
 def _shape(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> tuple[int, ...]:
@@ -135,7 +141,9 @@ def _shape(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | No
     return shape
 
 
-def _of_library(spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+def _of_library(
+    spec: str, weights: Path | None, input_shape: tuple[int, ...] | None, dataset: Dataset | None, ends: Ends
+) -> Entry:
     """A network of a model library, with the library's own weights or those of a file."""
     given = input_shape or (dataset.input_shape if dataset is not None else None)
     classes = len(dataset.classes) if dataset is not None and dataset.classes else None
@@ -146,7 +154,7 @@ def _of_library(spec: str, weights: Path | None, input_shape: tuple[int, ...] | 
     if weights is not None:
         source = f"{spec} with {_loaded(spec, module, weights, shape)}"
     name = Path(spec.partition(":")[2]).name.replace("/", "-")
-    return entry_of(name, spec, module, shape, dataset, source=source)
+    return entry_of(name, spec, module, shape, dataset, source=source, ends=ends)
 
 
 def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
@@ -185,6 +193,7 @@ def entry_of(
     *,
     source: str = "",
     whole: bool | None = None,
+    ends: Ends = ONE,
 ) -> Entry:
     """The network of a module, in evaluation and float32 on the CPU, held against it; the module is left as it was.
 
@@ -196,6 +205,7 @@ def entry_of(
         dataset: whose inputs the network is held against too, where they have this shape.
         source: where it comes from; `spec` where nothing is said.
         whole: it takes whole numbers, as tokens are; None where that is to be found out.
+        ends: what it takes and gives, where that is several values; what the data have where it says nothing.
 
     Raises:
         BadInput: the module has no sound weights, takes no such inputs, answers with no logits, or is traced wrongly.
@@ -206,14 +216,16 @@ def entry_of(
         module = received(spec, module)
         check_weights(spec, module)
         module = _as_float(module)
+        if dataset is not None and not ends.ports:
+            ends = replace(ends, ports=dataset.ports)
         with undisturbed(module):
-            counts = _counts(module, shape) if whole is None else whole
-            _check_forward(spec, Counting(module).eval() if counts else module, shape)
+            read = as_one(spec, module, shape, ends, guess=dataset is None, counts=whole)
     with supervised(f"{spec}: forward", folder, times=TRACING, all_theirs=False):
-        network, answers = traced(spec, module, shape, _inputs_of(dataset, shape), integer=counts)
+        real = _inputs_of(dataset, read.shape)
+        network, answers = traced(spec, read.module, read.shape, real, integer=read.counts)
     if not any(o.kind in ("conv", "linear") for o in network.graph):
         raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")
-    return Entry(name, network, "unknown", source or spec, answers)
+    return Entry(name, network, "unknown", "; ".join([source or spec, *read.notes]), answers)
 
 
 def _as_float(module: nn.Module) -> nn.Module:
@@ -231,73 +243,6 @@ def _inputs_of(dataset: Dataset | None, shape: tuple[int, ...]) -> Floats | None
     return dataset.normalise(dataset.calibration(ROWS).inputs)
 
 
-def _counts(module: nn.Module, shape: tuple[int, ...]) -> bool:
-    """True for a module that takes whole numbers, as of words, and no floats."""
-    if not any(isinstance(m, nn.Embedding) for m in module.modules()):
-        return False
-    for kind in (torch.float32, torch.int64):
-        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take these
-            module(torch.zeros(1, *shape, dtype=kind))
-            return kind == torch.int64
-    return False
-
-
-def _check_forward(spec: str, module: nn.Module, shape: tuple[int, ...]) -> None:
-    """Runs the module once on zeros; where a layer cannot take its input, names it and what it wants."""
-    reached: list[tuple[str, nn.Module, tuple[int, ...]]] = []
-
-    def seen(name: str, layer: nn.Module, inputs: tuple[object, ...]) -> None:
-        if inputs and isinstance(inputs[0], Tensor):
-            reached.append((name, layer, tuple(inputs[0].shape[1:])))
-
-    hooks = [
-        layer.register_forward_pre_hook(lambda m, x, name=name: seen(name, m, x))
-        for name, layer in module.named_modules()
-        if not any(True for _ in layer.children())
-    ]
-    what = f"{spec} does not take an input of shape {_told(shape)}"
-    try:
-        with torch.no_grad(), supervised(f"{what}: forward", user_code.folder_of(spec)):
-            out = only_tensor(module(torch.zeros(1, *shape)))
-    except BadInput as e:
-        wants = _wants(*reached[-1]) if reached and isinstance(e.__cause__, Exception) else ""
-        if wants:
-            raise BadInput(f"{what}: {wants}") from e
-        raise
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not isinstance(out, Tensor) or out.ndim < 1 or len(out) != 1:
-        form = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise BadInput(
-            f"{spec} returns {form} for one input; return one tensor with the batch in front, such as logits (batch, "
-            f"classes)"
-        )
-    if not out.is_floating_point():
-        raise BadInput(
-            f"{spec} returns {out.dtype} values; return what is computed, such as logits, not what is chosen"
-        )
-
-
-def _wants(name: str, layer: nn.Module, got: tuple[int, ...]) -> str:
-    """What a layer wanted and got, where its kind tells; else an empty string."""
-    match layer:
-        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d() if not got or got[0] != layer.in_channels:
-            return (
-                f"layer {name!r} ({type(layer).__name__}) wants {layer.in_channels} channels and gets {_told(got)}; "
-                f"give --input-shape {layer.in_channels},H,W or data of this kind"
-            )
-        case nn.Linear() if not got or got[-1] != layer.in_features:
-            return (
-                f"layer {name!r} (Linear) wants {layer.in_features} features and gets {_told(got)}; "
-                f"give the height and width that the model was trained with (--input-shape, --resize)"
-            )
-        case nn.BatchNorm2d() | nn.BatchNorm1d() if not got or got[0] != layer.num_features:
-            return f"layer {name!r} ({type(layer).__name__}) wants {layer.num_features} channels and gets {_told(got)}"
-        case _:
-            return ""
-
-
 def _check_against(entry: Entry, shape: tuple[int, ...] | None, dataset: Dataset | None) -> None:
     """The inputs have the shape that the network takes, and no more classes than it has outputs."""
     graph = entry.network.graph
@@ -305,7 +250,7 @@ def _check_against(entry: Entry, shape: tuple[int, ...] | None, dataset: Dataset
     for who, given in wanted.items():
         if given is not None and given != graph.input_shape:
             raise BadInput(
-                f"{entry.source} takes inputs of shape {_told(graph.input_shape)}, {who} {_told(given)}; "
+                f"{entry.source} takes inputs of shape {told(graph.input_shape)}, {who} {told(given)}; "
                 f"give the data that the model was trained on, or --resize"
             )
     outputs = graph[graph.output].size
@@ -337,7 +282,3 @@ def _unsupported(spec: str) -> BadInput:
     if suffix in (".pt", ".pth", ".safetensors"):
         return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
     return BadInput(f"model {spec!r} is not known; {_NOW}")
-
-
-def _told(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "()"

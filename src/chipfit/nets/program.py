@@ -16,6 +16,8 @@ import torch
 from torch import fx, nn
 
 from chipfit.core.errors import BadInput, Untraceable
+from chipfit.nets.masks import masks_as_values
+from chipfit.nets.presented import INNER, Presented
 
 BATCH = 211
 """Batch size of the trace: a prime that no other axis is a multiple of, so that each number says whether it holds it.
@@ -52,6 +54,9 @@ def exported(module: nn.Module, input_shape: tuple[int, ...], whole: bool = Fals
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, about names that it uses itself
             functional: torch.export.ExportedProgram = program.run_decompositions({})
             unwrap(functional.graph_module)
+            masks_as_values(functional.graph, functional.graph_signature.user_inputs)
+            if isinstance(module, Presented):
+                without_outermost(functional.graph_module)
             return functional
     except BadInput:
         raise
@@ -80,6 +85,19 @@ def unwrap(module: fx.GraphModule) -> None:
         inner = getattr(module, str(node.args[place].target))
         unwrap(inner)
         _inline(module.graph, node, inner.graph, node.args[place + 1 :])
+
+
+def without_outermost(module: fx.GraphModule) -> None:
+    """Names the modules of a program as they are called in the one that is presented."""
+    for node in module.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if stack:
+            rows = [(key, (_inside(str(path)), kind)) for key, (path, kind) in stack.items() if path]
+            node.meta["nn_module_stack"] = dict(rows)
+
+
+def _inside(path: str) -> str:
+    return path.removeprefix(INNER).removeprefix(".")
 
 
 def _inline(graph: fx.Graph, node: fx.Node, inner: fx.Graph, given: Sequence[Any]) -> None:

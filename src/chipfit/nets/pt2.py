@@ -79,17 +79,16 @@ def _stays(self: nn.Module, mode: bool = True) -> nn.Module:
 
 
 class Program(nn.Module):
-    """An exported program that is called with one batch."""
+    """An exported program that is called with batches."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What the program answers, its only output."""
-        out = self.inner(x)
-        answer: Tensor = out[0] if isinstance(out, tuple | list) and len(out) == 1 else out
-        return answer
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        """What the program answers; its only output where it has one."""
+        out = self.inner(*inputs, **named)
+        return out[0] if isinstance(out, tuple | list) and len(out) == 1 else out
 
 
 def check_archive(data: bytes, where: str) -> None:

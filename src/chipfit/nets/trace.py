@@ -17,7 +17,9 @@ from __future__ import annotations
 from torch import nn
 
 from chipfit.core.graph import Network, live
+from chipfit.core.ports import text_of
 from chipfit.nets.maps import on_maps
+from chipfit.nets.presented import INNER, Presented
 from chipfit.nets.program import exported
 from chipfit.nets.rewrite import merged_affines, select_convolutions
 from chipfit.nets.rules.region import take
@@ -30,14 +32,18 @@ __all__ = ["exported", "trace"]
 def trace(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) -> Network:
     """The network that `module` computes in evaluation mode for inputs of `input_shape` (without batch axis).
 
-    `whole`: the module takes whole numbers, int64, as tokens are.
+    `whole`: the module takes whole numbers, int64, as tokens are. A module that is `Presented` keeps the names that its
+    parts have without it.
 
     Raises:
         Untraceable: control flow on data, random numbers, several inputs, or an output that is not one tensor.
         BadInput: the module does not take an input of this shape.
     """
-    tracer = Tracer(exported(module, input_shape, whole), RULES, ANYWHERE, take)
+    inside = f"{INNER}." if isinstance(module, Presented) else ""
+    tracer = Tracer(exported(module, input_shape, whole), RULES, ANYWHERE, take, inside)
     tracer.walk()
+    if isinstance(module, Presented) and module.ports:
+        tracer.ops[0] = tracer.ops[0].having(ports=text_of(module.ports))
     walked = on_maps(Network(live(tuple(tracer.ops), tracer.output), tracer.weights), tracer.names)
     network = select_convolutions(merged_affines(walked), tracer.prefixes)
     used = {name for o in network.graph for name in network.graph.weight_shapes(o)}

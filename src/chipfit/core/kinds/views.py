@@ -1,6 +1,7 @@
 """Kinds that move values, and where values come from.
 
 input      integer (0/1): whole numbers, as of words; read as float32 that holds such, or as integers
+           ports: text of the inputs that stand side by side in it (`core.ports`)
 constant   an array "value" of the operator's shape, the same for every input: its batch axis is 1 and is broadcast;
            learnt (0/1). It reads nothing; additions, products and concatenations read it
 flatten    everything behind the batch axis in one row
@@ -21,7 +22,7 @@ def _value(o: Op, shapes: Shapes) -> dict[str, Shape]:
 
 
 SOURCES = (
-    Kind("input", "source", "source", (), ("integer",), cost="free"),
+    Kind("input", "source", "source", (), ("integer", "ports"), cost="free"),
     Kind("constant", "source", "source", ("learnt",), arrays=_value, cost="free"),
 )
 

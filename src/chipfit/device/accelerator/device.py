@@ -23,7 +23,7 @@ from chipfit.device.accelerator.chosen import MODEL, Chosen, best
 from chipfit.device.accelerator.named import Target, target
 from chipfit.device.accelerator.work import Work, works
 from chipfit.device.canary import Write
-from chipfit.device.engines.engine import in_batches
+from chipfit.device.engines.engine import feed, in_batches, taken
 from chipfit.device.roofline import traffic
 
 PROTOCOL = "fastest design of the grid"
@@ -111,12 +111,13 @@ class Accelerator:
         # Kernels for int8 saturate on some processors, which no accelerator does.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         session = onnxruntime.InferenceSession(artifact.data, options, providers=["CPUExecutionProvider"])
-        given = session.get_inputs()[0]
-        fixed = isinstance(given.shape[0], int)
-        step = given.shape[0] if fixed else BATCH
+        first = session.get_inputs()[0].shape[0]
+        fixed = isinstance(first, int)
+        step = first if fixed else BATCH
+        given = taken(session.get_inputs())
         answers = []
         for part, n in in_batches(inputs, step, fixed):
-            answers.append(session.run(None, {given.name: part})[0][:n])
+            answers.append(session.run(None, feed(given, part))[0][:n])
         return np.concatenate(answers).astype(np.float32, copy=False)
 
     def profile(self, artifact: Artifact) -> list[OpTime]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chipfit.core.ports import apart
 
 Around = Callable[[], AbstractContextManager[None]]
 """What the worker wraps a run in: real-time priority, where asked for and permitted."""
@@ -28,8 +30,10 @@ class Session(Protocol):
     def answer(self, rows: NDArray[np.float32], batch: int) -> NDArray[Any]:
         """First output for all rows (n, ...), `batch` at a time where the file leaves that open.
 
+        A file of several inputs gets rows that hold them side by side, (n, values).
+
         Raises:
-            ValueError: the file has more than one input.
+            ValueError: rows of another width.
         """
         ...
 
@@ -82,6 +86,27 @@ def in_batches(rows: NDArray[Any], batch: int, fixed: bool) -> list[tuple[NDArra
         filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
         parts.append((filled, len(part)))
     return parts
+
+
+def feed(given: Mapping[str, tuple[Sequence[int], np.dtype[Any]]], rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What each input of a file gets of some rows: name -> (shape without the batch, type) of these inputs.
+
+    Raises:
+        ValueError: the rows of several inputs are of another width.
+    """
+    parts = apart(rows, {name: shape for name, (shape, _) in given.items()})
+    return {name: part.astype(given[name][1], copy=False) for name, part in parts.items()}
+
+
+def taken(inputs: Sequence[Any]) -> dict[str, tuple[Sequence[int], np.dtype[Any]]]:
+    """The inputs of an ONNX Runtime session as `feed` wants them."""
+    return {i.name: (i.shape[1:], dtype_named(i.type)) for i in inputs}
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Numpy's type for ONNX Runtime's "tensor(float)"."""
+    inner = name.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64"}.get(inner, inner))
 
 
 def cut_times(steps: Sequence[Callable[[], object]], warm_up: int, runs: int, around: Around) -> list[float]:

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from chipfit.core.scratch import scratch_folder
-from chipfit.device.engines.engine import Around, in_batches, seeded, typical
+from chipfit.device.engines.engine import Around, dtype_named, feed, in_batches, seeded, taken, typical
 
 CONTAINERS = frozenset({"If", "Loop", "Scan"})
 """Types whose nodes hold others, which the profile lists, too."""
@@ -27,7 +27,7 @@ class OnnxRuntimeSession:
         self._binding, self._feed = self.session.io_binding(), dict[str, NDArray[Any]]()
         for given in self.session.get_inputs():
             shape = [d if isinstance(d, int) else 1 for d in given.shape]
-            self._feed[given.name] = seeded(rng, shape, _dtype(given.type))
+            self._feed[given.name] = seeded(rng, shape, dtype_named(given.type))
             self._binding.bind_cpu_input(given.name, self._feed[given.name])
         for output in self.session.get_outputs():
             self._binding.bind_output(output.name, "cpu")
@@ -43,13 +43,11 @@ class OnnxRuntimeSession:
 
     def answer(self, rows: NDArray[np.float32], batch: int) -> NDArray[Any]:
         """First output for all rows."""
-        given = self.session.get_inputs()
-        if len(given) != 1:
-            raise ValueError(f"the network has {len(given)} inputs; only those with one can be run")
-        name, dtype = given[0].name, _dtype(given[0].type)
-        fixed = bool(given[0].shape) and isinstance(given[0].shape[0], int)
-        parts = in_batches(rows.astype(dtype, copy=False), given[0].shape[0] if fixed else batch, fixed)
-        return np.concatenate([self.session.run(None, {name: part})[0][:n] for part, n in parts])
+        inputs = self.session.get_inputs()
+        given = taken(inputs)
+        fixed = bool(inputs[0].shape) and isinstance(inputs[0].shape[0], int)
+        parts = in_batches(rows, inputs[0].shape[0] if fixed else batch, fixed)
+        return np.concatenate([self.session.run(None, feed(given, part))[0][:n] for part, n in parts])
 
 
 class OnnxRuntimeEngine:
@@ -102,12 +100,6 @@ def node_times(events: Sequence[Mapping[str, Any]], warm_up: int) -> list[list[A
             if key[1] not in CONTAINERS:
                 found.setdefault(key, []).append(float(e["dur"]))
     return [[name, kind, typical(times[warm_up:]) + 0.5] for (name, kind), times in found.items()]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    """Numpy's type for ONNX Runtime's "tensor(float)"."""
-    inner = name.removeprefix("tensor(").removesuffix(")")
-    return np.dtype({"float": "float32", "double": "float64"}.get(inner, inner))
 
 
 def engine(threads: int) -> OnnxRuntimeEngine:

@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from chipfit.device.engines.engine import Around, in_batches, seeded
+from chipfit.device.engines.engine import Around, feed, in_batches, seeded
 
 
 class OpenVinoSession:
@@ -39,14 +39,13 @@ class OpenVinoSession:
 
     def answer(self, rows: NDArray[np.float32], batch: int) -> NDArray[Any]:
         """First output for all rows; a batch that the file leaves open was fixed to one."""
-        if len(self.compiled.inputs) != 1:
-            raise ValueError(f"the network has {len(self.compiled.inputs)} inputs; only those with one can be run")
-        given = self.compiled.inputs[0]
-        wanted = rows.astype(given.element_type.to_dtype(), copy=False)
+        inputs = self.compiled.inputs
+        given = {str(n): (i.shape[1:], np.dtype(i.element_type.to_dtype())) for n, i in enumerate(inputs)}
         request = self.compiled.create_infer_request()
         made = []
-        for part, n in in_batches(wanted, given.shape[0], fixed=True):
-            request.set_input_tensor(ov.Tensor(np.ascontiguousarray(part)))
+        for part, n in in_batches(rows, inputs[0].shape[0], fixed=True):
+            for place, values in feed(given, part).items():
+                request.set_input_tensor(int(place), ov.Tensor(np.ascontiguousarray(values)))
             request.infer()
             made.append(np.array(request.get_output_tensor(0).data[:n]))
         return np.concatenate(made)

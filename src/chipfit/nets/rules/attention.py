@@ -11,14 +11,12 @@ import math
 import torch
 from torch import Tensor
 
+from chipfit.nets.masks import BLOCKED
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, once
 from chipfit.nets.rules.sources import changed, scaled, source
 from chipfit.nets.rules.tracer import Known, Rule, Tracer
-
-BLOCKED = -1e30
-"""What a mask adds where nothing may be looked at: finite, for files hold no infinity that all runtimes take."""
 
 
 def matmul(t: Tracer, call: Call) -> None:
@@ -73,7 +71,7 @@ def addmm(t: Tracer, call: Call) -> None:
 
 
 def attention(t: Tracer, call: Call) -> None:
-    """Scaled dot-product attention (Vaswani et al. 2017) of values (..., n, d), with a constant mask or none."""
+    """Scaled dot-product attention (Vaswani et al. 2017) of values (..., n, d), with a mask on the scores or none."""
     call.ignore("dropout_p", "enable_gqa")  # of training; grouped queries have other shapes, which are refused below
     q, k, v = (t.value(call, name) for name in ("query", "key", "value"))
     _behind_the_batch(call)
@@ -107,8 +105,15 @@ def _mask(t: Tracer, call: Call, scores: tuple[int, ...]) -> str | None:
     if call.take("is_causal", False):
         seen = torch.ones(scores[-2:], dtype=torch.bool).tril()
         return _added(t, call, Constant(seen, "causal mask"), scores)
-    mask = t.constant(call, "attn_mask")
-    return None if mask is None else _added(t, call, mask, scores)
+    if call.values.get("attn_mask") is None:
+        return None
+    mask = t.operand(call, "attn_mask")
+    if isinstance(mask, Constant):
+        return _added(t, call, mask, scores)
+    made = t.made(call, mask)
+    if len(t.shapes[made]) != len(scores):
+        call.refuse(f"with a mask of shape {t.shapes[made]} on scores of shape {scores}")
+    return made
 
 
 def _added(t: Tracer, call: Call, mask: Constant, scores: tuple[int, ...]) -> str:

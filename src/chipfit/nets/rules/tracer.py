@@ -83,6 +83,8 @@ class Tracer:
     anywhere: Set[str]
     """Operators whose rules name axes by `Call.axis` alone, so that the batch may be at any axis."""
     take: Take
+    inside: str = ""
+    """How the names of arrays begin in a module that presents another one."""
     ops: list[Op] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
     output: str = ""
@@ -132,9 +134,9 @@ class Tracer:
         state = {**self.program.constants, **self.program.state_dict}
         if spec.target is None or not isinstance(state.get(spec.target), torch.Tensor):
             raise Untraceable(f"the model has an input {node.name!r} that is no tensor; one input is supported")
-        parameter = spec.kind == InputKind.PARAMETER
-        found = self.known[node.name] = given(state[spec.target], spec.target, parameter)
-        self.aliases.setdefault(found.source, []).append(spec.target)
+        parameter, name = spec.kind == InputKind.PARAMETER, spec.target.removeprefix(self.inside)
+        found = self.known[node.name] = given(state[spec.target], name, parameter)
+        self.aliases.setdefault(found.source, []).append(name)
 
     def _output(self, node: fx.Node) -> None:
         outputs, specs = node.args[0], self.program.graph_signature.output_specs

@@ -1,0 +1,140 @@
+"""What a user's module is asked: random inputs of the kind that it takes, and some of the data's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from chipfit.core.ports import Port, Ports, spans
+from chipfit.nets.presented import Presented
+
+Floats = NDArray[np.float32]
+
+NORMAL, WIDE, DATA = "normal", "wide", "data"
+"""Kinds of inputs: standard normal as normalised data are; `WIDTH` times that; the user's own."""
+
+WIDTH = 16.0
+"""Standard deviations of wide inputs: clamps, ReLU6 and casts show on them."""
+
+BYTE = 255
+"""The largest whole number of a byte."""
+
+ROWS, FEW, LARGE = 4, 1, 50_000
+"""Inputs of each kind; of inputs with more than `LARGE` values only `FEW`."""
+
+MASK = "mask"
+"""Part of the names of inputs that say which places count: of whole numbers these are 0 or 1."""
+
+
+def questions(
+    module: nn.Module, shape: tuple[int, ...], real: Floats | None, largest: int | None
+) -> tuple[Floats, tuple[str, ...]]:
+    """Inputs (n, *shape) for a module, and the kind of each.
+
+    `real` are some of the data's; `largest` is the largest whole number of a module that takes such.
+    """
+    if isinstance(module, Presented) and module.ports:
+        return _side_by_side(module, real)
+    return _values(shape, real) if largest is None else _numbers(shape, real, largest)
+
+
+def tokens_as_floats(module: nn.Module) -> bool:
+    """True for a module that looks numbers up, of a single input that was taken for one of values."""
+    alone = not (isinstance(module, Presented) and module.ports)
+    return alone and any(isinstance(m, nn.Embedding) for m in module.modules())
+
+
+def largest_number(module: nn.Module, shape: tuple[int, ...], real: Floats | None = None) -> int:
+    """The largest whole number that a module takes: the data's, or one less than the rows of some table in it.
+
+    A module without tables computes with numbers as they are: it is asked bytes. `module` takes floats that hold whole
+    numbers.
+    """
+    if real is not None and real.size:
+        return int(real.max())
+    if not (ends := _table_ends(module)):
+        return BYTE
+    for largest in ends:
+        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
+            module(torch.full((1, *shape), float(largest)))
+            return largest
+    return 0
+
+
+def _table_ends(module: nn.Module) -> list[int]:
+    """The last row of each table, the largest first."""
+    return sorted({m.num_embeddings - 1 for m in module.modules() if isinstance(m, nn.Embedding)}, reverse=True)
+
+
+def _values(shape: tuple[int, ...], real: Floats | None) -> tuple[Floats, tuple[str, ...]]:
+    n = FEW if int(np.prod(shape)) > LARGE else ROWS
+    drawn = np.random.default_rng(0).standard_normal((2 * n, *shape), np.float32)
+    drawn[n:] *= WIDTH
+    data = np.empty((0, *shape), np.float32) if real is None else real[:n]
+    kinds = (NORMAL,) * n + (WIDE,) * n + (DATA,) * len(data)
+    return np.concatenate([drawn, data]).astype(np.float32), kinds
+
+
+def _numbers(shape: tuple[int, ...], real: Floats | None, largest: int) -> tuple[Floats, tuple[str, ...]]:
+    """Whole numbers as floats."""
+    drawn = np.random.default_rng(0).integers(0, largest, (ROWS, *shape), endpoint=True).astype(np.float32)
+    data = np.empty((0, *shape), np.float32) if real is None else real[:ROWS]
+    return np.concatenate([drawn, data]).astype(np.float32), (NORMAL,) * ROWS + (DATA,) * len(data)
+
+
+def _side_by_side(module: Presented, real: Floats | None) -> tuple[Floats, tuple[str, ...]]:
+    """Rows of several inputs; values of those that are no whole numbers are drawn wide too."""
+    ports = module.ports
+    wide = any(not p.whole for p in ports)
+    ends = _ends(module, real)
+    n = FEW if sum(p.size for p in ports) > LARGE else ROWS
+    rng = np.random.default_rng(0)
+    drawn = [_column(rng, port, ends.get(port.name), n, wide) for port in ports]
+    rows = np.concatenate(drawn, axis=1)
+    data = np.empty((0, rows.shape[1]), np.float32) if real is None else real[:n]
+    kinds = (NORMAL,) * n + (WIDE,) * (n if wide else 0) + (DATA,) * len(data)
+    return np.concatenate([rows, data]).astype(np.float32), kinds
+
+
+def _column(rng: np.random.Generator, port: Port, end: int | None, n: int, wide: bool) -> Floats:
+    """What one input is asked with, a row each: n normal ones, and where there are `wide` ones as many of these."""
+    count = 2 * n if wide else n
+    if end is None:
+        values = rng.standard_normal((count, port.size), np.float32)
+        values[n:] *= WIDTH
+        return values
+    numbers = rng.integers(0, end, (count, port.size), endpoint=True).astype(np.float32)
+    if MASK in port.name.lower():
+        numbers[:, :1] = 1  # where nothing counts there is no answer
+    return numbers
+
+
+def _ends(module: Presented, real: Floats | None) -> dict[str, int]:
+    """The largest whole number that each input of such takes, by name."""
+    ports = module.ports
+    if real is not None and real.size:
+        return {
+            p.name: int(real[:, start:stop].max())
+            for p, (start, stop) in zip(ports, spans(ports), strict=True)
+            if p.whole
+        }
+    ends = {p.name: int(MASK in p.name.lower()) for p in ports if p.whole}
+    for port in ports:
+        if port.whole and not ends[port.name]:
+            ends[port.name] = _end_of(module, ports, port, ends)
+    return ends
+
+
+def _end_of(module: Presented, ports: Ports, port: Port, others: dict[str, int]) -> int:
+    """The largest number of one input, beside the others' largest that are known, that the module takes."""
+    for largest in _table_ends(module):
+        ends = others | {port.name: largest}
+        row = torch.cat([torch.full((1, p.size), float(ends.get(p.name, 0))) for p in ports], 1)
+        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
+            module(row)
+            return largest
+    return 0
