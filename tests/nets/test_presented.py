@@ -77,7 +77,7 @@ def answers(entry: Any) -> None:
 
 def test_one_shape_is_that_of_each_input_where_no_data_say_another() -> None:
     entry = entry_of("s", "s", Siamese(), (3, 8, 8))
-    assert entry.source == "s; each of its inputs left, right taken to be 3x8x8"
+    assert entry.notes == ("each of its inputs left, right taken to be 3x8x8",)
     assert ports_of(entry.network.graph.ops[0]) == (Port("left", (3, 8, 8)), Port("right", (3, 8, 8)))
     answers(entry)
     groups = channel_groups(entry.network.graph).groups
@@ -185,7 +185,7 @@ def test_one_answer_is_fitted_and_what_is_dropped_is_said(form: Any, output: str
     entry = entry_of("a", "a", Answering(form), (3, 8, 8), ends=Ends(output=output))
     answers(entry)
     assert entry.network.graph[entry.network.graph.output].shape == (size,)
-    assert entry.source == (f"a; {note}" if note else "a")
+    assert entry.notes == ((note,) if note else ())
     assert all(not name.startswith("module.") for name in entry.network.weights)
 
 
@@ -212,7 +212,7 @@ def test_heads_that_are_called_auxiliary_are_dropped_where_they_answer_alike() -
             y = self.seen(x)
             return self.head(y), self.aux_head(y)
 
-    assert entry_of("d", "d", Deep(), (3, 8, 8)).source == "d; output 0; 1 dropped"
+    assert entry_of("d", "d", Deep(), (3, 8, 8)).notes == ("output 0; 1 dropped",)
 
 
 def test_answers_of_plain_objects_are_looked_into() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from torch import nn
 from chipfit.api.config import Config
 from chipfit.api.places import predictor_file, predictors
 from chipfit.core.data import Dataset
-from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.core.errors import BadInput, Note, did_you_mean
 from chipfit.core.ports import Ends, width
 from chipfit.core.protocols import Device
 from chipfit.core.types import Artifact
@@ -124,6 +125,7 @@ def load(config: Config, given: Given) -> Inputs:
         raise BadInput(f"data {dataset.name!r} has no labels, so {said} cannot be checked; drop it")
     entries = load_entries(config, given, dataset)
     check_kept(config.kept, entries)
+    dataset = replace(dataset, notes=(*dataset.notes, *_notes(entries)))
     dataset = meant(dataset, {e.name: answers_of(e) for e in entries}, config.task, config.judged)
     _check_direction(config, dataset)
     predicted = [d.removeprefix(PREFIX) for d in config.devices if d.startswith(PREFIX)]
@@ -182,7 +184,14 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
             made.append(model)
         elif isinstance(model, nn.Module):
             made.append(_traced(name.removeprefix(OBJECT), model, shape, dataset, config.ends))
+    for note in _notes(made):
+        warnings.warn(Note(note), stacklevel=2)
     return tuple(made)
+
+
+def _notes(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """How networks were read, where that left a choice."""
+    return tuple(f"{e.name}: {note}" for e in entries for note in e.notes)
 
 
 def load_all(config: Config, given: Given) -> tuple[tuple[Entry, ...], dict[str, Artifact]]:

@@ -157,9 +157,9 @@ def port(text: str) -> Port:
     Raises:
         BadInput: another form.
     """
-    name, _, form = text.partition("=")
+    name, said, form = text.partition("=")
     dims, _, kind = form.partition(":")
-    if not name.strip().isidentifier() or kind not in ("", "int", "float"):
+    if not (said and name.strip().isidentifier()) or kind not in ("", "int", "float"):
         raise BadInput(f"--inputs {shown(text)} is no input; write image=3,32,32, or ids=24:int for whole numbers")
     found = shape(dims)
     assert isinstance(found, tuple)

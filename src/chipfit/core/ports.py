@@ -60,6 +60,14 @@ ONE = Ends()
 """One input, and one answer."""
 
 
+def says_what_counts(name: str) -> bool:
+    """True for an input whose whole numbers say by 1 and 0 which places of others count, going by its name.
+
+    Where nothing counts there is no answer, so it is never asked with zeros alone.
+    """
+    return "mask" in name.lower()
+
+
 def width(ports: Sequence[Port]) -> int:
     """Values of all inputs together."""
     return sum(p.size for p in ports)

@@ -225,7 +225,7 @@ def entry_of(
         network, answers = traced(spec, read.module, read.shape, real, integer=read.counts)
     if not any(o.kind in ("conv", "linear") for o in network.graph):
         raise BadInput(f"{spec} has no convolution and no dense layer; there is nothing in it to fit")
-    return Entry(name, network, "unknown", "; ".join([source or spec, *read.notes]), answers)
+    return Entry(name, network, "unknown", source or spec, answers, notes=read.notes)
 
 
 def _as_float(module: nn.Module) -> nn.Module:

@@ -109,8 +109,8 @@ def named_ports(spec: str, module: nn.Module, given: Ports) -> tuple[Ports, bool
         return given, True
     if len(given) > len(taken) and not _any_number(module):
         raise BadInput(f"{spec} takes {len(taken)} inputs ({', '.join(taken)}), the data have {len(given)}")
-    if len(missing := required(module)) > len(given):
-        raise BadInput(f"{spec} needs {len(missing)} inputs ({', '.join(missing)}), the data have {len(given)}")
+    if len(needed := required(module)) > len(given):
+        raise BadInput(f"{spec} needs {len(needed)} inputs ({', '.join(needed)}), the data have {len(given)}")
     called = [*taken, *(f"input_{n}" for n in range(len(taken), len(given)))]
     return tuple(replace(port, name=name) for port, name in zip(given, called, strict=False)), False
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chipfit.core.ports import Port, Ports, spans
+from chipfit.core.ports import Port, Ports, says_what_counts, spans
 from chipfit.nets.presented import Presented
 
 Floats = NDArray[np.float32]
@@ -25,9 +25,6 @@ BYTE = 255
 
 ROWS, FEW, LARGE = 4, 1, 50_000
 """Inputs of each kind; of inputs with more than `LARGE` values only `FEW`."""
-
-MASK = "mask"
-"""Part of the names of inputs that say which places count: of whole numbers these are 0 or 1."""
 
 
 def questions(
@@ -108,8 +105,8 @@ def _column(rng: np.random.Generator, port: Port, end: int | None, n: int, wide:
         values[n:] *= WIDTH
         return values
     numbers = rng.integers(0, end, (count, port.size), endpoint=True).astype(np.float32)
-    if MASK in port.name.lower():
-        numbers[:, :1] = 1  # where nothing counts there is no answer
+    if says_what_counts(port.name):
+        numbers[:, :1] = 1
     return numbers
 
 
@@ -122,7 +119,7 @@ def _ends(module: Presented, real: Floats | None) -> dict[str, int]:
             for p, (start, stop) in zip(ports, spans(ports), strict=True)
             if p.whole
         }
-    ends = {p.name: int(MASK in p.name.lower()) for p in ports if p.whole}
+    ends = {p.name: int(says_what_counts(p.name)) for p in ports if p.whole}
     for port in ports:
         if port.whole and not ends[port.name]:
             ends[port.name] = _end_of(module, ports, port, ends)

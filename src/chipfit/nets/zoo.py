@@ -158,7 +158,7 @@ class Entry:
     """A trained network to start from: its name, where it comes from and under which licence.
 
     `answers` are those of the module that it was traced from: files of it are held against them. `accuracy` on
-    validation is what its record says; None where nobody says.
+    validation is what its record says; None where nobody says. `notes` say how it was read, where that left a choice.
     """
 
     name: str
@@ -167,6 +167,7 @@ class Entry:
     source: str
     answers: Answers | None = field(default=None, compare=False, repr=False)
     accuracy: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def manifest() -> tuple[Record, ...]:

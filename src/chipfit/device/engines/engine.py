@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chipfit.core.ports import apart
+from chipfit.core.ports import apart, says_what_counts
 
 Around = Callable[[], AbstractContextManager[None]]
 """What the worker wraps a run in: real-time priority, where asked for and permitted."""
@@ -68,10 +68,12 @@ CUTS_S = 10.0
 CUTS_LEAST = 5
 
 
-def seeded(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """What is bound to an input: standard normal values, zeros where it takes whole numbers."""
+def seeded(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any], name: str = "") -> NDArray[Any]:
+    """What is bound to an input: standard normal values; zeros where it takes whole numbers, ones where these mask."""
     normal = rng.standard_normal(tuple(shape), np.float32)
-    return normal.astype(dtype) if dtype.kind == "f" else np.zeros(tuple(shape), dtype)
+    if dtype.kind == "f":
+        return normal.astype(dtype)
+    return np.full(tuple(shape), int(says_what_counts(name)), dtype)
 
 
 def in_batches(rows: NDArray[Any], batch: int, fixed: bool) -> list[tuple[NDArray[Any], int]]:

@@ -27,7 +27,7 @@ class OnnxRuntimeSession:
         self._binding, self._feed = self.session.io_binding(), dict[str, NDArray[Any]]()
         for given in self.session.get_inputs():
             shape = [d if isinstance(d, int) else 1 for d in given.shape]
-            self._feed[given.name] = seeded(rng, shape, dtype_named(given.type))
+            self._feed[given.name] = seeded(rng, shape, dtype_named(given.type), given.name)
             self._binding.bind_cpu_input(given.name, self._feed[given.name])
         for output in self.session.get_outputs():
             self._binding.bind_output(output.name, "cpu")

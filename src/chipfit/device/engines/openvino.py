@@ -26,7 +26,7 @@ class OpenVinoSession:
         self.request = self.compiled.create_infer_request()
         rng = np.random.default_rng(0)
         for n, given in enumerate(self.compiled.inputs):
-            values = seeded(rng, given.shape, np.dtype(given.element_type.to_dtype()))
+            values = seeded(rng, given.shape, np.dtype(given.element_type.to_dtype()), given.any_name)
             self.request.set_input_tensor(n, ov.Tensor(values))
 
     def step(self) -> None:
