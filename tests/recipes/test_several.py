@@ -80,7 +80,7 @@ def test_without_data_the_inputs_are_named(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"inputs": "image"}, "--inputs image is no input; write image=3,32,32, or ids=24:int"),
+        ({"inputs": "image"}, "--inputs 'image' is no input; write image=3,32,32, or ids=24:int"),
         ({"inputs": "ids=24:words"}, "is no input"),
         ({"inputs": ["a=3", "a=4"]}, "--inputs names 'a' twice"),
         ({"inputs": ["a=0"]}, "is not a shape"),
