@@ -22,16 +22,19 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.core.data import Dataset
-from chipfit.core.graph import Graph, Network, Op
+from chipfit.core.edits import Swap
+from chipfit.core.graph import Graph, Network
 from chipfit.core.kinds import Shape
 from chipfit.nets.build import GraphModule, build
 from chipfit.search.grassroots import PUBLISHED, Grassroots, Published, Variation, least_efficient
-from chipfit.space.program import Place, Program, lowered, place_of
+from chipfit.space.edits import apply
+from chipfit.space.program import Place, Program, place_of
 from chipfit.space.program.canonical import structural_hash
 from chipfit.space.program.lower import fits
 from chipfit.space.program.mutate import changed_by_node, crossed, mutated
 from chipfit.space.program.opcodes import FAITHFUL
 from chipfit.space.program.seeds import same
+from chipfit.space.programmed import replaceable
 from chipfit.train.loop import Schedule, quality, train
 
 
@@ -110,20 +113,14 @@ def rounds(
 
 
 def worst(graph: Graph, ms: Mapping[str, float], touched: Collection[str], most: int) -> tuple[str, ...]:
-    """The least efficient convolutions over several places that were not replaced yet, by time and weights."""
+    """The least efficient layers that programs may compute and that were not replaced yet, by time and weights."""
     taken: dict[str, float] = {}
     weights: dict[str, int] = {}
-    for o in graph:
-        if o.name not in ms or o.name in touched or not _wide(o):
-            continue
-        taken[o.name] = ms[o.name]
-        weights[o.name] = math.prod(graph.roles(o)["weight"])
+    for name in replaceable(graph):
+        if name in ms and name not in touched:
+            taken[name] = ms[name]
+            weights[name] = math.prod(graph.roles(graph[name])["weight"])
     return least_efficient(taken, weights, most)
-
-
-def _wide(o: Op) -> bool:
-    """True for a whole convolution over several places."""
-    return o.kind == "conv" and o["groups"] == 1 and math.prod(o["kernel"]) > 1
 
 
 def variation(place: Place) -> Variation[Program]:
@@ -179,10 +176,7 @@ class Candidates:
 
 def swapped(graph: Graph, layers: Sequence[str], program: Program) -> Graph:
     """The graph with a program in the place of each of these layers."""
-    ops: list[Op] = []
-    for o in graph:
-        ops += lowered(program, place_of(graph, o.name)).ops if o.name in layers else [o]
-    return Graph(tuple(ops), graph.output)
+    return apply(graph, [Swap(layer, program.text) for layer in layers])
 
 
 def put(network: Network, layers: Sequence[str], program: Program, rng: np.random.Generator) -> Network:
