@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chipfit.space.program import Instruction, Program, parse
-from chipfit.space.program.canonical import canonical, structural_hash
+from chipfit.space.program import Instruction, Program, alone, parse
+from chipfit.space.program.canonical import canonical, canonical_at, structural_hash
 from chipfit.space.program.mutate import drawn
 from chipfit.space.program.opcodes import EXTENDED
 from chipfit.space.program.program import MOST
@@ -51,6 +51,26 @@ def test_what_says_something_stays(text: str) -> None:
     once = canonical(parse(text))
     assert len(once.instructions) == len(parse(text).instructions)
     assert canonical(once) == once
+
+
+def test_at_a_place_what_equals_its_own_is_called_so() -> None:
+    place = PLACES["as wide"]  # 3x3, 16 channels in and out
+    for text in ("dwconv(x, 3x3); pwconv(_, C)", "dwconv(x, KxK); pwconv(_, 3M/4)", "dwconv(x, Kx3); pwconv(_, M)"):
+        assert canonical_at(parse(text), place).text == "dwconv(x, KxK); pwconv(_, M)"
+    assert canonical_at(parse("conv(x, 3x1, M/2); conv(_, 1x3, M)"), place).text == "conv(x, Kx1, M/2); conv(_, 1xK, M)"
+    assert (
+        canonical_at(parse("conv(x, 1x1, M/2); pwconv(_, M)"), PLACES["point"]).text == "pwconv(x, M/2); pwconv(_, M)"
+    )
+
+
+def test_the_words_of_a_place_change_no_operator_but_what_folds_there() -> None:
+    rng, place = np.random.default_rng(4), PLACES["as wide"]
+    for _ in range(200):
+        program = drawn(place, rng, most=4)
+        form = canonical_at(program, place)
+        assert canonical_at(form, place) == form
+        named, plain = alone(form, place), alone(canonical(program), place)
+        assert named.ops == plain.ops or len(named.ops) < len(plain.ops)
 
 
 def test_a_norm_is_another_program() -> None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
+from chipfit.space.program.constants import Constant, Share, Window
 from chipfit.space.program.folds import folded
+from chipfit.space.program.place import Place
 from chipfit.space.program.program import Instruction, Program, written
 
 _HEX = 16
@@ -29,6 +32,42 @@ def canonical(program: Program) -> Program:
     while (after := ordered(merged(folded(before)))) != before:
         before = after
     return after
+
+
+def canonical_at(program: Program, place: Place) -> Program:
+    """The canonical form, in the words that tell other places the same: what equals the layer's own is called so.
+
+    At a 3x3 layer of 16 channels `3x3` is `KxK`, and `C` or `3M/4`, which is 16 in steps of 8, is `M`. Programs that
+    are the same operators there thereby are one text.
+
+    >>> from chipfit.space.program.program import parse
+    >>> place = Place("y", "conv", "x", "y", (16, 9, 9), (16, 9, 9), kernel=(3, 3), padding=(1, 1))
+    >>> canonical_at(parse("relu(x); dwconv(x, 3x3); pwconv(_, 3M/4)"), place).text
+    'dwconv(x, KxK); pwconv(_, M)'
+    """
+    rows = list[Instruction]()
+    for row in program.instructions:
+        constants = tuple(_own(constant, place) for constant in row.constants)
+        rows.append(replace(row, constants=constants))
+    return canonical(Program(tuple(rows)))
+
+
+def _own(constant: Constant, place: Place) -> Constant:
+    if isinstance(constant, Window):
+        rows, columns = place.kernel
+        return Window(_places(constant.rows, rows), _places(constant.columns, columns))
+    if not isinstance(constant, Share):
+        return constant
+    read, made = place.channels
+    channels = constant.among(read if constant.of == "C" else made)
+    if channels == made:
+        return Share("M")
+    return Share("C") if channels == read else constant
+
+
+def _places(size: int, own: int) -> int:
+    """0, which is the layer's own, for a size that is the same; a size of one place stays."""
+    return 0 if size == own > 1 else size
 
 
 def structural_hash(program: Program) -> str:
