@@ -1,7 +1,8 @@
 """The programs that a search starts from: what people put in place of convolutions, never random ones.
 
 Measured on ONNX Runtime, the two first do most of the work: depth-wise and 1x1 where maps are large and channels few,
-a column and a row of half rank elsewhere; Tucker of a quarter on layers with many channels.
+a column and a row of half rank elsewhere; Tucker of a quarter on layers with many channels. One row of a kernel alone was found by evolution, with
+less error than a depth-wise kernel at 16 channels.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ CONVOLUTION_SEEDS: Final[tuple[Program, ...]] = (
             "pwconv(x, C/8); conv(_, KxK, M/8); pwconv(_, M)",
             "conv(x, Kx1, M/4); conv(_, 1xK, M)",
             "conv(x, Kx1, M); conv(_, 1xK, M)",
+            "conv(x, 1xK, M)",
+            "conv(x, Kx1, M)",
             "conv(x, KxK, M/2); pwconv(_, M)",
             "pwconv(x, M); dwconv(_, KxK)",
             "pwconv(x, M/2); dwconv(_, KxK); concat(v1, _)",
