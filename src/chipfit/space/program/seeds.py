@@ -1,8 +1,8 @@
 """The programs that a search starts from: what people put in place of convolutions, never random ones.
 
 Measured on ONNX Runtime, the two first do most of the work: depth-wise and 1x1 where maps are large and channels few,
-a column and a row of half rank elsewhere; Tucker of a quarter on layers with many channels. One row of a kernel alone was found by evolution, with less
-error than a depth-wise kernel at 16 channels.
+a column and a row of half rank elsewhere; Tucker of a quarter on layers with many channels. One row of a kernel alone
+was found by evolution, with less error than a depth-wise kernel at 16 channels.
 """
 
 from __future__ import annotations
