@@ -13,7 +13,7 @@ from cold import cold_start
 from harness import Options, Rows, Target, at_least
 
 from chipfit.device.accelerator.device import Accelerator
-from chipfit.evaluate.modelled import most_widths
+from chipfit.evaluate.modelled import widths_on_designs
 from chipfit.evaluate.price import pricer
 from chipfit.recipes import hotnas
 from chipfit.space.menu import Menu
@@ -30,7 +30,7 @@ def menu_of(bench: Bench, model: str) -> Menu:
     assert isinstance(device, Accelerator)
     knobs = hotnas.knobs(network, device, (32, 8))
     graph = network.graph
-    offered = offer(graph, device.facts().channel_block, bits=(32,), knobs=knobs, widths=most_widths(graph))
+    offered = offer(graph, device.facts().channel_block, bits=(32,), knobs=knobs, widths=widths_on_designs(graph))
     return pricer(bench.timing).price(graph, offered, np.random.default_rng(0)).menu
 
 

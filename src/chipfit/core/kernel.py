@@ -11,7 +11,7 @@ has a kernel too, of any kind and shape: by what it reads, makes and multiplies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -29,6 +29,9 @@ WITH_RECIPE = frozenset({"conv", "linear", "prelu", "add", "sub", "mul"}) | ACTI
 
 _FUSED = named(lambda kind: kind.cost == "fused")
 """Activations that are priced with what they follow, fused or not; one with an attribute stands for itself."""
+
+_PASSED = INSIDE | ACTIVATIONS
+"""Kinds that may be executed within the kernel of what they follow."""
 
 _NO_MATTER = STORED | {"bias"}
 """Attributes that make no difference to a processor's kernel."""
@@ -90,7 +93,13 @@ class Kernel:
 
 def kernels(graph: Graph) -> dict[str, Kernel]:
     """The kernels of a graph, in its order, by the operator that each is named after."""
-    return {o.name: kernel(graph, o, _activation(graph, o)) for o in graph if _stands_alone(graph, o)}
+    found = ((o.name, fused(graph, o)) for o in graph)
+    return {name: kernel for name, kernel in found if kernel is not None}
+
+
+def fused(graph: Graph, o: Op) -> Kernel | None:
+    """The kernel that is named after an operator, with what is fused to it; None where it is within another."""
+    return kernel(graph, o, _activation(graph, o)) if _stands_alone(graph, o) else None
 
 
 def kernel(graph: Graph, o: Op, act: str = "") -> Kernel:
@@ -120,6 +129,24 @@ def _any(graph: Graph, o: Op, act: str) -> Kernel:
     attrs = tuple((name, v) for name, v in o.attrs if isinstance(v, str) or name in _GEOMETRY)
     read = sum(graph[name].size for name in o.inputs)
     return Kernel(o.kind, read, o.size, (), o.bits, act, attrs, graph.macs(o), in_place=True)
+
+
+def about(graph: Graph, names: Iterable[str]) -> frozenset[str]:
+    """Operators whose kernels may be others where these operators change, or where others come to read them.
+
+    They themselves, their neighbours, and those on the other side of what is folded and fused.
+    """
+    found: set[str] = set()
+    stack = [name for name in names if name in graph.by_name]
+    while stack:
+        name = stack.pop()
+        found.add(name)
+        for near in (*graph[name].inputs, *graph.users[name]):
+            if near not in found:
+                found.add(near)
+                if graph[near].kind in _PASSED:
+                    stack.append(near)
+    return frozenset(found)
 
 
 def members(graph: Graph, o: Op) -> tuple[str, ...]:
@@ -161,7 +188,7 @@ def _behind(graph: Graph, o: Op) -> Iterator[Op]:
     """What is executed within an operator's kernel, in order."""
     while len(users := graph.users[o.name]) == 1:
         o = graph[users[0]]
-        if o.kind not in INSIDE | ACTIVATIONS or _stands_alone(graph, o):
+        if o.kind not in _PASSED or _stands_alone(graph, o):
             return
         yield o
 

@@ -20,7 +20,8 @@ from itertools import product
 from typing import Any, Generic, TypeVar, cast
 
 from chipfit.core.edits import Edit
-from chipfit.core.graph import Graph
+from chipfit.core.graph import Graph, Op
+from chipfit.core.kernel import about
 from chipfit.space.edits import apply
 from chipfit.space.edits.kind import Structure
 from chipfit.space.menu import Choice, Menu
@@ -36,6 +37,26 @@ Cell = tuple[int, ...]
 
 FEW = 4
 """Decisions whose combinations are edited and read where records cannot be put together: `MOST`, but for programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByOperator(Generic[R]):
+    """A reader that reads operators one by one: `one` gives the record of an operator, None where it costs nothing.
+
+    A record may depend on what `core.kernel.about` names and on nothing else. So of an edited graph only the operators
+    about its edits are read: a network of hundreds of operators has some thousand edited graphs.
+    """
+
+    one: Callable[[Graph, Op], R | None]
+
+    def __call__(self, graph: Graph) -> dict[str, R]:
+        """The records of a graph."""
+        return self.of(graph, graph)
+
+    def of(self, graph: Graph, ops: Iterable[Op]) -> dict[str, R]:
+        """The records of some operators of a graph."""
+        read = ((o.name, self.one(graph, o)) for o in ops)
+        return {name: record for name, record in read if record is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +170,7 @@ class Variants:
         self.says = _sayings(menu)
         self._structure = Structure(graph)
         self._graphs: dict[frozenset[Edit], Graph] = {frozenset(): graph}
+        self._near: dict[int, frozenset[str]] = {}
 
     def cells(self, read: Read[R]) -> tuple[Cells[R], ...]:
         """As the function of this name, of one menu for several readers."""
@@ -162,6 +184,12 @@ class Variants:
         if key not in self._graphs:
             self._graphs[key] = apply(self.graph, edits, self._structure)
         return self._graphs[key]
+
+    def near(self, edited: Graph) -> frozenset[str]:
+        """The operators of one of the edited graphs that are about what edits changed in it."""
+        if id(edited) not in self._near:
+            self._near[id(edited)] = about(edited, changed(self.graph, edited))
+        return self._near[id(edited)]
 
     @cached_property
     def read_off(self) -> tuple[int, ...]:
@@ -192,8 +220,25 @@ class _Reading(Generic[R]):
         """The records where these options are chosen and no others."""
         graph = self.variants.edited(choices)  # which lives as long as the variants do
         if id(graph) not in self._read:
-            self._read[id(graph)] = self.read(graph)
+            self._read[id(graph)] = self._all(graph)
         return self._read[id(graph)]
+
+    def record(self, choices: Iterable[Choice], op: str) -> R | None:
+        """The record of one operator there."""
+        graph = self.variants.edited(choices)
+        if not isinstance(self.read, ByOperator) or id(graph) in self._read:
+            return self.of(choices).get(op)
+        return self.read.one(graph, graph[op]) if op in graph.by_name else None
+
+    def _all(self, graph: Graph) -> Mapping[str, R]:
+        """All records of a graph, those of operators that no edit is near as they are."""
+        whole = self.variants.graph
+        if graph is whole or not isinstance(self.read, ByOperator):
+            return self.read(graph)
+        near, as_is = self.variants.near(graph), self.of([])
+        read = self.read.of(graph, (o for o in graph if o.name in near))
+        found = ((o.name, (read if o.name in near else as_is).get(o.name)) for o in graph)
+        return {name: record for name, record in found if record is not None}
 
     def cells(self) -> tuple[Cells[R], ...]:
         """The cells of all operators; of those that are not there as it is, those that few decisions set."""
@@ -234,7 +279,7 @@ class _Reading(Generic[R]):
 
     def _combined(self, found: Cells[R]) -> Cells[R]:
         combinations = product(*(range(len(found.alone[d])) for d in found.on))
-        records = {cell: self.of(zip(found.on, cell, strict=True)).get(found.op) for cell in combinations}
+        records = {cell: self.record(list(zip(found.on, cell, strict=True)), found.op) for cell in combinations}
         return replace(found, combined=records)
 
     def _adds_up(self, found: Cells[R]) -> bool:
@@ -245,7 +290,20 @@ class _Reading(Generic[R]):
         corner = self.variants.corner
         own = {d: corner[d] for d in found.on}
         told = found.at(own)
-        return told == self.of(corner.items()).get(found.op) or told == self.of(own.items()).get(found.op)
+        return told == self.of(corner.items()).get(found.op) or told == self.record(own.items(), found.op)
+
+
+def changed(graph: Graph, edited: Graph) -> set[str]:
+    """The operators of an edited graph that are others than in the graph, and those that have other readers."""
+    before, after = graph.by_name, edited.by_name
+    found: set[str] = set()
+    for name in before.keys() | after.keys():
+        old, new = before.get(name), after.get(name)
+        if old is not new and old != new:
+            read = [set(o.inputs) for o in (old, new) if o is not None]
+            others = read[0] if len(read) == 1 else read[0] ^ read[1]
+            found |= {name} | others
+    return found & after.keys()
 
 
 def enough(sets: Mapping[int, Collection[int]], taken: Collection[int] = ()) -> tuple[int, ...]:
@@ -270,9 +328,14 @@ def _concerned(as_is: Mapping[str, R], under: Sequence[Mapping[str, R]]) -> list
     """Operators whose record is another one under an option, in the graph's order."""
     found: dict[str, None] = {}
     for records in under:
-        found |= dict.fromkeys(name for name in as_is if records.get(name) != as_is[name])
+        found |= dict.fromkeys(name for name, record in as_is.items() if _other(records.get(name), record))
         found |= dict.fromkeys(name for name in records if name not in as_is)
     return list(found)
+
+
+def _other(a: object, b: object) -> bool:
+    """Whether two records differ; most are one object."""
+    return a is not b and a != b
 
 
 def _sum(as_is: Any, one: Any, other: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Final
 
@@ -13,7 +14,7 @@ from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.core.kernel import Kernel, kernel, members
 from chipfit.core.kinds import named
 from chipfit.core.types import Measurement
-from chipfit.evaluate.cells import Cells, Variants
+from chipfit.evaluate.cells import ByOperator, Cells, Variants
 from chipfit.evaluate.pieces import Piece, pieces, term
 from chipfit.evaluate.programs import in_place, programmed
 from chipfit.space.menu import Menu, Term
@@ -92,18 +93,18 @@ def _counts(kernel: Kernel, held: Held, uses: int) -> tuple[float, ...]:
     return float(work), float(params), float(work * kernel.bits**2), size / 1e6
 
 
-def priced_counts(graph: Graph, offer: Offer) -> Menu:
+def priced_counts(graph: Graph, offer: Offer, variants: Variants | None = None) -> Menu:
     """The offer's menu with terms for `macs`, `params`, `bops` and `size_mb` (weights and scales, not names).
 
-    They are those of the edited graph, to the digit.
+    They are those of the edited graph, to the digit. `variants` are the menu's, for callers that read more off them.
     """
-    variants, holders = Variants(graph, offer.menu), _Holders(graph)
+    variants, holders = variants or Variants(graph, offer.menu), _Holders(graph)
     owners = _owners(variants)
     terms: list[Term] = []
-    for cells in variants.cells(holders.read):
+    for cells in variants.cells(ByOperator(holders.read)):
         parts = programmed(pieces(cells, own=True), variants.programs.get(cells.op), in_place)
         terms += _terms(offer.menu, cells.op, parts, holders.held(cells.op, owners))
-    for others in variants.cells(lambda edited: holders.counts(edited, owners)):
+    for others in variants.cells(ByOperator(partial(holders.counts, owners))):
         terms += _other_terms(offer.menu, others)
     return offer.menu.priced(terms)
 
@@ -153,14 +154,14 @@ class _Holders:
         self.folded = {name for names in self.layers.values() for name in names}
         self.first = {self._arrays(name): name for name in reversed(self.layers)}
 
-    def read(self, graph: Graph) -> dict[str, Kernel]:
-        """The layers of an edited graph, without activations."""
-        return {name: kernel(graph, graph[name]) for name in self.layers if name in graph.by_name}
+    def read(self, graph: Graph, o: Op) -> Kernel | None:
+        """A layer of an edited graph, without its activation."""
+        return kernel(graph, o) if o.name in self.layers else None
 
-    def counts(self, graph: Graph, owners: Mapping[str, str]) -> dict[str, Counts]:
-        """What is counted at every other operator of an edited graph that anything is counted at."""
-        others = [o for o in graph if o.name not in self.folded and (graph.weight_shapes(o) or graph.macs(o))]
-        return {o.name: _counted(graph, o, owners) for o in others}
+    def counts(self, owners: Mapping[str, str], graph: Graph, o: Op) -> Counts | None:
+        """What is counted at any other operator of an edited graph that anything is counted at."""
+        counts = o.name not in self.folded and (graph.weight_shapes(o) or graph.macs(o))
+        return _counted(graph, o, owners) if counts else None
 
     def held(self, op: str, owners: Mapping[str, str]) -> Held:
         """What is counted at a layer; `owners` tells of each array where it is."""
@@ -194,7 +195,7 @@ def _owners(variants: Variants) -> dict[str, str]:
     for o in graph:
         for name in graph.weight_shapes(o):
             users[name].append(o.name)
-    there = variants.cells(lambda of: {o.name: o.kind for o in of if of.weight_shapes(o)})
+    there = variants.cells(ByOperator(lambda of, o: o.kind if of.weight_shapes(o) else None))
     dropped = {c.op: frozenset[int]().union(*map(c.drops, c.alone)) for c in there}
     found = {}
     for name, ops in users.items():

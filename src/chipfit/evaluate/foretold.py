@@ -59,10 +59,11 @@ class Foretold:
         deadline: Deadline | None = None,
         planned_s: float = math.inf,
         tell: Callable[[str], None] = quiet,
+        variants: Variants | None = None,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms, fitted to the predictions of random `networks`."""
         (whole,) = self.timing.graphs([graph], "quick")
-        parts = shares_of(Variants(graph, offer.menu), whole.bound)
+        parts = shares_of(variants or Variants(graph, offer.menu), whole.bound)
         in_time = InTime(self.timing, deadline or Deadline.never())
         drawn = spread_out(offer.menu, max(networks, FORETOLD), rng)
         found = corrected(Pricing(offer.menu, (), (), tuple(parts)), graph, drawn, in_time)

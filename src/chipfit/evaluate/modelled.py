@@ -34,7 +34,7 @@ from chipfit.device.accelerator.port import Designing
 from chipfit.device.accelerator.resources import fits, runs, used
 from chipfit.device.accelerator.v2 import ms, network_cycles
 from chipfit.device.accelerator.work import Layer, Work, anonymous, works
-from chipfit.evaluate.cells import Cells, cells
+from chipfit.evaluate.cells import Cells, Variants
 from chipfit.evaluate.pieces import Piece, pieces
 from chipfit.evaluate.pricing import Pricing
 from chipfit.evaluate.ticker import quiet
@@ -80,6 +80,7 @@ class Modelled:
         deadline: Deadline | None = None,
         planned_s: float = math.inf,
         tell: Callable[[str], None] = quiet,
+        variants: Variants | None = None,
     ) -> Pricing:
         """The offer's menu with exact `latency_ms` terms; neither whole networks nor a deadline make a difference.
 
@@ -87,7 +88,7 @@ class Modelled:
             BadInput: an operator that the model has no rule for.
             Infeasible: no design is within the limits.
         """
-        known = costs(graph, offer.menu, self.device.target, rng)
+        known = costs(graph, offer.menu, self.device.target, rng, variants)
         return Pricing(on_fastest(offer.menu, known), (), (), (), costs=known)
 
 
@@ -161,14 +162,14 @@ def read(graph: Graph) -> Mapping[str, Work]:
     return {work.op: anonymous(work) for work in works(graph)}
 
 
-def costs(graph: Graph, menu: Menu, to: Target, rng: np.random.Generator) -> Costs:
+def costs(graph: Graph, menu: Menu, to: Target, rng: np.random.Generator, variants: Variants | None = None) -> Costs:
     """The latency of a menu's choices on the contenders among the designs of its part.
 
     Raises:
         BadInput: an operator that the model has no rule for.
         Infeasible: no design is within the limits.
     """
-    known = cells(graph, menu, read)
+    known = (variants or Variants(graph, menu)).cells(read)
     records, scopes, held = _scoped(known)
     mixed = any((h.shares != 1.0).any() for scope in held for h in scope)  # what takes for ever cannot be mixed
     all_designs = legal_designs(graph, records, to, narrow_ones=not mixed)
@@ -186,7 +187,7 @@ def on_fastest(menu: Menu, known: Costs) -> Menu:
     return tabled(known, np.array([int(np.argmin(as_is))])).priced(menu, 0)
 
 
-def most_widths(graph: Graph) -> int:
+def widths_on_designs(graph: Graph) -> int:
     """Widths that each group of a network's channels is offered."""
     return STACKED if any(o.kind == "concat" for o in graph) else WIDTHS
 

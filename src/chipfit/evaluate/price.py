@@ -12,6 +12,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
 from chipfit.core.protocols import Foretelling
 from chipfit.device.accelerator.port import designing
+from chipfit.evaluate.cells import Variants
 from chipfit.evaluate.foretold import Foretold
 from chipfit.evaluate.modelled import Modelled
 from chipfit.evaluate.pricing import Pricing
@@ -43,12 +44,13 @@ class Pricer(Protocol):
         deadline: Deadline | None = None,
         planned_s: float = math.inf,
         tell: Callable[[str], None] = quiet,
+        variants: Variants | None = None,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms, corrected on so many random whole networks where that helps.
 
         At the deadline the rest is guessed; `Pricing.timed` tells how much was not. `planned_s` are the seconds that it
         should take: what would take longer is measured in another, quicker way from the start. `tell` is told now and
-        then how far it has come.
+        then how far it has come. `variants` are the menu's, for callers that read more off them.
         """
         ...
 

@@ -22,12 +22,13 @@ from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Graph, Network
 from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import Limit
+from chipfit.evaluate.cells import Variants
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.damage import Scorer, additivity, all_scored, damage
 from chipfit.evaluate.damage_plan import WHOLE_PLAN, Plan, planned
 from chipfit.evaluate.design import thrifty
 from chipfit.evaluate.in_time import inputs_in_time
-from chipfit.evaluate.modelled import most_widths
+from chipfit.evaluate.offered import offered
 from chipfit.evaluate.parts import SCORED, WHOLE, Parts, parts_of
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.pricing import Pricing
@@ -36,11 +37,10 @@ from chipfit.evaluate.timing import Latencies
 from chipfit.nets.zoo import Entry
 from chipfit.search.design_costs import DesignCosts
 from chipfit.search.one_design import solved
-from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.edits import structural
 from chipfit.space.knobs import Knobs
 from chipfit.space.menu import Assignment, Menu, Term
-from chipfit.space.offer import Offer, offer
+from chipfit.space.offer import Offer
 from chipfit.store.store import Store
 from chipfit.train.loop import on_threads
 
@@ -217,19 +217,19 @@ def open_start(
     Raises:
         BadInput: fewer training inputs than `parts.FEWEST`.
     """
-    offered = _offered(entry.network.graph, timing, bits, keep, knobs, programs)
+    graph, rng = entry.network.graph, np.random.default_rng(seed)
+    on_offer = offered(graph, timing, bits=bits, keep=keep, knobs=knobs, programs=programs)
+    variants = Variants(graph, on_offer.menu)
     until = (deadline or Deadline.never()).sooner(planned_s)
     scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
-    options = sum(len(d.options) - 1 for d in offered.menu.decisions)
+    options = sum(len(d.options) - 1 for d in on_offer.menu.decisions)
     n = most_inputs or len(dataset.train)
-    plan = planned(entry.network, offered.menu, min(n, WHOLE), planned_s)
+    plan = planned(entry.network, on_offer.menu, min(n, WHOLE), planned_s)
     if not known:
         n = inputs_in_time(entry.network, options, n, scored_until) if plan == WHOLE_PLAN else min(n, plan.inputs)
     parts = parts_of(n)
     inputs = dataset.normalise(dataset.calibration(min(n, WHOLE)).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
-    rng = np.random.default_rng(seed)
-    graph = entry.network.graph
 
     def damaged() -> tuple[Menu, Profile]:
         compensating, scored = inputs[parts.compensation], inputs[parts.damage]
@@ -238,7 +238,7 @@ def open_start(
         )
         repair = compensating[:REPAIR_INPUTS]
         return damage(
-            profile.of(entry.network), offered, profile, repair, scored, model=entry.name, task=dataset.task,
+            profile.of(entry.network), on_offer, profile, repair, scored, model=entry.name, task=dataset.task,
             deadline=scored_until, plan=plan, tell=tell,
         )  # fmt: skip
 
@@ -249,13 +249,16 @@ def open_start(
         for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
             part = scored_until.share(1 / left)
             each_s = planned_s / len(timing.each)
-            pricings.append(pricer(one).price(graph, offered, rng, deadline=part, planned_s=each_s, tell=tell))
+            prices = pricer(one)
+            pricings.append(
+                prices.price(graph, on_offer, rng, deadline=part, planned_s=each_s, tell=tell, variants=variants)
+            )
         menu, profile = harm.result()
-    menu = menu.priced([*priced_counts(graph, offered).terms, *_latency(pricings, timing)])
+    menu = menu.priced([*priced_counts(graph, on_offer, variants).terms, *_latency(pricings, timing)])
     pricings, menu = _refined(menu, pricings, timing, graph, until)
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
     opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
-    return Start(opened, offered, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+    return Start(opened, on_offer, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
 
 
 def _profiled(network: Network, compensating: NDArray[np.float32], seed: int, plan: Plan, until: Deadline) -> Profile:
@@ -282,22 +285,6 @@ def _refined(
         pricings = [p.refined(graph, optima, one, until) for p, (one, _) in pairs]
         menu = menu.priced(_latency(pricings, timing))
     return pricings, menu
-
-
-def _offered(
-    graph: Graph,
-    timing: Latencies,
-    bits: tuple[int, ...],
-    keep: tuple[str, ...],
-    knobs: Mapping[str, Knobs],
-    programs: Mapping[str, tuple[str, ...]],
-) -> Offer:
-    """The menu; with `knobs` precisions are layers' own, and wide groups have fewer widths."""
-    block = timing.facts.channel_block
-    if not knobs:
-        widths = coarse_widths(graph, block)
-        return offer(graph, block, bits=bits, keep=keep, widths=widths, programs=programs)
-    return offer(graph, block, bits=bits[:1], keep=keep, knobs=knobs, widths=most_widths(graph))
 
 
 def _latency(pricings: Sequence[Pricing], timing: Latencies) -> list[Term]:

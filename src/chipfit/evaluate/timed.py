@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.graph import Graph
-from chipfit.core.kernel import Kernel, kernels
+from chipfit.core.graph import Graph, Op
+from chipfit.core.kernel import Kernel, fused, kernels
 from chipfit.evaluate.borders import (
     Crossing,
     Edge,
@@ -32,7 +32,7 @@ from chipfit.evaluate.borders import (
     readings,
     unblocked,
 )
-from chipfit.evaluate.cells import Variants
+from chipfit.evaluate.cells import ByOperator, Variants
 from chipfit.evaluate.drawn import spread_out, to_watch
 from chipfit.evaluate.in_place import FEW, WATCHED, Watch, watchable
 from chipfit.evaluate.in_time import InTime, guessed_ms
@@ -95,14 +95,16 @@ class Timed:
         deadline: Deadline | None = None,
         planned_s: float = math.inf,
         tell: Callable[[str], None] = quiet,
+        variants: Variants | None = None,
     ) -> Pricing:
         """The offer's menu with `latency_ms` terms.
 
         Random `networks` are timed whole; they correct a constant and one scale for each resolution and precision.
         At the deadline what was not timed yet is guessed (`in_time`); `Pricing.timed` tells how much was.
         """
-        until, variants = deadline or Deadline.never(), Variants(graph, offer.menu)
-        sought, drawn = Sought.of(variants, self.timing), spread_out(offer.menu, networks, rng)
+        until = deadline or Deadline.never()
+        sought = Sought.of(variants or Variants(graph, offer.menu), self.timing)
+        drawn = spread_out(offer.menu, networks, rng)
         kernels_until = until.share(KERNELS_SHARE)
         watch = Watch(self.timing, fused_as_in(graph), kernels_until, tell)
         with_recipe = [u for u in sought.wanted if not u.in_place]
@@ -208,7 +210,7 @@ def _corrected(raw: Pricing, graph: Graph, drawn: Sequence[Assignment], *ways: I
     return replace(made, timed=reached / max(1, asked))
 
 
-def fused_as_in(graph: Graph) -> Callable[[Graph], dict[str, Kernel]]:
+def fused_as_in(graph: Graph) -> ByOperator[Kernel]:
     """Reads kernels with the activations that are fused to them in this graph.
 
     Where a block is dropped, the ReLU behind its addition is fused to the shortcut's convolution. No runtime takes
@@ -216,12 +218,13 @@ def fused_as_in(graph: Graph) -> Callable[[Graph], dict[str, Kernel]]:
     """
     acts = {name: kernel.act for name, kernel in kernels(graph).items()}
 
-    def read(edited: Graph) -> dict[str, Kernel]:
-        found = kernels(edited)
-        others = {name: k for name, k in found.items() if k.act != acts.get(name, k.act)}
-        return found | {name: replace(k, act=acts[name]) for name, k in others.items()}
+    def read(edited: Graph, o: Op) -> Kernel | None:
+        found = fused(edited, o)
+        if found is None or found.act == acts.get(o.name, found.act):
+            return found
+        return replace(found, act=acts[o.name])
 
-    return read
+    return ByOperator(read)
 
 
 def latency(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,12 +15,12 @@ from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Limit
-from chipfit.device.accelerator.port import designing
 from chipfit.device.protocol import reason
+from chipfit.evaluate.cells import Variants
 from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work, timed
 from chipfit.evaluate.faithful import hold_file
-from chipfit.evaluate.modelled import most_widths
+from chipfit.evaluate.offered import offered
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
@@ -31,10 +31,8 @@ from chipfit.recipes.settings import Settings, as_computed
 from chipfit.search.assign import assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts
-from chipfit.space.coarse_widths import most_widths as coarse_widths
 from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
-from chipfit.space.offer import Offer, offer
 from chipfit.store.memory import MeasurementMemory
 
 SEARCH_S = 20.0
@@ -119,10 +117,12 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph, prices = entry.network.graph, pricer(timing)
-    offered = _offered(graph, device, settings, timing.facts.channel_block)
-    menu, costs = priced_counts(graph, offered), None
+    on_offer = offered(graph, timing, bits=settings.bits, keep=settings.keep)
+    variants = Variants(graph, on_offer.menu)
+    menu, costs = priced_counts(graph, on_offer, variants), None
     if any(x.metric == LATENCY for x in limits):  # nothing has to be timed for what is counted
-        pricing = prices.price(graph, offered, np.random.default_rng(seed), planned_s=PLANNED_S)
+        rng = np.random.default_rng(seed)
+        pricing = prices.price(graph, on_offer, rng, planned_s=PLANNED_S, variants=variants)
         menu, costs = menu.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
@@ -132,7 +132,7 @@ def check(
         {x.metric: _least(menu, x.metric, sizes, costs, own) for x in limits},
         {},
         {},
-        offered.untouched,
+        on_offer.untouched,
         0.0,
         prices.predicted,
         base,
@@ -156,12 +156,6 @@ def check(
         predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     return replace(found, feasible=True, suggestion=labels, predicted=predicted, seconds=time.monotonic() - start)
-
-
-def _offered(graph: Graph, device: Device, settings: Settings, block: Mapping[int, int]) -> Offer:
-    """What may change, with few widths of each group, so that an answer takes seconds."""
-    widths = most_widths(graph) if designing(device) is not None else coarse_widths(graph, block)
-    return offer(graph, block, bits=settings.bits, keep=settings.keep, widths=widths)
 
 
 def _latency_of(

@@ -25,7 +25,7 @@ from chipfit.device.accelerator.port import Designing
 from chipfit.device.accelerator.work import Layer, Work
 from chipfit.evaluate.codesigned import LOOKS, drawn_in
 from chipfit.evaluate.counts import counted, priced_counts
-from chipfit.evaluate.modelled import Costs, costs, most_widths, summed
+from chipfit.evaluate.modelled import Costs, costs, summed, widths_on_designs
 from chipfit.evaluate.screen import all_int8
 from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
@@ -134,7 +134,7 @@ def _open(entry: Entry, device: Designing, settings: Settings, store: Store, tel
     tell("menu", f"{entry.name}: what may change, and what each layer then costs on each design")
     knobs = hotnas.knobs(entry.network, device, settings.bits)
     block = device.facts().channel_block
-    offered = offer(graph, block, bits=(32,), keep=settings.keep, knobs=knobs, widths=most_widths(graph))
+    offered = offer(graph, block, bits=(32,), keep=settings.keep, knobs=knobs, widths=widths_on_designs(graph))
     known = costs(graph, offered.menu, device.target, np.random.default_rng(settings.seed))
     terms = [Term(LOST, on, table, "lost") for on, table in lost(known)]
     menu = priced_counts(graph, offered).priced(terms)

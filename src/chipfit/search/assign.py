@@ -23,6 +23,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime, did_you_mean
 from chipfit.core.types import METRICS, Limit
+from chipfit.search.least import least
 from chipfit.search.program import Program, Row, Tables, linearise, spread, tabulate, total
 from chipfit.space.menu import Assignment, Menu
 
@@ -129,6 +130,8 @@ def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline
     """The assignment of least goal within the limits, or None when there is none."""
     if not menu.decisions:
         return () if _within(menu, limits, ()) else None
+    if not limits and (free := least(menu, goal)).proven:
+        return None if free.assignment is None else _settled(menu, goal, {}, (), free.assignment)
     rows = [
         Row(tabulate(menu, x.metric, _sign(x), aspect=aspect), _sign(x) * x.value)
         for x in limits for aspect in menu.aspects(x.metric)

@@ -196,16 +196,16 @@ def formed(menu: Menu, on: Iterable[Scope], objective: str, limit: Limit | None,
     """
     metric = limit.metric if objective == LATENCY and limit else objective
     tables: Tables = {} if metric == LATENCY else tabulate(menu, metric)
-    barred, excesses = _ties(menu), [_excess(menu, x) for x in further]
+    barred, excesses = barred_by_ties(menu), [_excess(menu, x) for x in further]
     scopes = [(), *tables, *barred, *(scope for excess in excesses for scope in excess)]
     plan = planned([int(n) for n in menu.sizes], [*scopes, *(tuple(sorted(scope)) for scope in on)])
     return Form(
         plan=plan,
         latency_is_goal=objective == LATENCY,
-        own=_stacked(plan, tables),
-        ties=_stacked(plan, barred),
+        own=stacked(plan, tables),
+        ties=stacked(plan, barred),
         most=limit.value if limit else 0.0,
-        excesses=tuple(_stacked(plan, excess) for excess in excesses),
+        excesses=tuple(stacked(plan, excess) for excess in excesses),
     )
 
 
@@ -216,8 +216,8 @@ def _excess(menu: Menu, limit: Limit) -> Tables:
     return tables | {(): tables.get((), np.zeros(())) - sign * limit.value}
 
 
-def _stacked(plan: Plan, tables: Tables) -> Stacked:
-    """Tables that are the same on all designs, with their axes in the plan's order."""
+def stacked(plan: Plan, tables: Tables) -> Stacked:
+    """Tables that are the same on all designs, (1, *options), with their axes in the plan's order."""
     found: dict[Scope, Table] = {}
     for scope, table in tables.items():
         _add(found, *_arranged(plan, scope, table[None]))
@@ -239,7 +239,7 @@ def _add(tables: dict[Scope, Table], scope: Scope, table: Table) -> None:
     tables[scope] = tables[scope] + table if scope in tables else table
 
 
-def _ties(menu: Menu) -> dict[Scope, Table]:
+def barred_by_ties(menu: Menu) -> dict[Scope, Table]:
     """Infinite where just one of two choices that are tied is taken."""
     found: dict[Scope, Table] = {}
     for (a, i), (b, j) in menu.ties:

@@ -33,7 +33,8 @@ def _without(graph: Graph, instead: Mapping[str, str]) -> tuple[Graph, dict[str,
     """
     instead, ops = dict(instead), dict[str, Op]()
     for o in graph:
-        o = replace(o, inputs=tuple(_last(i, instead) for i in o.inputs))
+        inputs = tuple(_last(i, instead) for i in o.inputs)
+        o = o if inputs == o.inputs else replace(o, inputs=inputs)  # the same one where it reads the same
         if o.kind == "relu" and ops[o.inputs[0]].kind == "relu":
             instead[o.name] = o.inputs[0]
         else:
