@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import tensors
-from chipfit.compress.hessian import columns_of, consumers, flat, output_scale, owner
+from chipfit.compress.hessian import columns_of, consumers, errors, flat, output_scale, owner
 from chipfit.core.graph import Network
 from chipfit.core.kinds import KINDS
 from chipfit.space.axes import Axis, places_of
@@ -74,7 +74,7 @@ class Reader:
 
 
 class ChannelReader:
-    """The same with one column for each channel: H is taken to be equal at all its taps, and zero across them.
+    """The same with one column for each channel: H is taken to be equal at all taps, and zero across them.
 
     All that scores need of the weight is G = Σ WᵀW over taps, (channels, channels): with K = [(H⁻¹)_SS]⁻¹ (H⁻¹)_S,: it
     becomes (I - I_:,S K)ᵀ G (I - I_:,S K). A score is G_cc / (H⁻¹)_cc.
@@ -84,6 +84,8 @@ class ChannelReader:
         at = torch.from_numpy(columns)
         taps = [at[:, t] for t in range(at.shape[1])]
         self.gram = torch.stack([weight[:, s].T @ weight[:, s] for s in taps]).sum(0)
+        if len(hessian) < weight.shape[1]:  # it has the form for channels
+            taps = [at[:, 0] % len(hessian)]
         mean = torch.stack([hessian[s] if hessian.ndim == 1 else hessian[s][:, s] for s in taps]).mean(0)
         full = torch.diag(mean) if mean.ndim == 1 else mean
         self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(full))
@@ -178,8 +180,7 @@ def _made(network: Network, group: ChannelGroup, producer: str, axis: Axis, hess
     if h is None:
         squares = weight.movedim(KINDS[o.kind].rows, 0).double().flatten(1).square().sum(1)
     else:
-        rows = flat(weight).double()
-        squares = (rows.square() * h).sum(1) if h.ndim == 1 else ((rows @ h) * rows).sum(1)
+        squares = errors(flat(weight).double(), h)
     return squares[torch.from_numpy(places_of(axis, group.name, group.size))].sum(1)
 
 
@@ -207,8 +208,14 @@ def order_of(readers: Sequence[Reading], size: int) -> tuple[int, ...]:
 
 
 def compensated(weight: Tensor, hessian: Tensor, keep: Tensor) -> Tensor:
-    """(O, len(keep)) weight on the columns `keep` with the least error for what a (O, d) weight computes."""
+    """(O, len(keep)) weight on the columns `keep` with the least error for what a (O, d) weight computes.
+
+    With H in the form for channels, `keep` has the same channels of each tap.
+    """
     if hessian.ndim == 1:
         return weight[:, keep]
-    factor = torch.linalg.cholesky(hessian[keep][:, keep])
-    return torch.cholesky_solve(hessian[keep] @ weight.T, factor).T
+    taps = weight.shape[1] // len(hessian)
+    channels = keep[: len(keep) // taps]
+    by_tap = weight.reshape(-1, len(hessian))
+    factor = torch.linalg.cholesky(hessian[channels][:, channels])
+    return torch.cholesky_solve(hessian[channels] @ by_tap.T, factor).T.reshape(len(weight), -1)

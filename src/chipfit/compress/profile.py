@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from chipfit.compress import edit
 from chipfit.compress.fitting import fitted_to
-from chipfit.compress.hessian import columns_of, consumers, flat, hessians, owner, unflat
+from chipfit.compress.hessian import (
+    Forms,
+    columns_of,
+    consumers,
+    diagonal,
+    fan_in,
+    flat,
+    owner,
+    second_moments,
+    unflat,
+)
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Fitted, Source, Take, innermost
@@ -36,8 +46,9 @@ HARMLESS = 1e-4
 class Profile:
     """What one network and one set of inputs say about every option.
 
-    `network` is the digest of the network it belongs to. `hessians` maps weight prefix to H, (d, d) float32, or to its
-    diagonal (d,) for layers too wide for it. `order` maps channel group to its channels, the first to go first.
+    `network` is the digest of the network it belongs to. `hessians` maps weight prefix to H float32, (d, d) or in a
+    smaller form (`hessian`), which rests on `seen` inputs (0: all). `order` maps channel group to its channels, the
+    first to go first.
     `damage` maps the key of a set of edits to the KL divergence (nats) they cause alone, `errors` to the standard error
     of that over the inputs it was scored on, the fewest of which were `scored` (0: nothing was scored). `turned` are
     arrays of the network that are others than those it came with: it answers alike (`heads`).
@@ -50,6 +61,7 @@ class Profile:
     errors: Mapping[str, float] = field(default_factory=dict)
     scored: int = 0
     turned: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    seen: int = 0
 
     @property
     def uncertainty(self) -> float:
@@ -81,6 +93,7 @@ class Profile:
         """The profile as named arrays; `Profile.from_arrays` reads them back."""
         about = {
             "network": self.network, "damage": dict(self.damage), "errors": dict(self.errors), "scored": self.scored,
+            "seen": self.seen,
         }  # fmt: skip
         arrays: dict[str, NDArray[Any]] = {"about": _bytes(about)}
         for name, h in self.hessians.items():
@@ -102,6 +115,7 @@ class Profile:
             about.get("errors", {}),
             about.get("scored", 0),
             {n.removeprefix("turned/"): a for n, a in arrays.items() if n.startswith("turned/")},
+            about.get("seen", 0),
         )
 
 
@@ -130,20 +144,30 @@ def profile(
     *,
     rows_per_column: int = 20,
     coarse: bool = False,
+    forms: Forms | None = None,
 ) -> Profile:
     """The profile without damages, from some 512 normalised unlabelled inputs (n, C, H, W).
 
-    After the deadline the order of channels is read off the diagonals of H, which is quick. H rests on so many rows
-    for each of its columns; `coarse` orders are quick for layers of thousands of columns (`obs.removal_order`).
+    Before the deadline as many inputs are looked at as there is time for, some in any case; after it the order of
+    channels is read off the diagonals of H, which is quick. H rests on so many rows for each of its columns, in these
+    `forms` (None: all of it); `coarse` orders are quick for layers of thousands of columns (`obs.removal_order`), and
+    the only ones in the form for channels.
     """
     until = deadline or Deadline.never()
-    moments = hessians(network, inputs, rng, rows_per_column=rows_per_column)
-    quick = {name: h if h.ndim == 1 else h.diagonal() for name, h in moments.items()}
-    order = {
-        g.name: removal_order(network, g, quick if until.passed() else moments, coarse=coarse)
-        for g in channel_groups(network.graph).groups
-    }
-    return Profile(network.digest(), {n: _symmetric(h.float().numpy()) for n, h in moments.items()}, order, {})
+    found = second_moments(
+        network, inputs, rng, until.share(MOMENTS_SHARE), rows_per_column=rows_per_column, forms=forms
+    )
+    moments, order = found.of, dict[str, tuple[int, ...]]()
+    wide = {owner(o): fan_in(network.graph, o) for o in consumers(network.graph)}
+    for g in channel_groups(network.graph).groups:
+        known = {n: diagonal(h, wide[n]) for n, h in moments.items()} if until.passed() else moments
+        order[g.name] = removal_order(network, g, known, coarse=coarse)
+    kept = {n: _symmetric(h.float().numpy()) for n, h in moments.items()}
+    return Profile(network.digest(), kept, order, {}, seen=found.inputs if found.inputs < len(inputs) else 0)
+
+
+MOMENTS_SHARE = 0.7
+"""Of a profile's time, for H; the rest is for orders."""
 
 
 def _symmetric(h: NDArray[np.float32]) -> NDArray[np.float32]:

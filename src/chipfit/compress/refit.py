@@ -240,11 +240,15 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
         if chain is not None and left and _fit(pair, chain, effort, rng):
             fitted |= {p.name for p in (o, chain.norm) if p is not None}
             left -= 1
+        made = None
         if o.name in free and o.name not in fitted:
-            adjust(pair, o)
+            made = adjust(pair, o)
         elif o.name in free and o.kind == "batch_norm" and effort.honest:
             set_affine(pair.weights, o, *affine(pair.weights, o), moments(pair.small.values[o.inputs[0]]))
-        pair.small.step(o)
+        if made is None:
+            pair.small.step(o)
+        else:
+            pair.small.put(o, made)
         pair.done(o)
 
 

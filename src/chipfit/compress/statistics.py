@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from chipfit.compress.forward import affordable, batch
 from chipfit.compress.moments import Moments, affine, matching, moments, set_affine
@@ -49,22 +50,28 @@ def adjustable(graph: Graph) -> frozenset[str]:
     return frozenset(o.name for o in graph if free(o))
 
 
-def adjust(pair: Pair, o: Op) -> None:
-    """Changes a batch norm or layer so that its output has the moments it should have."""
+def adjust(pair: Pair, o: Op) -> Tensor | None:
+    """Changes a batch norm or layer so that its output has the moments it should have.
+
+    That output where it comes of it: of a layer, whose output has to be computed to see what is wrong with it.
+    """
     weights, wanted = pair.weights, pair.goal_moments(o.name)
     if o.kind == "batch_norm":
         seen = moments(pair.small.values[o.inputs[0]])
         f, c = affine(weights, o)
         r, shift = matching(Moments(f * seen.mean + c, f**2 * seen.var), wanted)
         set_affine(weights, o, f * r, c * r + shift, seen)
-    else:
-        seen = moments(pair.small.evaluate(o), array_axis(o))
-        r, shift = matching(seen, wanted)
-        if o in pair.grids:  # another scale would take its weights off their grid
-            r, shift = torch.ones_like(r), shift + (r - 1) * seen.mean
-        weight, bias = weights[o.array("weight")], weights[o.array("bias")]
-        weight.mul_(r.float().view(-1, *(1,) * (weight.ndim - 1)))
-        bias.copy_(bias * r + shift)
+        return None
+    made, axis = pair.small.evaluate(o), array_axis(o)
+    seen = moments(made, axis)
+    r, shift = matching(seen, wanted)
+    if o in pair.grids:  # another scale would take its weights off their grid
+        r, shift = torch.ones_like(r), shift + (r - 1) * seen.mean
+    weight, bias = weights[o.array("weight")], weights[o.array("bias")]
+    weight.mul_(r.float().view(-1, *(1,) * (weight.ndim - 1)))
+    bias.copy_(bias * r + shift)
+    along = (-1, *(1,) * (made.ndim - axis - 2))
+    return made.mul_(r.float().view(along)).add_(shift.float().view(along))
 
 
 @torch.inference_mode()
@@ -75,7 +82,9 @@ def correct(original: Network, small: Network, edits: Sequence[Edit], inputs: ND
     ops = adjustable(small.graph) & pair.of.keys()
     pair.original.want((), moments=(pair.of[name] for name in ops))
     for o in small.graph.ops[1:]:
-        if o.name in ops:
-            adjust(pair, o)
-        pair.small.step(o)
+        made = adjust(pair, o) if o.name in ops else None
+        if made is None:
+            pair.small.step(o)
+        else:
+            pair.small.put(o, made)
     return pair.network()

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, prod
+from math import inf
 from typing import TypeVar
 
-from chipfit.compress.hessian import MOST_ROWS, WIDEST, consumers, fan_in
+from chipfit.compress.hessian import MOST_ROWS, WIDEST, Forms, consumers, fan_in, taps
 from chipfit.compress.refit import Effort
+from chipfit.core.channels import array_axis
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.evaluate.in_time import pass_s
@@ -34,13 +35,16 @@ LAYERS = 12
 WIDTHS = 7
 """Widths of one group that are scored."""
 
+WHOLE_FORMS = Forms(WIDEST, WIDEST)
+"""Of H where there is time: all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How damages are measured, on so many calibration inputs.
 
-    H rests on `rows_per_column`, groups are given up in `coarse` orders or exact ones; of a group so many `widths` are
-    scored, each after a repair of this `effort` on `scored` inputs, on as many others.
+    H rests on `rows_per_column` in these `forms`, orders are `coarse` or exact; of a group so many `widths` are scored,
+    each after a repair of this `effort` on `scored` inputs, on as many others.
     """
 
     inputs: int = WHOLE
@@ -49,6 +53,7 @@ class Plan:
     widths: int = WIDTHS
     scored: int = 192
     effort: Effort = field(default_factory=lambda: replace(EFFORT, layers=LAYERS))
+    forms: Forms = WHOLE_FORMS
 
     @property
     def checked(self) -> Effort:
@@ -69,14 +74,25 @@ SHIPPED = 2400
 WHOLE_PLAN = Plan()
 """What is done where there is time for all of it."""
 
-PASSES_SHARE, HESSIAN_SHARE, ORDER_SHARE, SCORE_SHARE = 0.1, 0.25, 0.1, 0.65
-"""Of the seconds for damages; the second holds the first, passes of all inputs."""
+PASSES_SHARE, PROFILE_SHARE, SCORE_SHARE = 0.1, 0.35, 0.65
+"""Of the seconds for damages; the second, for H and orders, holds the first, passes of all inputs."""
 
 LEAST_INPUTS = 48
 """Calibration inputs that are taken whatever the time, where there are so many."""
 
 ROWS = (20, 10, 5, 3)
 """Ladder of rows for each column of H."""
+
+MOMENTS = (
+    (20, 1200, WIDEST),
+    (10, 1200, WIDEST),
+    (5, 1200, WIDEST),
+    (5, 1200, 2400),
+    (5, 1200, 1200),
+    (5, 600, 600),
+    (3, 600, 300),
+)
+"""The same where orders are coarse: rows, and the columns of the widest H over all taps and of the widest of any."""
 
 SCORES = (
     (WIDTHS, 192, LAYERS, None),
@@ -106,12 +122,20 @@ def planned(network: Network, menu: Menu, available: int, seconds: float) -> Pla
         return WHOLE_PLAN
     passes = int(PASSES_SHARE * seconds / costs.pass_s)
     costs = replace(costs, inputs=min(available, max(LEAST_INPUTS, passes)))
-    rows = _first(ROWS, lambda r: costs.hessians_s(r) <= HESSIAN_SHARE * seconds)
-    coarse = costs.orders_s > ORDER_SHARE * seconds
+    coarse = costs.hessians_s(ROWS[0]) + costs.orders_s > PROFILE_SHARE * seconds
+    ladder = MOMENTS if coarse else [(rows, WIDEST, WIDEST) for rows in ROWS]
+
+    def fits(step: tuple[int, int, int]) -> bool:
+        rows, *wide = step
+        at = replace(costs, forms=Forms(*wide))
+        return at.hessians_s(rows) + at.orders_s <= PROFILE_SHARE * seconds
+
+    rows, *wide = _first(ladder, fits)
+    costs = replace(costs, forms=Forms(*wide))
     plans = []
     for widths, scored, layers, widest in SCORES:
         effort = replace(EFFORT, layers=layers, widest=widest)
-        plans.append(Plan(costs.inputs, rows, coarse, widths, scored, effort))
+        plans.append(Plan(costs.inputs, rows, coarse, widths, scored, effort, costs.forms))
     return _first(plans, lambda plan: costs.scores_s(plan) <= SCORE_SHARE * seconds)
 
 
@@ -127,19 +151,20 @@ def _first(ladder: Sequence[T], fits: Callable[[T], bool]) -> T:
 class _Costs:
     """What the parts of a menu's damages take, in seconds.
 
-    `pass_s` is one input's way through the network, `mac_s` what a multiply-accumulate takes on it. `layers` has the
-    columns and the output pixels of each layer that can be solved for, `readers` the columns and the channels of each
-    that reads a group. Of options there are `widths` by decision, `others` that change the structure, and `coded` ones.
+    `pass_s` is one input's way through the network, `mac_s` what a multiply-accumulate takes on it. `layers` are those
+    that can be solved for, `readers` the ones that read a group, for each. H has these `forms`. Of options there are
+    `widths` by decision, `others` that change the structure, and `coded` ones.
     """
 
     inputs: int
     pass_s: float
     mac_s: float
-    layers: tuple[tuple[int, int], ...]
-    readers: tuple[tuple[int, int], ...]
+    layers: tuple[Layer, ...]
+    readers: tuple[Layer, ...]
     widths: tuple[int, ...]
     others: int
     coded: int
+    forms: Forms = WHOLE_FORMS
 
     @classmethod
     def of(cls, network: Network, menu: Menu, inputs: int) -> _Costs:
@@ -150,7 +175,7 @@ class _Costs:
             widths.append(kinds.count("width"))
             others += kinds.count("other")
             coded += kinds.count("coded")
-        layers = tuple((fan_in(graph, o), _pixels(o)) for o in consumers(graph))
+        layers = tuple(Layer.of(graph, o) for o in consumers(graph))
         mac_s = took_s / max(1, graph.total_macs)
         return cls(inputs, took_s, mac_s, layers, tuple(_readers(graph)), tuple(widths), others, coded)
 
@@ -160,35 +185,71 @@ class _Costs:
         return self.hessians_s(WHOLE_PLAN.rows_per_column) + self.orders_s + self.scores_s(WHOLE_PLAN)
 
     def hessians_s(self, rows_per_column: int) -> float:
-        """Two passes of all inputs, and a product of each layer's patches."""
+        """A pass of all inputs, and a product of each layer's patches."""
         products = 0.0
-        for columns, pixels in self.layers:
-            rows = min(rows_per_column * columns, MOST_ROWS, self.inputs * pixels)
-            products += rows * float(columns) ** (2 if columns <= WIDEST else 1)
+        for layer in self.layers:
+            columns, shared = layer.form(self.forms)
+            rows = shared * min(rows_per_column * columns, MOST_ROWS, self.inputs * layer.pixels)
+            products += rows * float(columns) ** (2 if columns <= self.forms.widest else 1)
         return self.inputs * self.pass_s + self.mac_s * products
 
     @property
     def orders_s(self) -> float:
-        """Exact orders: an inverse, and as many passes over it as a group has channels."""
-        return DOUBLE * self.mac_s * sum(2.0 * columns**3 for columns, _ in self.readers)
+        """An inverse, and passes over it as channels of a group are given up."""
+        every = (layer.form(self.forms)[0] for layer in self.readers)
+        return DOUBLE * self.mac_s * sum(2.0 * columns**3 for columns in every if columns <= self.forms.widest)
 
     def scores_s(self, plan: Plan) -> float:
-        """All options, each repaired and run from its first change on."""
-        structural_options = sum(min(n, plan.widths) for n in self.widths) + self.others
+        """All options, each compensated, repaired and run from its first change on."""
+        widths = sum(min(n, plan.widths) for n in self.widths)
         inputs = min(2 * plan.scored, self.inputs)
         run_s = BEHIND * inputs * self.pass_s
         solved = plan.effort.layers or 0
         repair_s = solved * self._mean_solution_s(plan, inputs // 2)
-        return structural_options * (run_s + repair_s) + self.coded * QUANTISED * inputs * self.pass_s
+        structural_s = (widths + self.others) * (run_s + repair_s)
+        return structural_s + widths * self._mean_compensation_s + self.coded * QUANTISED * inputs * self.pass_s
+
+    @property
+    def _mean_compensation_s(self) -> float:
+        """What all readers of a group do without some of its channels."""
+        groups = sum(n > 0 for n in self.widths)
+        total = 0.0
+        for layer in self.readers:
+            columns, shared = layer.form(self.forms)
+            if columns <= self.forms.widest:
+                total += float(columns) ** 3 / 3 + 2 * shared * layer.outputs * float(columns) ** 2
+        return DOUBLE * self.mac_s * total / max(1, groups)
 
     def _mean_solution_s(self, plan: Plan, inputs: int) -> float:
         """One layer of those that a repair may solve for."""
         found = []
-        for columns, pixels in self.layers:
+        for layer in self.layers:
+            columns = layer.columns
             if columns <= (plan.effort.widest or WIDEST):
-                rows = min(plan.effort.rows_per_column * columns, inputs * pixels)
+                rows = min(plan.effort.rows_per_column * columns, inputs * layer.pixels)
                 found.append(rows * float(columns) ** 2 + DOUBLE * float(columns) ** 3 / 3)
         return self.mac_s * sum(found) / max(1, len(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that can be solved for: columns and taps of its kernel, its outputs, and the places of each."""
+
+    columns: int
+    taps: int
+    outputs: int
+    pixels: int
+
+    @classmethod
+    def of(cls, graph: Graph, o: Op) -> Layer:
+        """The layer of an operator."""
+        axis = array_axis(o)
+        return cls(fan_in(graph, o), taps(o), o.shape[axis], o.size // o.shape[axis])
+
+    def form(self, forms: Forms) -> tuple[int, int]:
+        """Columns of its H, and how many taps share it."""
+        columns = forms.columns(self.columns, self.taps)
+        return columns, self.columns // columns
 
 
 def _kind(edits: Sequence[Edit]) -> str:
@@ -198,13 +259,9 @@ def _kind(edits: Sequence[Edit]) -> str:
     return "other" if structural(edits) else "coded"
 
 
-def _pixels(o: Op) -> int:
-    return prod(o.shape[1:]) if o.kind == "conv" else 1
-
-
-def _readers(graph: Graph) -> Iterator[tuple[int, int]]:
+def _readers(graph: Graph) -> Iterator[Layer]:
     for group in channel_groups(graph).groups:
         for consumer in group.consumers:
             o = graph[consumer.op]
             if fan_in(graph, o) <= WIDEST:
-                yield fan_in(graph, o), group.size
+                yield Layer.of(graph, o)

@@ -24,13 +24,15 @@ def offered(
     bits: Sequence[int],
     keep: Sequence[str],
     knobs: Mapping[str, Knobs] = {},
+    programs: Mapping[str, tuple[str, ...]] = {},
 ) -> Offer:
     """The menu of a graph, not priced.
 
     `bits` are what sites may be computed in; with `knobs` on layers they are those of each layer, and only the first
-    of `bits` is that of a site. `keep` names layers to leave alone.
+    of `bits` is that of a site. `keep` names layers to leave alone, `programs` what else may compute some.
     """
     block = timing.facts.channel_block
     varies = len(timing.each) == 1 and designing(timing.device) is not None
     widths = widths_on_designs(graph) if varies or knobs else most_widths(graph, block)
-    return offer(graph, block, bits=bits[:1] if knobs else bits, keep=keep, knobs=knobs, widths=widths)
+    bits, programs = (bits[:1], {}) if knobs else (bits, programs)
+    return offer(graph, block, bits=bits, keep=keep, knobs=knobs, widths=widths, programs=programs)

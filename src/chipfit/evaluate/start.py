@@ -50,6 +50,9 @@ FRONT = (0.1, 0.15, 0.22, 0.33, 0.45, 0.6, 0.8)
 FRONT_LOOKS = 2
 """How often: what the first look corrects moves the optima."""
 
+FRONT_GAP = 0.01
+"""How far from the best they may be: it is what tables favour that is looked for."""
+
 SOLVED_SHARE = 0.5
 """Of the time for optima, for finding them; the rest is for timing them."""
 
@@ -222,11 +225,12 @@ def open_start(
     variants = Variants(graph, on_offer.menu)
     until = (deadline or Deadline.never()).sooner(planned_s)
     scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
-    options = sum(len(d.options) - 1 for d in on_offer.menu.decisions)
     n = most_inputs or len(dataset.train)
-    plan = planned(entry.network, on_offer.menu, min(n, WHOLE), planned_s)
-    if not known:
-        n = inputs_in_time(entry.network, options, n, scored_until) if plan == WHOLE_PLAN else min(n, plan.inputs)
+    # a device is timed by a process on a core of its own, for which this one mostly waits
+    beside_timing = max(1, torch.get_num_threads() - 1)
+    with on_threads(beside_timing):
+        plan, fewer = _in_time(entry.network, on_offer.menu, n, planned_s, scored_until)
+    n = n if known else fewer
     parts = parts_of(n)
     inputs = dataset.normalise(dataset.calibration(min(n, WHOLE)).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
@@ -242,8 +246,7 @@ def open_start(
             deadline=scored_until, plan=plan, tell=tell,
         )  # fmt: skip
 
-    # a device is timed by a process on a core of its own, for which this one mostly waits
-    with on_threads(max(1, torch.get_num_threads() - 1)), ThreadPoolExecutor(1) as beside:
+    with on_threads(beside_timing), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
         pricings = []
         for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
@@ -261,13 +264,22 @@ def open_start(
     return Start(opened, on_offer, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
 
 
+def _in_time(network: Network, menu: Menu, n: int, planned_s: float, until: Deadline) -> tuple[Plan, int]:
+    """How damages are measured in the seconds that were planned for them, and on how many of `n` inputs."""
+    plan = planned(network, menu, min(n, WHOLE), planned_s)
+    if plan != WHOLE_PLAN:
+        return plan, min(n, plan.inputs)
+    options = sum(len(d.options) - 1 for d in menu.decisions)
+    return plan, inputs_in_time(network, options, n, until)
+
+
 def _profiled(network: Network, compensating: NDArray[np.float32], seed: int, plan: Plan, until: Deadline) -> Profile:
     """What widths lose, of the network with its heads on principal axes; `turned` has the arrays that this changed."""
     others = turned(network, compensating)
     on_axes = Network(network.graph, {**network.weights, **others}) if others else network
     made = profiling.profile(
         on_axes, compensating, np.random.default_rng(seed), until.share(PROFILE_SHARE),
-        rows_per_column=plan.rows_per_column, coarse=plan.coarse,
+        rows_per_column=plan.rows_per_column, coarse=plan.coarse, forms=plan.forms,
     )  # fmt: skip
     return replace(made, turned=others)
 
@@ -303,7 +315,7 @@ def front(menu: Menu, deadline: Deadline | None = None) -> list[Assignment]:
     for left, share in zip(range(len(FRONT), 0, -1), FRONT, strict=True):
         try:
             part = until.share(SOLVED_SHARE / left)
-            found.append(solved(goal, [Limit("latency_ms", share * whole)], deadline=part))
+            found.append(solved(goal, [Limit("latency_ms", share * whole)], deadline=part, gap=FRONT_GAP))
         except (Infeasible, OutOfTime):
             continue
     return found

@@ -39,6 +39,9 @@ SEARCH_S = 20.0
 """Of edits, and of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
 
 
+KEPT = 1e-3
+"""Of the work that a design gives up, what another could keep of it: the last grain of MACs takes minutes to prove."""
+
 PLANNED_S = 60.0
 """For prices: where chains of all kernels would take longer, kernels are timed in place, which is quicker."""
 
@@ -140,7 +143,7 @@ def check(
         own.versions,
     )
     keeping = menu.priced(lost_work(menu, 1.0))
-    alone = partial(assign, keeping, deadline=Deadline.after(SEARCH_S))
+    alone = partial(assign, keeping, deadline=Deadline.after(SEARCH_S), gap=KEPT)
     one = alone if costs is None else partial(_jointly, keeping, costs)
     solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:

@@ -33,6 +33,9 @@ _ROW_SPREAD = 100.0
 _ROW_OPENING = 1e-6  # above HiGHS's feasibility tolerance of 1e-7
 _FIRST_LOOK_S, _SECOND_LOOK_S = 2.0, 3.0
 _OPTIMAL, _OUT_OF_TIME, _INFEASIBLE = 0, 1, 2  # statuses of scipy.optimize.milp
+LATE_GAP = 1e-3
+"""Of the objective, where there is a deadline and the best is not proven at once: less than what it is known to."""
+
 _CUTS_OPEN = 10  # answers cut off before the rows are closed by as much instead
 _CUTS = 50  # and before what is left, all of it beyond a limit by rounding errors, counts as nothing
 
@@ -44,6 +47,7 @@ def assign(
     objective: str = "damage",
     scale: NDArray[np.float64] | None = None,
     deadline: Deadline | None = None,
+    gap: float = 0.0,
 ) -> Assignment:
     """The assignment with the best total of `objective` among those within every limit.
 
@@ -54,6 +58,8 @@ def assign(
         scale: (decisions,) coefficients that multiply the objective's terms; a term over several decisions takes
             the mean of theirs.
         deadline: when it comes, the best assignment found so far is returned.
+        gap: by what share of itself the objective may be short of the best (counted from the least of each table).
+            Where there is a deadline and the proof takes long, `LATE_GAP` in any case.
 
     Raises:
         Infeasible: no assignment is within the limits; `nearest` has the least reachable value of each limited metric
@@ -61,7 +67,7 @@ def assign(
         BadInput: the menu has no terms for a metric, or a limit is relative.
         OutOfTime: the deadline came before any assignment was found.
     """
-    found = assigned(menu, limits, objective=objective, scale=scale, deadline=deadline)
+    found = assigned(menu, limits, objective=objective, scale=scale, deadline=deadline, gap=gap)
     if found is None:
         raise _infeasible(menu, limits, deadline or Deadline.never())
     return found
@@ -74,6 +80,7 @@ def assigned(
     objective: str = "damage",
     scale: NDArray[np.float64] | None = None,
     deadline: Deadline | None = None,
+    gap: float = 0.0,
 ) -> Assignment | None:
     """The same, or None where no assignment is within the limits: for those who ask whether there is a better one.
 
@@ -87,7 +94,7 @@ def assigned(
         if x.relative:
             raise BadInput(f"limit {x} is relative; make it absolute with limit.against(reference)")
     goal = tabulate(menu, objective, -1.0 if METRICS.get(objective, ("", False))[1] else 1.0, scale)
-    return _solve(menu, goal, limits, deadline or Deadline.never())
+    return _solve(menu, goal, limits, deadline or Deadline.never(), gap)
 
 
 PROOF_S = 20.0
@@ -126,7 +133,9 @@ def _within(menu: Menu, limits: Sequence[Limit], assignment: Assignment) -> bool
     return menu.valid(assignment) and all(x.met(menu.total(x.metric, assignment)) for x in limits)
 
 
-def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline) -> Assignment | None:
+def _solve(
+    menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline, gap: float = 0.0
+) -> Assignment | None:
     """The assignment of least goal within the limits, or None when there is none."""
     if not menu.decisions:
         return () if _within(menu, limits, ()) else None
@@ -146,9 +155,8 @@ def _solve(menu: Menu, goal: Tables, limits: Sequence[Limit], deadline: Deadline
     while len(cuts) < _CUTS:
         opening = _ROW_OPENING if len(cuts) < _CUTS_OPEN else -_ROW_OPENING
         upper = np.r_[most + opening, np.full(len(cuts), len(menu.decisions) - 1.0)]
-        x = _milp(
-            program, aim, LinearConstraint(np.array(costs + cuts), -np.inf, upper) if len(upper) else None, deadline
-        )
+        within = LinearConstraint(np.array(costs + cuts), -np.inf, upper) if len(upper) else None
+        x = _milp(program, aim, within, deadline, gap)
         if x is None:
             return None
         found = program.assignment(x)
@@ -177,7 +185,7 @@ def _scaled(program: Program, rows: Sequence[Row]) -> tuple[list[NDArray[np.floa
 
 
 def _milp(
-    program: Program, aim: NDArray[np.float64], within: LinearConstraint | None, deadline: Deadline
+    program: Program, aim: NDArray[np.float64], within: LinearConstraint | None, deadline: Deadline, gap: float
 ) -> NDArray[np.float64] | None:
     """(columns,) the best answer, or None when there is none."""
     integer = np.arange(program.count) < program.binaries
@@ -185,23 +193,24 @@ def _milp(
     bounds = Bounds(0, 1)
     constraints = [program.equal, *([within] if within is not None else [])]
 
-    def solved(presolve: bool, until: Deadline) -> Any:
-        options: dict[str, float] = {"mip_rel_gap": 0.0, "presolve": presolve}
+    def solved(presolve: bool, until: Deadline, gap: float) -> Any:
+        options: dict[str, float] = {"mip_rel_gap": gap, "presolve": presolve}
         if math.isfinite(until.at):
             options["time_limit"] = until.left()
         with _quiet():
             return milp(aim, integrality=integer, bounds=bounds, constraints=constraints, options=options)
 
     # without presolve most programs take half of the time; hard ones want it
-    answer = solved(False, deadline.sooner(_FIRST_LOOK_S))
+    answer = solved(False, deadline.sooner(_FIRST_LOOK_S), gap)
     if answer.status == _OPTIMAL or (answer.x is not None and deadline.left() <= 0):
         return np.asarray(answer.x)
     if answer.status == _INFEASIBLE:
         return None
     first = 0
+    late = max(gap, LATE_GAP) if deadline.limited else gap
     # presolve has called programs infeasible that were not: that answer gets a second, short look without it
     for presolve, until in ((True, deadline), (False, deadline.sooner(_SECOND_LOOK_S))):
-        answer = solved(presolve, until)
+        answer = solved(presolve, until, late)
         if answer.x is not None:
             return np.asarray(answer.x)
         if answer.status == _OUT_OF_TIME and first != _INFEASIBLE:

@@ -31,6 +31,7 @@ def solved(
     objective: str = "damage",
     scale: NDArray[np.float64] | None = None,
     deadline: Deadline | None = None,
+    gap: float = 0.0,
 ) -> Assignment:
     """The assignment with the least total of `objective` within every limit, by the way that suits the menu.
 
@@ -38,7 +39,7 @@ def solved(
     """
     limited = any(x.metric == LATENCY for x in limits) and not any(x.at_least for x in limits)
     if not limited or not suits(menu) or METRICS.get(objective, ("", False))[1]:
-        return assign(menu, limits, objective=objective, scale=scale, deadline=deadline)
+        return assign(menu, limits, objective=objective, scale=scale, deadline=deadline, gap=gap)
     scaled = menu if scale is None else _scaled(menu, objective, scale)
     return codesign(scaled, latencies(menu), limits, objective=objective, deadline=deadline).assignment
 
