@@ -9,17 +9,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chipfit.compress.hessian import (
+    Forms,
     Pixels,
     columns_of,
     consumers,
+    diagonal,
+    errors,
     flat,
     hessians,
     output_scale,
     outputs,
     patches,
     ridged,
+    second_moments,
     unflat,
 )
+from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Graph, Network, Op, op
 from compress.networks import network_of, noise
@@ -85,6 +90,57 @@ def test_very_wide_layers_keep_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> 
     assert short["hidden"].ndim == 1
     torch.testing.assert_close(short["hidden"], full["hidden"].diagonal(), rtol=1e-4, atol=1e-6)
     assert short["conv"].ndim == 2
+
+
+def test_the_form_for_channels_is_the_mean_over_taps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a layer's input has the same statistics everywhere; in parts as at once."""
+    graph = Graph((op("x", "input", (), (4, 6, 6)), _conv_of(4)), "c")
+    network = Network(graph, {"c.weight": np.ones((3, 4, 3, 3), np.float32)})
+    x = np.random.default_rng(0).normal(size=(40, 4, 6, 6)).astype(np.float32)
+    x[:, 1] = 0.5 * x[:, 0] + 0.5 * x[:, 1]
+    narrow = Forms(10, 6000)
+    found = second_moments(network, x, np.random.default_rng(0), Deadline.never(), rows_per_column=200, forms=narrow)
+    h, full = found.of["c"], hessians(network, x, np.random.default_rng(0), rows_per_column=200)["c"]
+    assert (h.shape, full.shape, found.inputs) == ((4, 4), (36, 36), 40)
+    taps = full.view(9, 4, 9, 4).diagonal(dim1=0, dim2=2).mean(-1)
+    torch.testing.assert_close(h, taps, rtol=0.05, atol=0.05)
+    monkeypatch.setattr("chipfit.compress.hessian.PATCHES_MB", 1e-3)
+    parts = second_moments(network, x, np.random.default_rng(0), Deadline.never(), rows_per_column=200, forms=narrow)
+    torch.testing.assert_close(parts.of["c"], h, rtol=1e-4, atol=1e-4)
+    diagonals = second_moments(network, x, np.random.default_rng(0), Deadline.never(), forms=Forms(10, 3)).of["c"]
+    assert diagonals.shape == (4,)
+    assert torch.equal(diagonal(diagonals, 36)[4:8], diagonals)
+
+
+def _conv_of(channels: int) -> Op:
+    pairs = {"kernel": 3, "stride": 1, "padding": 0, "dilation": 1}
+    return op("c", "conv", ("x",), (3, 4, 4), "c", groups=1, bias=0, **{a: (v, v) for a, v in pairs.items()})
+
+
+def test_errors_of_rows_are_those_of_the_whole_matrix() -> None:
+    g = torch.Generator().manual_seed(0)
+    rows, mix = torch.randn(5, 12, generator=g).double(), torch.randn(4, 4, generator=g).double()
+    h = mix @ mix.T
+    whole = torch.block_diag(h, h, h)
+    torch.testing.assert_close(errors(rows, h), ((rows @ whole) * rows).sum(1))
+    torch.testing.assert_close(errors(rows, whole), ((rows @ whole) * rows).sum(1))
+    torch.testing.assert_close(errors(rows, whole.diagonal()), (rows.square() * whole.diagonal()).sum(1))
+
+
+def test_only_as_many_inputs_as_there_is_time_for() -> None:
+    network = network_of("vgg6")
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    x = noise(network, 100)
+    found = second_moments(network, x, np.random.default_rng(0), Deadline(8.0, clock))
+    assert 0 < found.inputs < 100
+    late = second_moments(network, x, np.random.default_rng(0), Deadline(0.0, clock))
+    assert 0 < late.inputs <= 16
+    assert all(bool(h.isfinite().all()) for h in late.of.values())
 
 
 def test_ridge_makes_zeros_solvable() -> None:

@@ -98,6 +98,17 @@ def test_a_coarse_order_gives_up_what_an_exact_one_does(net: Network) -> None:
         assert len(set(coarse[:half]) & set(exact[:half])) >= 0.6 * half
 
 
+def test_the_form_for_channels_is_solved_as_the_whole_matrix_is() -> None:
+    weight, h, _ = problem(3, channels=5, s=1)
+    g = torch.Generator().manual_seed(1)
+    weight, whole = torch.randn(4, 15, generator=g).double(), torch.block_diag(h, h, h)
+    keep = torch.tensor([0, 2, 3, 5, 7, 8, 10, 12, 13])
+    torch.testing.assert_close(compensated(weight, h, keep), compensated(weight, whole, keep))
+    columns = np.arange(15).reshape(3, 5).T
+    coarse, same = ChannelReader(weight, h, columns), ChannelReader(weight, whole, columns)
+    assert order_of([coarse], 5) == order_of([same], 5)
+
+
 def test_several_at_once_are_one_least_squares() -> None:
     weight, h, columns = problem(7)
     one_by_one, together = Reader(weight, h, columns), Reader(weight, h, columns)

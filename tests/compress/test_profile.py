@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from chipfit.compress.edit import apply
+from chipfit.compress.hessian import Forms
 from chipfit.compress.profile import Profile, key, profile, real, stitch
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Network
@@ -27,9 +29,10 @@ def resnet8() -> tuple[Network, Profile]:
 
 def test_written_and_read(resnet8: tuple[Network, Profile]) -> None:
     _, found = resnet8
-    found = found.knowing({"ab": 0.25})
+    found = replace(found.knowing({"ab": 0.25}), seen=32)
     again = Profile.from_arrays(found.to_arrays())
     assert (again.network, again.order, again.damage) == (found.network, found.order, found.damage)
+    assert again.seen == 32
     for name, h in found.hessians.items():
         np.testing.assert_array_equal(again.hessians[name], h)
     diagonal = Profile("n", {"l": np.arange(3, dtype=np.float32)}, {}, {})
@@ -76,6 +79,19 @@ def test_compensation_beats_slicing_in_what_it_minimises() -> None:
         value_of(n, "10", x) for n in (network, apply(network, edits), stitch(network, found, edits))
     )
     assert np.square(stitched - want).sum() < 0.7 * np.square(sliced - want).sum()
+
+
+def test_the_form_for_channels_compensates_nearly_as_well() -> None:
+    network = network_of("vgg6")
+    x = noise(network, 128)
+    coarse = profile(network, x, np.random.default_rng(0), coarse=True, forms=Forms(200, 6000))
+    assert coarse.hessians["10"].shape == (32, 32)
+    coarse = Profile.from_arrays(coarse.to_arrays())
+    edits, seen = [coarse.width("7", 16)], noise(network, 32, seed=9)
+    want, sliced, stitched = (
+        value_of(n, "10", seen) for n in (network, apply(network, edits), stitch(network, coarse, edits))
+    )
+    assert np.square(stitched - want).sum() < 0.8 * np.square(sliced - want).sum()
 
 
 def value_of(network: Network, name: str, x: np.ndarray) -> np.ndarray:

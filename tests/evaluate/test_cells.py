@@ -11,8 +11,8 @@ import pytest
 
 from chipfit.core.edits import Edit, Precision, Skip, Width
 from chipfit.core.graph import Attr, Graph, Op, op
-from chipfit.core.kernel import Kernel, kernels
-from chipfit.evaluate.cells import Cells, Variants, cells, enough
+from chipfit.core.kernel import Kernel, fused, kernels
+from chipfit.evaluate.cells import ByOperator, Cells, Variants, cells, enough
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
 from chipfit.space.edits import apply
@@ -53,6 +53,12 @@ def test_records_are_those_of_the_edited_graph(name: str) -> None:
             assert c.at(chosen) == kernels(apply(graph, edits_of(menu, chosen))).get(c.op)
             compared += 1
     assert compared > len(found)
+
+
+@pytest.mark.parametrize("name", [*list(JOINED)[:4], *list(AWKWARD)[::4], "resnet8"])
+def test_operators_near_edits_are_all_that_has_to_be_read(name: str) -> None:
+    graph, menu = opened(name)
+    assert cells(graph, menu, ByOperator(fused)) == cells(graph, menu, kernels)
 
 
 @pytest.mark.parametrize("name", MODELS)

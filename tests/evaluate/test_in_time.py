@@ -16,11 +16,13 @@ from chipfit.core.kernel import Kernel
 from chipfit.core.types import Measurement
 from chipfit.device.null import Null
 from chipfit.evaluate import in_time
+from chipfit.evaluate.damage import _measured, _table
 from chipfit.evaluate.in_time import InTime, by_weight, guessed_ms, inputs_in_time, work
 from chipfit.evaluate.price import pricer
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.unscored import UNKNOWN, coarse_first, guessed
+from chipfit.evaluate.unscored import UNKNOWN, coarse_first, guessed, lost_shares
 from chipfit.space.edits import drops, narrowed_to
+from chipfit.space.groups import channel_groups
 from chipfit.space.offer import offer
 from recipes import small
 
@@ -132,9 +134,27 @@ def test_what_was_not_scored_counts_as_the_worst_of_its_kind() -> None:
     bits = [(d, 1) for d, of in enumerate(menu.decisions) if of.kind == "precision"]
     widths = [(d, o) for d, of in enumerate(menu.decisions) if of.kind == "width" for o in range(1, len(of.options))]
     found = {bits[0]: 0.3, widths[-1]: 0.7}
-    told = guessed(menu, [*bits[1:], *widths[:-1]], found)
+    lost = lost_shares(menu, {g.name: g.size for g in channel_groups(small.plain_graph()).groups})
+    told = guessed(menu, [*bits[1:], *widths[:-1]], found, lost)
     assert all(told[c] == 0.3 for c in bits[1:])
     own = [c for c in widths[:-1] if c[0] == widths[-1][0]]
     assert not set(own) & set(told)  # these lie on the line to the one that was scored
-    assert all(told[c] == 0.7 for c in widths[:-1] if c not in own)
-    assert set(guessed(menu, bits, {}).values()) == {UNKNOWN}
+    others = [c for c in widths[:-1] if c not in own]
+    assert others
+    assert all(told[c] == pytest.approx(0.7 * (lost[c] / lost[widths[-1]]) ** 2) for c in others)
+    assert set(guessed(menu, bits, {}, {}).values()) == {UNKNOWN}
+
+
+def test_one_width_that_was_scored_tells_wider_ones_and_narrower_ones() -> None:
+    """Narrower is worse, even where one width of each group is all there was time for."""
+    menu = offer(small.plain_graph(), {32: 4, 8: 4}, bits=(32,)).menu
+    sizes = {g.name: g.size for g in channel_groups(small.plain_graph()).groups}
+    lost = lost_shares(menu, sizes)
+    d = next(d for d, of in enumerate(menu.decisions) if of.kind == "width" and len(of.options) > 3)
+    widths = [o for o in range(1, len(menu.decisions[d].options)) if (d, o) in lost]
+    (picked,) = (o for e, o in _measured(menu, 1) if e == d and o in widths)
+    assert widths[0] < picked < widths[-1] or len(widths) < 3
+    table = _table(d, menu.decisions[d], {(d, picked): 0.4}, lost)
+    assert table[picked] == 0.4
+    assert (np.diff(table[[0, *widths]]) > 0).all()
+    assert table[widths[-1]] == pytest.approx(0.4 * (lost[d, widths[-1]] / lost[d, picked]) ** 2)

@@ -35,6 +35,21 @@ def test_widths_between_those_seen_are_told_to_a_few_per_cent() -> None:
     assert np.abs(told / true - 1).max() < 0.12
 
 
+def test_widths_that_fill_no_blocks_are_told_apart() -> None:
+    """Three times as slow where channels are no multiple of 16, as depth-wise int8 kernels of runtimes are."""
+    seen = {conv(w, w): [work(conv(w, w)) * (1e-8 if w % 16 == 0 else 3e-8)] for w in (16, 24, 40, 48, 96, 104, 160)}
+    wanted = [conv(w, w) for w in (32, 56, 88, 112, 136, 144)]
+    true = [work(u) * (1e-8 if u.cin % 16 == 0 else 3e-8) for u in wanted]
+    assert Rates(seen).ms(wanted) == pytest.approx(true, rel=0.15)
+
+
+def test_what_was_seen_often_takes_what_it_took() -> None:
+    usual = {conv(w, w): [work(conv(w, w)) * 1e-8] * 8 for w in (32, 40, 56, 64)}
+    odd = conv(48, 48)
+    told = Rates({**usual, odd: [1.3 * work(odd) * 1e-8] * 8}).ms([odd])[0]
+    assert told == pytest.approx(1.3 * work(odd) * 1e-8, rel=0.1)
+
+
 def test_a_family_that_was_not_seen_takes_the_rate_of_its_kind() -> None:
     seen = {conv(w, w): [work(conv(w, w)) * 1e-8] for w in (32, 64, 128)}
     seen |= {conv(w, w, bits=8): [work(conv(w, w)) * 2e-9] for w in (32, 64, 128)}

@@ -46,7 +46,7 @@ from chipfit.evaluate.composed import parts_of, summed
 from chipfit.evaluate.damage_plan import EFFORT, WHOLE_PLAN, WIDTHS, Plan
 from chipfit.evaluate.divergence import divergence, divergences
 from chipfit.evaluate.ticker import Ticker, quiet
-from chipfit.evaluate.unscored import coarse_first, guessed
+from chipfit.evaluate.unscored import coarse_first, guessed, lost_shares, scaled
 from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
 from chipfit.space.groups import Block, residual_blocks
 from chipfit.space.menu import Assignment, Choice, Decision, Menu, Term
@@ -224,9 +224,10 @@ def damage(
             {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
         )
     found = {c: profile.damage[k] for c, e in singles.items() if (k := key(e)) in profile.damage}
-    found |= guessed(menu, [c for c in singles if c not in found], found)
+    lost = lost_shares(menu, {group: len(order) for group, order in profile.order.items()})
+    found |= guessed(menu, [c for c in singles if c not in found], found, lost)
     found |= summed(menu, found)
-    terms = [Term("damage", (d,), _table(d, of, found), of.name) for d, of in enumerate(menu.decisions)]
+    terms = [Term("damage", (d,), _table(d, of, found, lost), of.name) for d, of in enumerate(menu.decisions)]
     known = {**{key(e): found[c] for c, e in singles.items() if c in found}, **profile.damage}
     return menu.priced(terms + _run_terms(menu, skips, runs, known)), profile
 
@@ -263,14 +264,17 @@ def _measured(menu: Menu, most_widths: int = WIDTHS) -> dict[Choice, tuple[Edit,
         changes = [o for o in own if (d, o) not in follow]
         widths = [o for o in changes if narrowed_to(decision.options[o].edits) is not None]
         if len(widths) > most_widths:
-            picked = {widths[i] for i in np.linspace(0, len(widths) - 1, most_widths).round().astype(int)}
+            ends = (0, len(widths) - 1) if most_widths > 1 else (len(widths) // 2,) * 2
+            picked = {widths[i] for i in np.linspace(*ends, most_widths).round().astype(int)}
             changes = [o for o in changes if o in picked or o not in widths]
         found |= {(d, o): decision.options[o].edits for o in changes}
     return found
 
 
-def _table(d: int, decision: Decision, found: Mapping[Choice, float]) -> NDArray[np.float64]:
-    """Damage of each option of a decision; widths that were not measured lie between those that were."""
+def _table(
+    d: int, decision: Decision, found: Mapping[Choice, float], lost: Mapping[Choice, float]
+) -> NDArray[np.float64]:
+    """Damage of each option of a decision; widths that were not measured lie between those that were, or beyond."""
     table = np.array([found.get((d, o), 0.0) for o in range(len(decision.options))])
     widths = {o: w for o, option in enumerate(decision.options) if (w := narrowed_to(option.edits)) is not None}
     known = sorted((o for o in widths if (d, o) in found), key=widths.__getitem__)
@@ -278,6 +282,11 @@ def _table(d: int, decision: Decision, found: Mapping[Choice, float]) -> NDArray
     if gaps:
         logs = np.log(np.maximum(table[known], 1e-9))
         table[gaps] = np.exp(np.interp([widths[o] for o in gaps], [widths[o] for o in known], logs))
+        narrowest, widest = known[0], known[-1]
+        for o in gaps:
+            end = narrowest if widths[o] < widths[narrowest] else widest
+            if not widths[narrowest] < widths[o] < widths[widest]:
+                table[o] = scaled(table[end], lost[d, end], lost[d, o])
     return table
 
 

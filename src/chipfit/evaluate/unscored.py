@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chipfit.compress.profile import key
-from chipfit.core.edits import Edit
+from chipfit.core.edits import Edit, Width
 from chipfit.space.edits import narrowed_to
 from chipfit.space.menu import Choice, Menu
 
@@ -45,20 +45,46 @@ def _spread_out(n: int) -> list[int]:
     return done
 
 
-def guessed(menu: Menu, missing: Sequence[Choice], found: Mapping[Choice, float]) -> dict[Choice, float]:
+def lost_shares(menu: Menu, sizes: Mapping[str, int]) -> dict[Choice, float]:
+    """Of each option that narrows a group the share of its channels that go; `sizes` are those of the groups."""
+    found: dict[Choice, float] = {}
+    for d, decision in enumerate(menu.decisions):
+        for o, option in enumerate(decision.options):
+            narrowing = next((e for e in option.edits if isinstance(e, Width)), None)
+            if narrowing is not None:
+                found[d, o] = 1 - len(narrowing.keep) / sizes[narrowing.group]
+    return found
+
+
+def guessed(
+    menu: Menu, missing: Sequence[Choice], found: Mapping[Choice, float], lost: Mapping[Choice, float]
+) -> dict[Choice, float]:
     """Damages of the missing options that nothing of their own decision bounds: as the worst of their kind.
 
-    A width of a decision with another width that was scored is left out: it lies between that and the whole.
+    Widths count as the worst that lose as large a share (`scaled`). A width of a decision with another width that was
+    scored is left out: it follows from that.
     """
     known: dict[tuple[str, bool], float] = {}
     for (d, o), nats in found.items():
-        kind = _kind(menu, d, o)
-        known[kind] = max(nats, known.get(kind, 0.0))
+        kind, all_gone = _kind(menu, d, o), scaled(nats, lost.get((d, o), 1.0), 1.0)
+        known[kind] = max(all_gone, known.get(kind, 0.0))
     bounded = {d for d, o in found if _kind(menu, d, o)[1]}
     return {
-        (d, o): known.get(_kind(menu, d, o), UNKNOWN)
+        (d, o): scaled(known.get(_kind(menu, d, o), UNKNOWN), 1.0, lost.get((d, o), 1.0))
         for d, o in missing if not (_kind(menu, d, o)[1] and d in bounded)
     }  # fmt: skip
+
+
+POWER = 2.0
+"""With which damage grows with the share of channels that go, where one width of a group is all that is known.
+
+The best that can be left out goes first, so that it grows faster than the share.
+"""
+
+
+def scaled(nats: float, lost: float, to: float) -> float:
+    """The damage of losing a share `to` of a group's channels by that of losing a share `lost`."""
+    return nats * (to / lost) ** POWER
 
 
 def _kind(menu: Menu, d: int, o: int) -> tuple[str, bool]:
