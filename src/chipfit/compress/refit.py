@@ -39,6 +39,7 @@ from chipfit.compress.pair import Original, Pair, shortcuts_first
 from chipfit.compress.statistics import MEMORY_MB, adjust, adjustable
 from chipfit.compress.within import solved_within
 from chipfit.core.channels import array_axis
+from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit
 from chipfit.core.graph import Graph, Network, Op
 from chipfit.space.edits import edited
@@ -48,6 +49,8 @@ RIDGE = 0.01
 
 FEWEST_ROWS = 2000
 """Patches of a layer with few columns."""
+
+NEVER = Deadline.never()
 
 MOST_VALUES = 6.4e7
 """Values in all sampled patches of one layer (256 MB)."""
@@ -206,6 +209,7 @@ def refit(
     inputs: NDArray[np.float32],
     rng: np.random.Generator,
     effort: Effort = Effort(),
+    deadline: Deadline | None = None,
 ) -> Network:
     """The compressed network, solved layer by layer to answer like the original.
 
@@ -216,15 +220,16 @@ def refit(
         inputs: some 1,000 normalised unlabelled inputs (n, C, H, W).
         rng: draws the pixels.
         effort: how much is spent on it.
+        deadline: no layer is solved for after it; those behind get their statistics back.
     """
     x = batch(inputs[: affordable(original.graph, MEMORY_MB / 2)])
     pair = Pair(Original(original, x), small, edited(original.graph, edits))
     pair.original.want(pair.of.values())
-    fit(pair, small.graph.ops[1:], effort, rng)
+    fit(pair, small.graph.ops[1:], effort, rng, deadline or NEVER)
     return pair.network()
 
 
-def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generator) -> None:
+def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generator, deadline: Deadline = NEVER) -> None:
     """Walks these operators of the compressed network, fitting the layers and correcting the statistics on the way.
 
     The values that they read of others must be there.
@@ -237,7 +242,7 @@ def fit(pair: Pair, ops: Collection[Op], effort: Effort, rng: np.random.Generato
         if o.name not in names:
             continue
         chain = layers.get(o.name)
-        if chain is not None and left and _fit(pair, chain, effort, rng):
+        if chain is not None and left and not deadline.passed() and _fit(pair, chain, effort, rng):
             fitted |= {p.name for p in (o, chain.norm) if p is not None}
             left -= 1
         made = None

@@ -107,6 +107,8 @@ class Start:
         texts = [f"{100 * priced:.0f} % of what prices it was timed"] if priced < 1 else []
         if not self.complete:
             texts.append(f"{scored} of {len(options)} options were scored, on {self.profile.scored} inputs")
+        if self.profile.seen:
+            texts.append(f"second moments rest on {self.profile.seen} inputs")
         guessed = "; the rest is guessed" if priced < 1 or scored < len(options) else ""
         return f"{self.entry.name}: {', '.join(texts)}{guessed}" if texts else ""
 
@@ -132,8 +134,8 @@ class Start:
         """The network of an assignment, compensated from the profile; no gradients, no labels."""
         return profiling.stitch(self.entry.network, self.profile, self.menu.edits(a))
 
-    def repaired(self, a: Assignment, store: Store | None = None) -> Network:
-        """The stitched network, refitted layer by layer to the original; kept in the store.
+    def repaired(self, a: Assignment, store: Store | None = None, deadline: Deadline | None = None) -> Network:
+        """The stitched network, refitted layer by layer to the original, as far as there is time; kept in the store.
 
         One that differs from the original in precisions alone has its weights: there is nothing to make good.
         """
@@ -148,7 +150,8 @@ class Start:
             return Network(stitched.graph, known)
         repair = self._compensating(SHIP_INPUTS)
         effort = self.plan.shipped
-        made = refit(self.entry.network, stitched, self.menu.edits(a), repair, np.random.default_rng(0), effort)
+        rng, edits = np.random.default_rng(0), self.menu.edits(a)
+        made = refit(self.entry.network, stitched, edits, repair, rng, effort, deadline)
         if store is not None:
             store.put_arrays(name, made.weights)
         return made

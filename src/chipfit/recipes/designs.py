@@ -32,6 +32,9 @@ from chipfit.space.menu import Assignment
 from chipfit.space.programmed import programs_of, without_programs
 from chipfit.store.store import Store
 
+COARSE_S = 10.0
+"""Seconds for a design of the first start where the time was over before any was found."""
+
 SEARCH_SHARE = 0.4
 """Of an assignment's time for the searched coefficients of one design."""
 
@@ -112,7 +115,10 @@ def plan_budget(
         stored = _solved(limits, starts, rows, timing, settings, deadline)
         late = not stored["designs"] and deadline.passed()
         held = any(r.met(limits) for r in rows)
-        if late and not held:
+        if late and not held:  # a coarse design is worth more than none
+            plain = replace(settings, train=False)
+            stored = _solved(limits, starts[:1], rows, timing, plain, Deadline.after(COARSE_S, deadline.clock))
+        if late and not held and not stored["designs"]:
             raise OutOfTime(f"the time was too short to find a design within {text}; give a longer --time")
         if not stored["designs"] and not held:
             nearest = {m: float(v) for m, v in stored["nearest"].items()}
@@ -130,7 +136,8 @@ def plan_budget(
             if designs and deadline.passed():
                 break  # a repair less; what there is goes on
             design = Design(a, float(d["predicted_ms"]), float(d["measured_ms"]))
-            designs.append(Designed(d["name"], d["role"], start, design, start.repaired(a, store)))
+            repaired = start.repaired(a, store, deadline)
+            designs.append(Designed(d["name"], d["role"], start, design, repaired))
     return Plan(limits, text, tuple(designs))
 
 

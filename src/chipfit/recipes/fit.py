@@ -256,7 +256,8 @@ def _open(run: Run, rows: Sequence[Screened], budgets: Sequence[tuple[Limit, ...
         wanted, a_menu_s = n < run.settings.starts, (time.monotonic() - began) / max(1, n)
         if not wanted or until.left() < a_menu_s:
             reached = all(any(_reaches(s, limits) for s in starts) for limits in budgets)
-            if reached or time_plan.measured_from(run).passed():
+            over = time_plan.measured_from(run) if starts else run.deadline  # one menu, however coarse
+            if reached or over.passed():
                 if wanted or not reached:
                     run.curtailed("menu", f"no time for the menu of {entry.name}")
                 break
