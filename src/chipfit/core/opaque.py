@@ -123,19 +123,3 @@ def taken_as_they_are(graph: Graph) -> Iterator[tuple[str, str, str]]:
     for o in graph:
         if o.kind == KIND:
             yield o.name, told(o), str(o.get("why") or "no rule")
-
-
-def summary(graph: Graph) -> str:
-    """One line on the operators that are taken as they are, "" where there are none."""
-    found = list(taken_as_they_are(graph))
-    if not found:
-        return ""
-    kinds: dict[str, list[str]] = {}
-    for name, what, _ in found:
-        kinds.setdefault(what, []).append(name)
-    parts = [
-        f"{what} '{names[0]}'" + (f" and {len(names) - 1} more" if names[1:] else "") for what, names in kinds.items()
-    ]
-    rest = f", and {len(parts) - 4} other kinds" if len(parts) > 4 else ""
-    one = "operator is" if len(found) == 1 else "operators are"
-    return f"{len(found)} {one} taken as {'it is' if len(found) == 1 else 'they are'}: {', '.join(parts[:4])}{rest}"

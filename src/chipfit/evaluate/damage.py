@@ -187,6 +187,7 @@ def damage(
     deadline: Deadline | None = None,
     plan: Plan = WHOLE_PLAN,
     tell: Callable[[str], None] = quiet,
+    between: Callable[[], None] = lambda: None,
 ) -> tuple[Menu, Profile]:
     """The offer's menu with real channels and damage terms, and the profile with what was measured.
 
@@ -201,6 +202,7 @@ def damage(
         deadline: no option is scored after it; those that were not count as the worst of their kind (`unscored`).
         plan: how many widths of a group are scored, on how many inputs, and after how much repair.
         tell: is told now and then how many options were scored.
+        between: is called before each option, by the thread that scores it.
 
     Raises:
         ValueError: the profile is of another network.
@@ -217,9 +219,8 @@ def damage(
     if missing:
         repair, inputs = repair[: plan.scored], inputs[: plan.scored]
         scorer = Scorer(network, profile, repair, inputs, missing.values(), plan.effort, model=model, task=task)
-        scores = _scored(
-            scorer, {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing, deadline, tell
-        )
+        ordered = {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing
+        scores = _scored(scorer, ordered, deadline, tell, between)
         profile = profile.knowing(
             {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
         )
@@ -242,6 +243,7 @@ def _scored(
     wanted: Mapping[str, Sequence[Edit]],
     deadline: Deadline | None,
     tell: Callable[[str], None] = quiet,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[float, float]]:
     """Damage and its error of these edits, in their order, as far as there is time."""
     until, found = deadline or Deadline.never(), dict[str, tuple[float, float]]()
@@ -250,6 +252,7 @@ def _scored(
         ticker(len(found), len(wanted))
         if until.passed():
             break
+        between()
         found[k] = scorer.scored(edits)
     return found
 

@@ -26,7 +26,7 @@ from chipfit.evaluate.rates import Rates
 from chipfit.evaluate.ticker import Ticker, quiet
 from chipfit.evaluate.timing import Timing
 
-WATCHED = 32
+WATCHED = 48
 """Networks that are watched where all kernels are timed in place."""
 
 FEW = 8

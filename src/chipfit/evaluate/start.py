@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,8 @@ def open_start(
     scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
     n = most_inputs or len(dataset.train)
     # a device is timed by a process on a core of its own, for which this one mostly waits
-    beside_timing = max(1, torch.get_num_threads() - 1)
+    threads, timed = torch.get_num_threads(), Event()
+    beside_timing = max(1, threads - 1)
     with on_threads(beside_timing):
         plan, fewer = _in_time(entry.network, on_offer.menu, n, planned_s, scored_until)
     n = n if known else fewer
@@ -246,25 +248,46 @@ def open_start(
         repair = compensating[:REPAIR_INPUTS]
         return damage(
             profile.of(entry.network), on_offer, profile, repair, scored, model=entry.name, task=dataset.task,
-            deadline=scored_until, plan=plan, tell=tell,
+            deadline=scored_until, plan=plan, tell=tell, between=take_all,
         )  # fmt: skip
+
+    def take_all() -> None:
+        """Takes every core once nothing is timed any more; but where all is scored, whose last digits should stay."""
+        if timed.is_set() and plan != WHOLE_PLAN:
+            torch.set_num_threads(threads)
 
     with on_threads(beside_timing), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
-        pricings = []
-        for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
-            part = scored_until.share(1 / left)
-            each_s = planned_s / len(timing.each)
-            prices = pricer(one)
-            pricings.append(
-                prices.price(graph, on_offer, rng, deadline=part, planned_s=each_s, tell=tell, variants=variants)
-            )
+        pricings = _priced(graph, on_offer, variants, timing, planned_s, scored_until, rng=rng, tell=tell)
+        timed.set()
+        counts = priced_counts(graph, on_offer, variants)
         menu, profile = harm.result()
-    menu = menu.priced([*priced_counts(graph, on_offer, variants).terms, *_latency(pricings, timing)])
+    menu = menu.priced([*counts.terms, *_latency(pricings, timing)])
     pricings, menu = _refined(menu, pricings, timing, graph, until)
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
     opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
     return Start(opened, on_offer, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+
+
+def _priced(
+    graph: Graph,
+    on_offer: Offer,
+    variants: Variants,
+    timing: Latencies,
+    planned_s: float,
+    until: Deadline,
+    *,
+    rng: np.random.Generator,
+    tell: Callable[[str], None],
+) -> list[Pricing]:
+    """The menu's latency on each device, one after the other, each of which has its share of the time."""
+    pricings = []
+    for left, (one, _) in zip(range(len(timing.each), 0, -1), timing.each, strict=True):
+        part, each_s, prices = until.share(1 / left), planned_s / len(timing.each), pricer(one)
+        pricings.append(
+            prices.price(graph, on_offer, rng, deadline=part, planned_s=each_s, tell=tell, variants=variants)
+        )
+    return pricings
 
 
 def _in_time(network: Network, menu: Menu, n: int, planned_s: float, until: Deadline) -> tuple[Plan, int]:
