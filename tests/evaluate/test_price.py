@@ -19,6 +19,7 @@ from chipfit.evaluate.design import fitted
 from chipfit.evaluate.drawn import random_assignment
 from chipfit.evaluate.kernel_ms import kernel_ms
 from chipfit.evaluate.price import pricer
+from chipfit.evaluate.pricing import NOISES, noise_of, scales
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
@@ -311,3 +312,17 @@ def test_edits_of_all_kinds_apply_together() -> None:
     assert "3.body.0" not in edited.by_name
     assert edited["4.body.0"].bits == 8
     assert edited["0"].shape == (8, 28, 28)
+
+
+def test_noise_is_not_fitted() -> None:
+    """On a busy machine scales are drawn to what is known of them, on a quiet one to what was measured."""
+    rng, spread = np.random.default_rng(3), np.full(12, 0.5)
+    sums, true = rng.uniform(0.0, 1.0, (24, 12)), np.exp(0.2 * rng.normal(size=12))
+    fresh = rng.uniform(0.0, 1.0, (200, 12))
+    quiet = sums @ true * (1 + 0.003 * rng.normal(size=24))
+    busy = sums @ true * (1 + 0.06 * rng.normal(size=24))
+    assert noise_of(sums, quiet, spread) == NOISES[0]
+    assert noise_of(sums, busy, spread) >= NOISES[2]
+    for measured, most in ((quiet, 0.02), (busy, 0.06)):
+        errors = fresh @ scales(sums, measured, spread) / (fresh @ true) - 1
+        assert np.abs(errors).mean() < most

@@ -64,14 +64,25 @@ class Pair:
     """One compressed network beside its original. `small` holds its values, op by op, and its weights.
 
     `made` explains its graph. Goals are released once they were used, unless the original is `shared` with other pairs.
+    Only arrays of the operators `solved` may be changed, if they are named: the others are not copied.
     """
 
-    def __init__(self, original: Original, small: Network, made: Edited, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        original: Original,
+        small: Network,
+        made: Edited,
+        *,
+        shared: bool = False,
+        solved: Iterable[Op] | None = None,
+    ) -> None:
         self.original = original
         self.graph = small.graph
         self.of = made.stands_for
         self.grids = Grids(small.graph)
-        self.weights: Tensors = {name: t.clone() for name, t in placed(small.weights).items()}
+        own = small.graph if solved is None else solved
+        copied = {name for o in own for name in small.graph.weight_shapes(o)}
+        self.weights: Tensors = {n: t.clone() if n in copied else t for n, t in placed(small.weights).items()}
         self.small = Walk(small.graph, self.weights, {small.graph.ops[0].name: original.inputs})
         self._channels = made.channels
         self._unused = None if shared else Counter(self.of.values())

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from chipfit.compress.forward import affordable, batch
 from chipfit.compress.pair import Original, Pair, changed, shortcuts_first
 from chipfit.compress.profile import Profile, key, real, stitch
-from chipfit.compress.quantise import fake_quantised, ranges
+from chipfit.compress.quantise import Range, fake_quantised, ranges
 from chipfit.compress.refit import Effort, chains, fit, solved_for
 from chipfit.compress.statistics import adjustable
 from chipfit.core.deadline import Deadline
@@ -97,6 +97,7 @@ class Scorer:
         self.repair, self.inputs = repair[:n], inputs[:n]
         self.original = Original(network, batch(np.concatenate([self.repair, self.inputs])))
         self.original.want(values, noted)
+        self._unedited: Mapping[str, Range] | None = None
         with torch.inference_mode():
             self.teacher = self.original.value(network.graph.output)[len(self.repair) :].numpy(force=True)
         if not np.isfinite(self.teacher).all():
@@ -136,18 +137,25 @@ class Scorer:
         if len(structure) < len(edits):
             coded = Network(edited(self.network.graph, edits).graph, pair.network().weights)
             # 7 bits: damage must not depend on the device, and some processors have no more
-            answers = fake_quantised(coded, ranges(coded, self.repair), self.inputs, reduce_range=True)
+            answers = fake_quantised(coded, self._ranges(coded, structure), self.inputs, reduce_range=True)
         elif pair.graph.output in pair.small.values:
             answers = pair.small.values[pair.graph.output][len(self.repair) :].numpy(force=True)
         else:
             return np.zeros(len(self.inputs))  # nothing was changed
         return divergences(self.teacher, answers, self.task)
 
+    def _ranges(self, coded: Network, structure: Sequence[Edit]) -> Mapping[str, Range]:
+        """Where the values of a network are clipped; those of one that no edit changed but in its numbers once."""
+        if structure:
+            return ranges(coded, self.repair)
+        self._unedited = self._unedited or ranges(coded, self.repair)
+        return self._unedited
+
     def _repaired(self, edits: Sequence[Edit]) -> Pair:
         small, made = stitch(self.network, self.profile, edits), edited(self.network.graph, edits)
-        pair = Pair(self.original, small, made, shared=True)
         dirty = touched(self.network.graph, made)
         ops = [o for o in small.graph if o.name in dirty]
+        pair = Pair(self.original, small, made, shared=True, solved=ops)
         for o in ops:
             pair.small.values |= {i: self.original.value(i) for i in o.inputs if i not in dirty}
         fit(pair, ops, replace(self.effort, inputs=len(self.repair)), np.random.default_rng(0))

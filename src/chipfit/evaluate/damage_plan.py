@@ -109,7 +109,7 @@ SCORES = (
 DOUBLE = 4.0
 """How many times as long as in a pass an operation of the exact steps takes: double precision, from memory."""
 
-BEHIND, QUANTISED = 0.6, 3.0
+BEHIND, QUANTISED = 0.6, 1.6
 """Of a pass: what an option runs anew of the network, and what int8 takes, which runs all of it with its rounding."""
 
 
@@ -207,7 +207,8 @@ class _Costs:
         solved = plan.effort.layers or 0
         repair_s = solved * self._mean_solution_s(plan, inputs // 2)
         structural_s = (widths + self.others) * (run_s + repair_s)
-        return structural_s + widths * self._mean_compensation_s + self.coded * QUANTISED * inputs * self.pass_s
+        coded_s = QUANTISED * inputs / 2 * self.pass_s
+        return structural_s + widths * self._mean_compensation_s + self.coded * coded_s
 
     @property
     def _mean_compensation_s(self) -> float:

@@ -23,6 +23,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, ChipfitError, Infeasible, OutOfTime, did_you_mean
 from chipfit.core.types import METRICS, Limit
+from chipfit.search.hull import on_hull
 from chipfit.search.least import least
 from chipfit.search.program import Program, Row, Tables, linearise, spread, tabulate, total
 from chipfit.space.menu import Assignment, Menu
@@ -57,7 +58,7 @@ def assign(
         objective: the metric to make least (or most, where larger is better, such as accuracy).
         scale: (decisions,) coefficients that multiply the objective's terms; a term over several decisions takes
             the mean of theirs.
-        deadline: when it comes, the best assignment found so far is returned.
+        deadline: when it comes, the best assignment found so far is returned; a good one where the search had none.
         gap: by what share of itself the objective may be short of the best (counted from the least of each table).
             Where there is a deadline and the proof takes long, `LATE_GAP` in any case.
 
@@ -156,7 +157,13 @@ def _solve(
         opening = _ROW_OPENING if len(cuts) < _CUTS_OPEN else -_ROW_OPENING
         upper = np.r_[most + opening, np.full(len(cuts), len(menu.decisions) - 1.0)]
         within = LinearConstraint(np.array(costs + cuts), -np.inf, upper) if len(upper) else None
-        x = _milp(program, aim, within, deadline, gap)
+        try:
+            x = _milp(program, aim, within, deadline, gap)
+        except OutOfTime:
+            quick = on_hull(menu, goal, rows)
+            if quick is None or not _within(menu, limits, quick):
+                raise
+            return _settled(menu, goal, tie, limits, quick)
         if x is None:
             return None
         found = program.assignment(x)
