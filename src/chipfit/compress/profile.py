@@ -203,6 +203,8 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
     def fit(fitted: Fitted, weight: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
         """Fitted to the weight as the layer's second moments, on the inputs that are left, weigh its errors."""
         name, h = fitted.layer.array("weight"), profile.hessians.get(owner(fitted.layer))
+        if h is not None and h.ndim == 2:
+            h = np.kron(np.eye(fan_in(network.graph, fitted.layer) // len(h), dtype=h.dtype), h)
         if h is not None and h.ndim == 2 and INPUTS in taken[name]:
             columns = columns_of(taken[name][INPUTS], torch.from_numpy(network.weights[name])).ravel()
             h = h[np.ix_(columns, columns)]
