@@ -84,7 +84,7 @@ The best that can be left out goes first, so that it grows faster than the share
 
 def scaled(nats: float, lost: float, to: float) -> float:
     """The damage of losing a share `to` of a group's channels by that of losing a share `lost`."""
-    return nats * (to / lost) ** POWER
+    return float(nats * (to / lost) ** POWER)
 
 
 def _kind(menu: Menu, d: int, o: int) -> tuple[str, bool]:
