@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chipfit.core.graph import Graph
+from chipfit.core.graph import Graph, Op, op
 from chipfit.core.kernel import Kernel, kernels
 from chipfit.core.types import Limit
 from chipfit.evaluate.cells import Variants
@@ -105,3 +105,19 @@ def test_what_programs_may_compute() -> None:
     assert not any(graph[n]["kernel"] == (1, 1) for n in names)
     assert replaceable(graph, keep=["4"]) == tuple(n for n in names if not n.startswith("4."))
     assert all(graph[n]["groups"] == 1 for n in replaceable(network_of("mobilenetv2").graph))
+
+
+def test_dense_layers_of_many_features_are_replaceable_but_for_the_one_that_answers() -> None:
+    def linear(name: str, reads: str, features: int) -> Op:
+        return op(name, "linear", (reads,), (features,), name, bias=1)
+
+    layers = (linear("a", "x", 64), linear("b", "a", 32), linear("c", "b", 64), linear("d", "c", 64))
+    answer = op("p", "softmax", ("d",), (64,), axis=0)
+    graph = Graph((op("x", "input", (), (96,)), *layers, answer), "p")
+    assert replaceable(graph) == ("a",)
+    menu = offer(graph, {32: 8}, bits=(32,), programs={"a": ("linear(x, M/4); linear(_, M)",)}).menu
+    counted = priced_counts(graph, Offer(menu, (), {}))
+    for a in ((0,) * len(menu.decisions), (0,) * (len(menu.decisions) - 1) + (1,)):
+        edited = apply(graph, menu.edits(a))
+        assert counted.total("macs", a) == edited.total_macs
+        assert counted.total("params", a) == edited.total_params

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from chipfit.core.edits import Swap
-from chipfit.core.graph import Graph
+from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.swap import SWAP
 from chipfit.space.groups import Coupling, channel_groups
@@ -47,30 +48,51 @@ def without_programs(menu: Menu) -> Menu:
     return replace(menu, decisions=decisions, terms=tuple(terms))
 
 
+LEAST_FEATURES = 48
+"""Channels that a dense layer reads and makes at least to be worth a program: a launch costs as much as a small one."""
+
+
 def replaceable(graph: Graph, keep: Collection[str] = ()) -> tuple[str, ...]:
     """The layers that programs may compute, in the graph's order; `keep` names layers to leave alone.
 
-    Convolutions over several places of a map, in one group, whose weights are their own. What a layer costs is then a
-    table over the one group of channels that it reads, so that those behind a concatenation are left out; so is what
-    answers.
+    Convolutions over several places of a map, in one group, and dense layers of many features, whose weights are their
+    own. What a layer costs is then a table over one group of channels that it reads and one that it makes, so that
+    those behind a concatenation and before a split are left out; so is what answers.
     """
-    of_one_group = _of_one_group(channel_groups(graph))
+    plain = _of_one_group(channel_groups(graph))
+    answering = _answering(graph)
     found = []
     for o in graph:
-        wide = o.kind == "conv" and len(o["kernel"]) == len(o["padding"]) == 2 and prod(o["kernel"]) > 1
-        free = wide and o["groups"] == 1 and alone(graph, o) and o.name != graph.output
-        if free and o.name in of_one_group and not named_in(o.name, keep):
+        free = _is_wide(graph, o) and alone(graph, o) and o.name not in answering
+        if free and o.name in plain and not named_in(o.name, keep):
             found.append(o.name)
     return tuple(found)
 
 
+def _is_wide(graph: Graph, o: Op) -> bool:
+    """True for a layer that others could be cheaper than."""
+    if o.kind == "linear":
+        return min(o.shape[-1], graph.in_shape(o)[-1]) >= LEAST_FEATURES
+    on_map = o.kind == "conv" and len(o["kernel"]) == len(o["padding"]) == 2
+    return on_map and prod(o["kernel"]) > 1 and o["groups"] == 1
+
+
+def _answering(graph: Graph) -> frozenset[str]:
+    """The layer that answers, with what stands behind it."""
+    found, o = {graph.output}, graph[graph.output]
+    while o.kind not in LAYERS and len(o.inputs) == 1:
+        o = graph[o.inputs[0]]
+        found.add(o.name)
+    return frozenset(found)
+
+
 def _of_one_group(coupling: Coupling) -> frozenset[str]:
-    """The layers that read channels of one group at most."""
-    groups: dict[str, int] = {}
+    """The layers that read, and that make, channels of one group at most."""
+    read, made = Counter[str](), Counter[str]()
     for g in coupling.groups:
-        for layer in {c.op for c in g.consumers}:
-            groups[layer] = groups.get(layer, 0) + 1
-    return frozenset(name for name in coupling.axes if groups.get(name, 0) <= 1)
+        read.update({c.op for c in g.consumers})
+        made.update(set(g.producers))
+    return frozenset(name for name in coupling.axes if read[name] <= 1 and made[name] <= 1)
 
 
 def named_in(name: str, keep: Collection[str]) -> bool:
