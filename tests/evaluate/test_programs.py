@@ -63,6 +63,27 @@ def test_kernels_and_counts_are_those_of_the_edited_graph(name: str) -> None:
         assert counted.total("params", a) == edited.total_params
 
 
+def test_a_program_that_fits_some_widths_only_is_left_out() -> None:
+    graph = network_of("resnet8").graph
+    beside = "pwconv(x, M/2); dwconv(_, KxK); concat(v1, _)"  # 24 channels have no half in steps of 8
+    menu = offered(graph, (TEXTS[0], beside)).menu
+    assert programs_of(menu)["5.body.0"].texts == ("", TEXTS[0])
+    with pytest.raises(KeyError, match="no such layer"):
+        offer(graph, {32: 8}, programs={"nowhere": TEXTS})
+
+
+def test_biases_inside_programs_are_counted() -> None:
+    graph, rng = network_of("lenet5").graph, np.random.default_rng(1)
+    gated = "linear(x, M/4); linear(x, M/4); sigmoid(_); mul(v1, _); linear(_, M)"
+    programs = {n: (gated,) if graph[n].kind == "linear" else TEXTS for n in replaceable(graph)}
+    menu = priced_counts(graph, offer(graph, {32: 8, 8: 8}, programs=programs))
+    assert {graph[layer].kind for layer in programs_of(menu)} == {"conv", "linear"}
+    for _ in range(8):
+        a = random_assignment(menu, rng)
+        edited = apply(graph, menu.edits(a))
+        assert (menu.total("macs", a), menu.total("params", a)) == (edited.total_macs, edited.total_params)
+
+
 def test_the_solver_for_many_axes_finds_what_the_program_does() -> None:
     graph = network_of("resnet8").graph
     menu = priced(graph, offered(graph).menu)

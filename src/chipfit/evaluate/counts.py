@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Final
 
 from chipfit.core.channels import array_axis
-from chipfit.core.graph import LAYERS, Graph, Op
+from chipfit.core.graph import Graph, Op
 from chipfit.core.kernel import Kernel, kernel, members
 from chipfit.core.kinds import named
 from chipfit.core.types import Measurement
-from chipfit.evaluate.cells import ByOperator, Cells, Variants
-from chipfit.evaluate.pieces import Piece, pieces, term
-from chipfit.evaluate.programs import in_place, programmed
+from chipfit.evaluate.cells import ByOperator, Cell, Cells, Variants
+from chipfit.evaluate.pieces import pieces, term
+from chipfit.evaluate.programs import LAYER, instead
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer
+from chipfit.space.programmed import Programs
 
 METRICS: Final = ("macs", "params", "bops", "size_mb")
+
+Numbers = tuple[float, ...]
+"""One of each of `METRICS`."""
 
 
 def _weights(kernel: Kernel) -> int:
@@ -102,35 +106,64 @@ def priced_counts(graph: Graph, offer: Offer, variants: Variants | None = None) 
     owners = _owners(variants)
     terms: list[Term] = []
     for cells in variants.cells(ByOperator(holders.read)):
-        parts = programmed(pieces(cells, own=True), variants.programs.get(cells.op), in_place)
-        terms += _terms(offer.menu, cells.op, parts, holders.held(cells.op, owners))
+        held, programs = holders.held(cells.op, owners), variants.programs.get(cells.op)
+        read = partial(_as_program, bias=int(graph[cells.op]["bias"]))
+        terms += _terms(offer.menu, cells, held) if programs is None else _over(offer.menu, cells, held, programs, read)
     for others in variants.cells(ByOperator(partial(holders.counts, owners))):
         terms += _other_terms(offer.menu, others)
     return offer.menu.priced(terms)
 
 
-def _terms(menu: Menu, layer: str, parts: Sequence[Piece[Kernel]], held: Held) -> list[Term]:
-    """The counts at a layer, and inside the programs that may compute it."""
+def _terms(menu: Menu, cells: Cells[Kernel], held: Held) -> list[Term]:
+    """The counts at a layer."""
     terms = []
-    for n, piece in enumerate(parts):
+    for n, piece in enumerate(pieces(cells, own=True)):
         here = held if n == 0 else held.further(piece.again)
-        by_cell = {cell: _summed([kernel for _, kernel in mix], here) for cell, mix in piece.cells.items() if mix}
-        for i, metric in enumerate(METRICS):
-            numbers = {cell: counts[i] for cell, counts in by_cell.items()}
-            terms.append(term(menu, metric, piece.on, numbers, layer))
+        there = {cell: mix[0][1] for cell, mix in piece.cells.items() if mix}
+        by_cell = {cell: _counts(record, here, _uses(record)) for cell, record in there.items()}
+        terms += _of_metrics(menu, piece.on, by_cell, cells.op)
     return terms
 
 
-INSIDE = Held(weight=True, stored=True, values=0, more=0, stored_bytes=0, int8_bytes=5)
-"""What is counted at the layers inside a program, which have no bias: their weights, and in int8 scales for them."""
+def _over(
+    menu: Menu, cells: Cells[Kernel], held: Held, programs: Programs, read: Callable[[Kernel, str, Held], Numbers]
+) -> list[Term]:
+    """The counts at a layer that programs may compute; it reads and makes channels of one group each."""
+    by_cell: dict[Cell, Numbers] = {}
+    for cell, record in cells.records.items():
+        for o, text in enumerate(programs.texts):
+            if record is not None:
+                by_cell[*cell, o] = read(record, text, held) if text else _counts(record, held, _uses(record))
+    return _of_metrics(menu, (*cells.on, programs.decision), by_cell, cells.op)
 
 
-def _summed(kernels: Sequence[Kernel], held: Held) -> tuple[float, ...]:
-    """The numbers of `METRICS` of a layer: of the kernels of a program the last has what the layer held."""
-    *inside, last = kernels
-    counts = [_counts(kernel, INSIDE, _uses(kernel)) for kernel in inside if kernel.kind in LAYERS]
-    counts.append(_counts(last, held, _uses(last)))
-    return tuple(map(sum, zip(*counts, strict=True)))
+def _of_metrics(menu: Menu, on: tuple[int, ...], by_cell: Mapping[Cell, Numbers], label: str) -> list[Term]:
+    """A term of each of `METRICS`."""
+    found = []
+    for i, metric in enumerate(METRICS):
+        found.append(term(menu, metric, on, {cell: counts[i] for cell, counts in by_cell.items()}, label))
+    return found
+
+
+def _as_program(layer: Kernel, text: str, held: Held, bias: int) -> Numbers:
+    """The numbers of `METRICS` of a program in a layer's place; the norm behind that is as it was.
+
+    In a file each of its layers has its values, in int8 a scale and a place of zero for each channel too.
+    """
+    graph = instead(layer, text, bias)
+    learnt = sum(prod(shape) for o in graph for shape in graph.learnt(o).values())
+    beside = (held.values - bias) * layer.cout + held.more
+    each = held.stored_bytes if layer.bits == 32 else held.int8_bytes
+    stored = float(layer.cout * each)
+    for o in graph:
+        arrays = sum(prod(shape) for role, shape in graph.roles(o).items() if role != "bias" or o.name != LAYER)
+        stored += arrays * o.bits / 8 + (SCALES * o.shape[array_axis(o)] if o.bits == 8 and arrays else 0)
+    work = graph.total_macs
+    return float(work), float(learnt + beside), float(work * layer.bits**2), stored / 1e6
+
+
+SCALES = 5
+"""Bytes of a scale and a place of zero."""
 
 
 def _other_terms(menu: Menu, cells: Cells[Counts]) -> list[Term]:

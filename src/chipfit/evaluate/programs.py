@@ -46,7 +46,7 @@ def in_place(layer: Kernel, program: str, block: int = 1) -> tuple[Kernel, ...]:
     one more.
     """
     found: list[Kernel] = []
-    graph = _instead(layer, program)
+    graph = instead(layer, program)
     for name, kernel in kernels(graph).items():
         if graph[name].inputs[0] != graph.ops[0].name and reads_unblocked(kernel, block):
             found.append(Kernel("unblocked", kernel.cin, kernel.cin, kernel.size, kernel.bits))
@@ -54,9 +54,9 @@ def in_place(layer: Kernel, program: str, block: int = 1) -> tuple[Kernel, ...]:
     return tuple(found)
 
 
-def _instead(layer: Kernel, program: str) -> Graph:
+def instead(layer: Kernel, program: str, bias: int = 0) -> Graph:
     """A program as the graph of what a layer's kernel executes, with the activation behind it."""
-    graph = alone(parse(program), place_of(_layer(layer), LAYER))
+    graph = alone(parse(program), place_of(_layer(layer, bias), LAYER))
     if not layer.act:
         return graph
     last = graph[graph.output]
@@ -67,11 +67,11 @@ def _instead(layer: Kernel, program: str) -> Graph:
 LAYER = "layer"
 
 
-def _layer(kernel: Kernel) -> Graph:
+def _layer(kernel: Kernel, bias: int) -> Graph:
     """The layer of a kernel by itself."""
     attrs = {name: value for name, value in kernel.attrs if name != "rows"}
     rows = kernel.attr("rows")
     before = (rows, kernel.cin) if rows else (kernel.cin, *kernel.size)
     after = (rows, kernel.cout) if rows else (kernel.cout, *kernel.out_size)
-    source, layer = op("x", "input", (), before), op(LAYER, kernel.kind, ("x",), after, LAYER, kernel.bits, bias=0)
+    source, layer = op("x", "input", (), before), op(LAYER, kernel.kind, ("x",), after, LAYER, kernel.bits, bias=bias)
     return Graph((source, layer.having(**attrs)), LAYER)

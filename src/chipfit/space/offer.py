@@ -58,7 +58,7 @@ def offer(
     if len(set(bits)) > 1:
         decisions += map(_precision, sites(graph))
     decisions += knob_decisions(graph, knobs, [o.name for o in graph if named_in(o.name, keep)])
-    decisions += program_decisions(graph, programs)
+    decisions += program_decisions(graph, programs, coupling, decisions)
     opaque = [(name, f"{what} is taken as it is: {why}") for name, what, why in taken_as_they_are(graph)]
     untouched = [*coupling.frozen, *opaque, *blocks.kept, *locked(graph, knobs), *_unchanged(coupling, keep, step)]
     menu = Menu(graph.key, tuple(decisions), ties=blocks.ties(decisions, homes))

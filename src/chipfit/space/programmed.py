@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
 from math import prod
 
 from chipfit.core.edits import Swap
 from chipfit.core.graph import LAYERS, Graph, Op
 from chipfit.space.edits.layer import alone
 from chipfit.space.edits.swap import SWAP
-from chipfit.space.groups import Coupling, channel_groups
+from chipfit.space.edits.width import narrowed_to
+from chipfit.space.groups import ChannelGroup, Coupling, channel_groups
 from chipfit.space.knobs import AS_IS
 from chipfit.space.menu import Decision, Menu, Option
+from chipfit.space.program import Place, parse, place_of
+from chipfit.space.program.lower import fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,49 @@ def named_in(name: str, keep: Collection[str]) -> bool:
     return any(name == k or name.startswith(f"{k}.") for k in keep)
 
 
-def decisions(graph: Graph, programs: Mapping[str, Sequence[str]]) -> Iterator[Decision]:
+def decisions(
+    graph: Graph, programs: Mapping[str, Sequence[str]], coupling: Coupling, widths: Sequence[Decision]
+) -> Iterator[Decision]:
     """A decision for each layer that programs are given for, in the graph's order; the first option changes nothing.
+
+    Programs that fit a layer at some of its widths only, which `widths` decide, are left out.
 
     Raises:
         KeyError: programs for what is no layer.
+        ValueError: what is given for one is no program.
     """
     if unknown := programs.keys() - graph.by_name.keys():
         raise KeyError(f"programs for {', '.join(sorted(unknown))}: no such layer")
+    offered = {d.name: [n for o in d.options if (n := narrowed_to(o.edits)) is not None] for d in widths}
+    read = {c.op: g for g in coupling.groups for c in g.consumers}
+    made = {p: g for g in coupling.groups for p in g.producers}
     for o in graph:
         if texts := programs.get(o.name, ()):
-            options = [Option(text, (Swap(o.name, text),)) for text in texts]
-            yield Decision(f"program:{o.name}", SWAP.name, (Option(AS_IS), *options))
+            place = place_of(graph, o.name)
+            ins, outs = place.channels
+            before, after = _channels(ins, read.get(o.name), offered), _channels(outs, made.get(o.name), offered)
+            places = [_as_wide(place, c, m) for c, m in product(before, after)]
+            fitting = [text for text in texts if all(_fits(text, p) for p in places)]
+            options = [Option(text, (Swap(o.name, text),)) for text in fitting]
+            if options:
+                yield Decision(f"program:{o.name}", SWAP.name, (Option(AS_IS), *options))
+
+
+def _channels(whole: int, group: ChannelGroup | None, offered: Mapping[str, Sequence[int]]) -> list[int]:
+    """The numbers of channels on one side of a layer, by the widths that its group is offered."""
+    if group is None:
+        return [whole]
+    return [whole, *(whole * width // group.size for width in offered.get(group.name, ()))]
+
+
+def _as_wide(place: Place, before: int, after: int) -> Place:
+    """The place with other channels, whatever it is called."""
+    axis = place.axis
+    read = (*place.before[:axis], before, *place.before[axis + 1 :])
+    made = (*place.after[:axis], after, *place.after[axis + 1 :])
+    return replace(place, name="layer", reads="x", weights="layer", before=read, after=made)
+
+
+@lru_cache(maxsize=50_000)
+def _fits(text: str, place: Place) -> bool:
+    return fits(parse(text), place)
