@@ -99,12 +99,17 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A rival's network, to be fine-tuned for so many steps (0: as it is), exported, timed and scored under a key."""
+    """A rival's network, to be fine-tuned for so many steps (0: as it is), exported, timed and scored under a key.
+
+    `peak` is the rate of its schedule; 0 has it found. One that is `validated` has its accuracy on validation too.
+    """
 
     key: str
     network: Network
     seed: int
     steps: int
+    peak: float = 0.0
+    validated: bool = False
 
 
 def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
@@ -112,8 +117,8 @@ def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
     missing = [a for a in arms if a.key not in bench.rows.rows]
     if not missing:
         return
-    same = {a.key: f"{a.network.digest()} {a.seed} {a.steps} {teacher}" for a in missing}
-    jobs = {same[a.key]: Job(same[a.key], a.network, Schedule(a.steps, 0.0), a.seed) for a in missing if a.steps}
+    same = {a.key: f"{a.network.digest()} {a.seed} {a.steps} {a.peak} {teacher}" for a in missing}
+    jobs = {same[a.key]: Job(same[a.key], a.network, Schedule(a.steps, a.peak), a.seed) for a in missing if a.steps}
     new = [job for name, job in jobs.items() if name not in bench.trained]
     for d in run_jobs(new, bench.dataset, bench.teacher(teacher)) if new else ():
         bench.trained[d.name] = d
@@ -128,6 +133,8 @@ def measured(bench: Bench, arms: Sequence[Arm], teacher: str) -> None:
             "ms": latency.value, "steps": a.steps, "cpu_s": done[a.key].cpu_s if a.key in done else 0.0,
             "peak": done[a.key].peak if a.key in done else 0.0,
         }  # fmt: skip
+        if a.validated:
+            found["validation"] = bench.deployer.quality(artifact, bench.dataset.validation, "validation").value
         scored(bench, a.key, a.seed, artifact.data, found)
 
 

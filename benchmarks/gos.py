@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gos_cases import Cases
 from gos_rungs import rung_targets, rungs
+from gos_tuned import tuned, tuned_targets
 from gos_untrained import untrained, untrained_targets
 from harness import arguments, finish
 
@@ -31,7 +32,8 @@ def main() -> None:
         cases = Cases(rows, memory, device)
         untrained(cases, options)
         rungs(cases, options)
-    finish("gos", rows, [*untrained_targets(rows), *rung_targets(rows)], options)
+        tuned(cases, options)
+    finish("gos", rows, [*untrained_targets(rows), *rung_targets(rows), *tuned_targets(rows)], options)
 
 
 if __name__ == "__main__":

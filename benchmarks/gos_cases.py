@@ -16,16 +16,19 @@ from bench import Bench
 from harness import Rows
 
 from chipfit.core.data import Dataset
+from chipfit.core.deadline import Deadline
 from chipfit.data import fashion_mnist
 from chipfit.data.load import load_data
 from chipfit.device.onnxruntime import OnnxRuntime
+from chipfit.evaluate.grown import offered
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.worthwhile import worthwhile
 from chipfit.nets.load import load_models
 from chipfit.nets.zoo import Entry
-from chipfit.space.program.seeds import CONVOLUTION_SEEDS
+from chipfit.recipes.gos import searched
+from chipfit.recipes.settings import Settings
+from chipfit.space.menu import Decision, Option
 from chipfit.store.memory import MeasurementTable
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -62,9 +65,6 @@ class Bits:
 FLOAT, BOTH = Bits("fp32", (32,)), Bits("int8", (32, 8))
 
 
-FEW = tuple(program.text for program in CONVOLUTION_SEEDS[:4])
-
-
 class Cases:
     """The benches of both data sets on one device, and the menus that were opened."""
 
@@ -91,12 +91,16 @@ class Cases:
 
     def start(self, case: Case, bits: Bits, *, programs: bool) -> Start:
         """The opened menu of a case, in these precisions, with or without programs."""
+        fixed = [kind for kind, free in (("precision", bits is BOTH), ("swap", programs)) if not free]
+        return as_it_is(self.whole(case), fixed)
+
+    def whole(self, case: Case) -> Start:
+        """The opened menu of a case with all that may change."""
         if case not in self._starts:
             bench = self.bench(case)
             assert bench is not None
             self._starts[case] = opened(bench, case.model)
-        fixed = [kind for kind, free in (("precision", bits is BOTH), ("swap", programs)) if not free]
-        return as_it_is(self._starts[case], fixed)
+        return self._starts[case]
 
     def reference_ms(self, case: Case, bits: Bits) -> float:
         """Milliseconds of the untouched network: in float, or in the better of float and int8."""
@@ -111,21 +115,34 @@ class Cases:
 
 
 def opened(bench: Bench, model: str) -> Start:
-    """The menu of a network with all that may change."""
+    """The menu of a network with all that may change; programs as the recipe offers them, in float and in both."""
     entry = bench.entries[model]
-    offered = worthwhile(entry.network.graph, bench.timing, FLOAT.of, programs=FEW)
-    print(f"    {model}: programs for {len(offered)} layers, {sum(map(len, offered.values()))} in all", flush=True)
-    return open_start(entry, bench.dataset, bench.timing, bits=BOTH.of, programs=offered)
+    programs: dict[str, tuple[str, ...]] = {}
+    for bits in (FLOAT, BOTH):
+        settings = Settings((), bits=bits.of, programs="known")
+        found = offered(searched(entry, bench.dataset, bench.timing, settings, Deadline.never()).grown)
+        programs |= {layer: tuple(dict.fromkeys((*programs.get(layer, ()), *texts))) for layer, texts in found.items()}
+    print(f"    {model}: programs for {len(programs)} layers, {sum(map(len, programs.values()))} in all", flush=True)
+    return open_start(entry, bench.dataset, bench.timing, bits=BOTH.of, programs=programs)
 
 
 def as_it_is(start: Start, kinds: Collection[str]) -> Start:
     """The start with a menu in which decisions of these kinds have the one option that changes nothing."""
+    return only(start, lambda decision, option: decision.kind not in kinds)
+
+
+def only(start: Start, allowed: Callable[[Decision, Option], bool]) -> Start:
+    """The start with a menu of what changes nothing and of those options that are allowed."""
     menu = start.menu
-    left = [[0] if d.kind in kinds else list(range(len(d.options))) for d in menu.decisions]
+    left = [[o for o, option in enumerate(d.options) if o == 0 or allowed(d, option)] for d in menu.decisions]
     pairs = zip(menu.decisions, left, strict=True)
     decisions = tuple(replace(d, options=tuple(d.options[o] for o in at)) for d, at in pairs)
     terms = tuple(replace(t, table=t.table[np.ix_(*(left[d] for d in t.on))] if t.on else t.table) for t in menu.terms)
-    return replace(start, menu=replace(menu, decisions=decisions, terms=terms))
+    ties = tuple(
+        ((a, left[a].index(i)), (b, left[b].index(j)))
+        for (a, i), (b, j) in menu.ties if i in left[a] and j in left[b]
+    )  # fmt: skip
+    return replace(start, menu=replace(menu, decisions=decisions, terms=terms, ties=ties))
 
 
 @cache
