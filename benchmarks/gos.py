@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 from gos_cases import Cases
+from gos_published import published, published_targets
 from gos_rungs import rung_targets, rungs
-from gos_tuned import tuned, tuned_targets
+from gos_tuned import RATE, tuned, tuned_targets
 from gos_untrained import untrained, untrained_targets
 from harness import arguments, finish
 
@@ -33,7 +34,10 @@ def main() -> None:
         untrained(cases, options)
         rungs(cases, options)
         tuned(cases, options)
-    finish("gos", rows, [*untrained_targets(rows), *rung_targets(rows), *tuned_targets(rows)], options)
+        if options.seeds and not (options.quick or options.here):
+            published(cases, RATE)
+    targets = [*untrained_targets(rows), *rung_targets(rows), *tuned_targets(rows), *published_targets(rows)]
+    finish("gos", rows, targets, options)
 
 
 if __name__ == "__main__":

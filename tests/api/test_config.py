@@ -11,6 +11,7 @@ import yaml
 
 from chipfit.api import config_file
 from chipfit.api.config import Config
+from chipfit.core.errors import BadInput
 from chipfit.core.types import Limit
 
 
@@ -25,6 +26,14 @@ def test_options_mean_the_same_however_they_are_written() -> None:
     })  # fmt: skip
     assert texts == values
     assert texts.plain() == values.plain()
+
+
+def test_programs_are_named_by_a_word_and_true_stands_for_those_that_are_known() -> None:
+    assert [Config.of({"programs": p}).programs for p in (True, False, "evolved")] == ["known", "none", "evolved"]
+    assert Config.of({"programs": "evolved"}).plain()["programs"] == "evolved"
+    assert "programs" not in Config.of({"programs": "none"}).plain()  # runs that were stored before there were any
+    with pytest.raises(BadInput, match="--programs evolve is not known.*did you mean 'evolved'"):
+        Config.of({"programs": "evolve"})
 
 
 def test_every_budget_holds_the_limits_that_always_hold() -> None:
