@@ -159,18 +159,23 @@ def confirmed(
     repair: Floats,
     inputs: Floats,
     prices: Prices,
+    until: Deadline,
     *,
     task: Task = CLASSIFICATION,
 ) -> tuple[Grown, ...]:
-    """The best trades of each kind of layer, put into the network; those by which it does not become faster are out."""
-    wanted = {(n, text): (Swap(looks.alike.layers[0], text),) for n, looks in enumerate(found) for text in _few(looks)}
-    if not wanted:
+    """The best trades of each kind of layer, put into the network; those by which it does not become faster are out.
+
+    So are those that the time did not reach; of each kind of layer some are tried before the rest.
+    """
+    in_turns = sorted((turn, n, text) for n, looks in enumerate(found) for turn, text in enumerate(_few(looks)))
+    wanted = {(n, text): (Swap(found[n].alike.layers[0], text),) for _, n, text in in_turns}
+    if not wanted or until.passed():
         return ()
     scorer = Scorer(network, profile, repair, inputs, wanted.values(), task=task)
     ratios = _whole(network.graph, [(found[n], text) for n, text in wanted], prices)
     grown = []
     for ((n, text), edits), ratio in zip(wanted.items(), ratios, strict=True):
-        if ratio <= 1.0:
+        if ratio <= 1.0 and not until.passed():
             error, ms = found[n].seen[text]
             grown.append(Grown(text, found[n].alike, ms, error, scorer.damage(edits), ratio))
     return tuple(grown)

@@ -28,7 +28,9 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
 from chipfit.core.types import Plain
 from chipfit.device.accelerator.port import designing
+from chipfit.evaluate.grown import SCORED as MOST_SCORED
 from chipfit.evaluate.grown import Grown, Prices, confirmed, evolved, kinds, offered
+from chipfit.evaluate.in_time import PER_INPUT, pass_s
 from chipfit.evaluate.looks import Looks
 from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.slowest import Slow, slowest
@@ -59,6 +61,12 @@ ERRORS_ON = 96
 
 VALUES_MB = 600.0
 """For what layers read and make on these."""
+
+FEWEST = 32
+"""Inputs for either that are taken in any case, however short the time."""
+
+FITTED_SHARE, GROWN_SHARE = 0.3, 0.6
+"""Of the time for programs, for second moments; of what is then left, until candidates are tried in the network."""
 
 SHOWN = 12
 """Operators that the report ranks."""
@@ -124,18 +132,18 @@ def searched(
     of_kinds = kinds(entry.network.graph, slow, settings.keep)
     if not of_kinds:
         return Search(slow, 0, (), _nothing_to_replace(entry, settings.keep, slow))
-    profile, inputs = _profile(entry, dataset, settings.seed, known)
+    profile, inputs = _profile(entry, dataset, settings.seed, known, until.share(FITTED_SHARE))
     network, prices = profile.of(entry.network), Prices(timing, settings.bits, until)
     layers = [alike.layers[0] for alike in of_kinds]
     scores = Scores(network, layers, inputs[: _errors_on(network)], profile.hessians)
     block = timing.facts.channel_block.get(32, 1)
     found = [Looks(alike, scores, prices, block) for alike in of_kinds]
-    tried = _grow(found, CHILDREN[settings.programs], timing.facts.fingerprint, library, settings.seed, until, tell)
-    grown = confirmed(
-        network, profile, found, inputs[: INPUTS // 2], inputs[-SCORED:], prices, task=dataset.task
-    )  # fmt: skip
-    _keep(library, timing.facts.fingerprint, timing.facts.name, grown)
-    return Search(slow, tried, grown, "" if grown else _nothing_good(found))
+    device, growing_until = timing.facts.fingerprint, until.share(GROWN_SHARE)
+    tried = _grow(found, CHILDREN[settings.programs], device, library, settings.seed, growing_until, tell)
+    n = _scored_in_time(network, found, until)
+    grown = confirmed(network, profile, found, inputs[:n], inputs[-n:], prices, until, task=dataset.task)
+    _keep(library, device, timing.facts.name, grown)
+    return Search(slow, tried, grown, "" if grown else _nothing_good(found, until))
 
 
 def _grow(
@@ -158,19 +166,32 @@ def _grow(
     return tried
 
 
+def _scored_in_time(network: Network, found: Sequence[Looks], until: Deadline) -> int:
+    """Inputs to repair candidates on, and as many to tell their harm by, that there is time for."""
+    if not until.limited:
+        return SCORED
+    passes = 2 * max(1, sum(min(MOST_SCORED, len(looks.trades())) for looks in found))
+    return min(SCORED, max(FEWEST, int(until.left() / (passes * pass_s(network)))))
+
+
 def _errors_on(network: Network) -> int:
     """Inputs that errors of single layers are told by: fewer where maps are large."""
     return min(ERRORS_ON, max(2, affordable(network.graph, VALUES_MB)))
 
 
-def _profile(entry: Entry, dataset: Dataset, seed: int, known: Arrays | None) -> tuple[Profile, Floats]:
+def _profile(
+    entry: Entry, dataset: Dataset, seed: int, known: Arrays | None, until: Deadline
+) -> tuple[Profile, Floats]:
     """Second moments of the network's layers, and normalised inputs: those to fit on, then those to tell harm by."""
     n = min(INPUTS + SCORED, len(dataset.train))
     inputs = dataset.normalise(dataset.calibration(n).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
     if known:
         return Profile.from_arrays(known), inputs
-    moments = hessians(entry.network, inputs[:INPUTS], np.random.default_rng(seed))
+    most = INPUTS
+    if until.limited:
+        most = min(INPUTS, max(FEWEST, int(until.left() / (PER_INPUT * pass_s(entry.network)))))
+    moments = hessians(entry.network, inputs[:most], np.random.default_rng(seed))
     found = {name: h.float().numpy() for name, h in moments.items()}
     return Profile(entry.network.digest(), found, {}, {}), inputs
 
@@ -204,8 +225,10 @@ def _nothing_to_replace(entry: Entry, keep: Sequence[str], slow: Sequence[Slow])
     return f"layers that programs could compute take {100 * share:.0f} % of its time, no kind of them enough"
 
 
-def _nothing_good(found: Sequence[Looks]) -> str:
+def _nothing_good(found: Sequence[Looks], until: Deadline) -> str:
     """Why none of the programs that were looked at is offered."""
+    if until.passed():
+        return "the time was too short to look at programs and to try them in the network"
     if not any(looks.seen for looks in found):
         return "no program computes a layer faster and keeps most of what it makes"
     return "no program makes the whole network faster"
