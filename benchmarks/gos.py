@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gos_cases import Cases
+from gos_cases import CIFAR20, RESNET20, VGG6, Cases
 from gos_published import published, published_targets
 from gos_rungs import rung_targets, rungs
 from gos_tuned import RATE, tuned, tuned_targets
@@ -31,8 +31,9 @@ def main() -> None:
     memory = MeasurementTable.open(Path(tempfile.gettempdir()) / "chipfit-bench" / "measurements.db")
     with OnnxRuntime(timing_bytes) as device:
         cases = Cases(rows, memory, device)
-        untrained(cases, options)
+        untrained(cases, options, (VGG6,))
         rungs(cases, options)
+        untrained(cases, options, (CIFAR20, RESNET20))
         tuned(cases, options)
         if options.seeds and not (options.quick or options.here):
             published(cases, RATE)

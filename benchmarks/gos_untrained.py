@@ -34,20 +34,17 @@ TOLERATED = 1.02
 """A program counts as slower from here on: what two sittings of one file differ by."""
 
 
-def untrained(cases: Cases, options: Options) -> None:
-    """The rows of this file."""
-    for case in options.pick(quick=(VGG6,), here=(VGG6, CIFAR20), whole=tuple(BUDGETS)):
-        if cases.bench(case) is None:
-            continue
+def untrained(cases: Cases, options: Options, of: Sequence[Case]) -> None:
+    """The rows of these cases."""
+    asked = options.pick(quick=(VGG6,), here=(VGG6, CIFAR20), whole=tuple(BUDGETS))
+    for case in (c for c in of if c in asked and cases.bench(c) is not None):
         for share in options.pick(quick=SHARES[:1], here=SHARES[:2], whole=BUDGETS[case]):
             for programs in (False, True):
                 repaired(cases, case, FLOAT, share, programs=programs)
-    if not options.quick:
-        for share in options.pick(quick=(), here=SPEED_SHARES[1:4:2], whole=SPEED_SHARES):
-            repaired(cases, VGG6, FLOAT, share, programs=True)
-    for case in BUDGETS:
-        for share in SHARES:
             in_whole_file(cases, case, FLOAT, share)
+        if case is VGG6:
+            for share in options.pick(quick=(), here=SPEED_SHARES[1:4:2], whole=SPEED_SHARES):
+                repaired(cases, VGG6, FLOAT, share, programs=True)
 
 
 def tag(case: Case, bits: Bits, share: float, programs: bool) -> str:

@@ -138,15 +138,24 @@ def _grown(alike: Alike, text: str, ms: float, damage: float) -> Grown:
 
 def test_few_programs_are_offered_and_none_that_another_is_better_than(graph: Graph) -> None:
     one, other = kinds(graph, _slow(graph))[:2]
-    front = [_grown(one, f"p{n}", 0.2 + 0.1 * n, 0.5 / 4**n) for n in range(5)]
-    beaten = _grown(one, "beaten", 0.35, 0.9)
-    found = offered([beaten, *front, _grown(other, "alone", 0.5, 0.1)])
+    front = [_grown(one, f"p{n}", 0.2 + 0.1 * n, 0.4 / 4**n) for n in range(6)]
+    beaten, harmful = _grown(one, "beaten", 0.35, 0.45), _grown(one, "harmful", 0.1, 0.9)
+    found = offered([beaten, harmful, *front, _grown(other, "alone", 0.5, 0.1)])
     assert len(found[one.layers[0]]) == OFFERED
     assert found[one.layers[0]][0] == "p0"
-    assert found[one.layers[0]][-1] == "p4"
-    assert "beaten" not in found[one.layers[0]]
+    assert found[one.layers[0]][-1] == "p5"
+    assert not {"beaten", "harmful"} & set(found[one.layers[0]])
     assert found[other.layers[0]] == ("alone",)
     assert set(found) == {*one.layers, *other.layers}
+
+
+def test_of_too_many_programs_those_go_that_their_neighbours_stand_in_for(graph: Graph) -> None:
+    one = kinds(graph, _slow(graph))[0]
+    harms = {"a": (0.2, 0.4), "b": (0.3, 0.39), "c": (0.4, 0.05), "d": (0.5, 0.049), "e": (0.6, 0.001)}
+    found = offered([_grown(one, text, ms, damage) for text, (ms, damage) in harms.items()])
+    assert len(found[one.layers[0]]) == OFFERED
+    assert "c" in found[one.layers[0]]
+    assert "b" not in found[one.layers[0]]
 
 
 def test_a_layer_that_takes_no_time_is_not_made_faster(graph: Graph) -> None:

@@ -46,8 +46,11 @@ MOST_KINDS = 6
 SCORED = 6
 """Programs of one kind of layer that are put into the network."""
 
-OFFERED = 3
+OFFERED = 4
 """Programs that a layer is offered: a solver's tables grow with each."""
+
+HARMFUL = 0.5
+"""Nats of one layer alone from which on a program is of no use: whole designs that lose so much are not chosen."""
 
 FROM_POOL = 0.3
 """Share of children that are crossed with a program of other layers."""
@@ -216,17 +219,25 @@ def offered(grown: Sequence[Grown]) -> dict[str, tuple[str, ...]]:
 
 
 def _best(grown: Sequence[Grown]) -> list[Grown]:
-    """At most `OFFERED`: the fastest, the least harmful, and between them what is farthest below their line."""
+    """At most `OFFERED` that no other is better than in harm and in time, the fastest first.
+
+    Of too many those go that their neighbours stand in for best, the ends excepted.
+    """
     kept: list[Grown] = []
     for g in sorted(grown, key=lambda g: (g.ms, g.damage)):
-        if not kept or g.damage < kept[-1].damage:
+        if g.damage <= HARMFUL and (not kept or g.damage < kept[-1].damage):
             kept.append(g)
-    if len(kept) <= OFFERED:
-        return kept
-    first, *between, last = kept
-    knee = min(between, key=lambda g: (g.ms - first.ms) / (last.ms - first.ms) + np.log(_nats(g) / _nats(last))
-               / np.log(_nats(first) / _nats(last)))  # fmt: skip
-    return [first, knee, last]
+    while len(kept) > OFFERED:
+        gains = [_below(*kept[n - 1 : n + 2]) for n in range(1, len(kept) - 1)]
+        del kept[1 + int(np.argmin(gains))]
+    return kept
+
+
+def _below(faster: Grown, between: Grown, slower: Grown) -> float:
+    """How far a program's harm is below the line between two others, in logarithms of nats over time."""
+    share = (between.ms - faster.ms) / (slower.ms - faster.ms)
+    line = (1 - share) * np.log(_nats(faster)) + share * np.log(_nats(slower))
+    return float(line - np.log(_nats(between)))
 
 
 def _nats(grown: Grown) -> float:
