@@ -31,6 +31,7 @@ from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.grown import SCORED as MOST_SCORED
 from chipfit.evaluate.grown import Grown, Prices, confirmed, evolved, kinds, offered
 from chipfit.evaluate.in_time import PER_INPUT, pass_s
+from chipfit.evaluate.ladder import rank_correlation
 from chipfit.evaluate.looks import Looks
 from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.slowest import Slow, slowest
@@ -244,4 +245,6 @@ def _plain(entry: Entry, search: Search) -> dict[str, Plain]:
             [g.text, place_words(g.alike.place), len(g.alike.layers), g.ms, g.damage, g.whole] for g in search.grown
         ],
         "why": search.why,
+        "error_tau": rank_correlation([g.error for g in search.grown], [g.damage for g in search.grown]),
+        "ms_tau": rank_correlation([g.ms for g in search.grown], [g.whole for g in search.grown]),
     }

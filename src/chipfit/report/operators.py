@@ -18,9 +18,13 @@ class Operators:
         programs: (text, layer in words, layers of that kind, time / the layer's, harm in nats, time of the network
             with it in all of them / without).
         why: nothing is offered, in words; empty where something is.
+        error_tau: rank correlation, over these programs, of the error of the layer's answers with the harm.
+        ms_tau: the same of their kernels' time with the time of the network; None where there are too few to tell.
     """
 
     slowest: tuple[tuple[str, str, float, float | None], ...] = ()
     tried: int = 0
     programs: tuple[tuple[str, str, int, float, float, float], ...] = ()
     why: str = ""
+    error_tau: float | None = None
+    ms_tau: float | None = None

@@ -21,9 +21,19 @@ def _of_model(model: str, found: Operators) -> str:
     else:
         told = (
             f"Of {found.tried} programs that were looked at for {name}, {len(found.programs)} were put on the menu,"
-            " beside widths, depth and precisions. Harm is that of one layer alone, after repair."
+            f" beside widths, depth and precisions. Harm is that of one layer alone, after repair.{_foretold(found)}"
         )
     return f'<p class="caption">{told}</p><div class="pair">{_slowest(name, found)}{_programs(name, found)}</div>'
+
+
+def _foretold(found: Operators) -> str:
+    """How well the cheap looks ordered the programs that the dear ones were spent on."""
+    if found.error_tau is None or found.ms_tau is None:
+        return ""
+    return (
+        f" Rank correlation (Kendall) of the error before repair with the harm {found.error_tau:.2f}, of the time of"
+        f" kernels with that of the network {found.ms_tau:.2f}."
+    )
 
 
 def _slowest(name: str, found: Operators) -> str:
