@@ -151,7 +151,7 @@ def test_few_programs_are_offered_and_none_that_another_is_better_than(graph: Gr
 
 def test_of_too_many_programs_those_go_that_their_neighbours_stand_in_for(graph: Graph) -> None:
     one = kinds(graph, _slow(graph))[0]
-    harms = {"a": (0.2, 0.4), "b": (0.3, 0.39), "c": (0.4, 0.05), "d": (0.5, 0.049), "e": (0.6, 0.001)}
+    harms = {"a": (0.2, 0.4), "b": (0.3, 0.39), "c": (0.4, 0.05), "d": (0.5, 0.01), "e": (0.6, 0.001)}
     found = offered([_grown(one, text, ms, damage) for text, (ms, damage) in harms.items()])
     assert len(found[one.layers[0]]) == OFFERED
     assert "c" in found[one.layers[0]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +110,10 @@ class Prices:
 
     def __call__(self, together: Sequence[Kernel]) -> float:
         """Their milliseconds."""
-        return sum(factor * min(self._on(one, together).values()) for one, factor in self.timing.each)
+        whole = 0.0
+        for one, factor in self.timing.each:
+            whole += factor * min(self._on(one, together).values())
+        return whole
 
     def suits(self, together: Sequence[Kernel]) -> int:
         """The bits in which they take least on the first device."""
@@ -119,15 +121,25 @@ class Prices:
         return min(ms, key=lambda bits: ms[bits])
 
     def _on(self, one: Timing, together: Sequence[Kernel]) -> dict[int, float]:
+        """Their milliseconds on one device, by bits."""
         known = self.known.setdefault(one.facts.fingerprint, {})
-        wanted = {replace(k, bits=b) for k, b in product(together, self.bits)} - known.keys()
+        ms: dict[int, float] = {}
+        for bits in self.bits:
+            computed = [replace(k, bits=bits) for k in together]
+            self._look_up(one, set(computed) - known.keys(), known)
+            ms[bits] = sum(map(known.__getitem__, computed))
+        return ms
+
+    def _look_up(self, one: Timing, wanted: set[Kernel], known: dict[Kernel, float]) -> None:
+        """Adds the milliseconds of these kernels to those that are known."""
         if isinstance(one.device, Foretelling):
             known |= {k: work(k) for k in wanted}
-        else:
-            chained = {k for k in wanted if not k.in_place}
-            known |= kernel_ms(chained, one, InTime(one, self.deadline)) if chained else {}
-            known |= {k: guessed_ms(k, known) for k in wanted - chained}
-        return {b: sum(known[replace(k, bits=b)] for k in together) for b in self.bits}
+            return
+        chained = {k for k in wanted if not k.in_place}
+        if chained:
+            known |= kernel_ms(chained, one, InTime(one, self.deadline))
+        for k in wanted - chained:
+            known[k] = guessed_ms(k, known)
 
 
 def evolved(
@@ -170,18 +182,30 @@ def confirmed(
 
     So are those that the time did not reach; of each kind of layer some are tried before the rest.
     """
-    in_turns = sorted((turn, n, text) for n, looks in enumerate(found) for turn, text in enumerate(_few(looks)))
-    wanted = {(n, text): (Swap(found[n].alike.layers[0], text),) for _, n, text in in_turns}
+    wanted = _in_turns(found)
     if not wanted or until.passed():
         return ()
-    scorer = Scorer(network, profile, repair, inputs, wanted.values(), task=task)
-    ratios = _whole(network.graph, [(found[n], text) for n, text in wanted], prices)
-    grown = []
-    for ((n, text), edits), ratio in zip(wanted.items(), ratios, strict=True):
+    edits = {(looks.alike, text): (Swap(looks.alike.layers[0], text),) for looks, text in wanted}
+    scorer = Scorer(network, profile, repair, inputs, edits.values(), task=task)
+    ratios = _whole(network.graph, wanted, prices)
+    grown: list[Grown] = []
+    for (looks, text), ratio in zip(wanted, ratios, strict=True):
         if ratio <= 1.0 and not until.passed():
-            error, ms = found[n].seen[text]
-            grown.append(Grown(text, found[n].alike, ms, error, scorer.damage(edits), ratio))
+            error, ms = looks.seen[text]
+            harm = scorer.damage(edits[looks.alike, text])
+            grown.append(Grown(text, looks.alike, ms, error, harm, ratio))
     return tuple(grown)
+
+
+def _in_turns(found: Sequence[Looks]) -> list[tuple[Looks, str]]:
+    """What is put into the network: the first of each kind of layer, then the second of each, and so on."""
+    few = [_few(looks) for looks in found]
+    wanted: list[tuple[Looks, str]] = []
+    for turn in range(SCORED):
+        for looks, texts in zip(found, few, strict=True):
+            if turn < len(texts):
+                wanted.append((looks, texts[turn]))
+    return wanted
 
 
 def _few(looks: Looks) -> list[str]:
@@ -211,10 +235,14 @@ def _whole(graph: Graph, wanted: Sequence[tuple[Looks, str]], prices: Prices) ->
 
 def offered(grown: Sequence[Grown]) -> dict[str, tuple[str, ...]]:
     """For each layer the programs that go on the menu: no other one of its kind is better in harm and in time."""
+    by_kind: dict[Alike, list[Grown]] = {}
+    for g in grown:
+        by_kind.setdefault(g.alike, []).append(g)
     found: dict[str, tuple[str, ...]] = {}
-    for alike in dict.fromkeys(g.alike for g in grown):
-        texts = tuple(g.text for g in _best([g for g in grown if g.alike == alike]))
-        found |= dict.fromkeys(alike.layers, texts)
+    for alike, those in by_kind.items():
+        texts = tuple(g.text for g in _best(those))
+        if texts:
+            found |= dict.fromkeys(alike.layers, texts)
     return found
 
 

@@ -101,10 +101,14 @@ class Looks:
         missed, ms = self.error(program), self.ms(program)
         if missed is None or ms > 1 - GAIN:
             return None
-        place = _logs(missed, ms)
-        others = [_logs(*self.seen[text]) for text in self.seen if text != program.text]
+        own = _logs(missed, ms)
+        gaps: list[float] = []
+        for text, values in self.seen.items():
+            if text != program.text:
+                other = _logs(*values)
+                gaps.append(min(own[0] - other[0], own[1] - other[1]))
         self.seen[program.text] = (missed, ms)
-        return max((min(a - b for a, b in zip(place, other, strict=True)) for other in others), default=0.0)
+        return max(gaps, default=0.0)
 
     def trades(self) -> tuple[str, ...]:
         """The programs seen that no other is better than in both respects, the fastest first."""
