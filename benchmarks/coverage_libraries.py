@@ -103,7 +103,7 @@ transformers("bert questions", "BertForQuestionAnswering", "BertConfig", _MASKED
 transformers("bert encoder", "BertModel", "BertConfig", _MASKED, **_BERT)
 transformers(
     "mobilebert masked", "MobileBertForSequenceClassification", "MobileBertConfig", _MASKED,
-    **_TEXT, intermediate_size=64, embedding_size=16, intra_bottleneck_size=16, true_hidden_size=32,
+    **_TEXT, intermediate_size=64, embedding_size=16, intra_bottleneck_size=16,
 )  # fmt: skip
 transformers("squeezebert", "SqueezeBertForSequenceClassification", "SqueezeBertConfig", (16,), **_BERT,
              embedding_size=32)  # fmt: skip

@@ -88,6 +88,7 @@ def _hugging_face(wanted: Wanted) -> nn.Module:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise BadInput(f"model {spec!r}: the folder has no config.json; give one of save_pretrained")
     config = _fetched(spec, lambda: library.AutoConfig.from_pretrained(where, trust_remote_code=False))
+    config.use_cache = False  # what decoders keep for the next word is no answer
     named = list(getattr(config, "architectures", None) or [])
     kind = getattr(library, named[0], None) if named else library.AutoModel
     if kind is None:
@@ -95,7 +96,9 @@ def _hugging_face(wanted: Wanted) -> nn.Module:
     if not wanted.weights:
         empty: nn.Module = kind(config) if named else kind.from_config(config)
         return empty
-    made: nn.Module = _fetched(spec, lambda: kind.from_pretrained(where, trust_remote_code=False, use_safetensors=True))
+    made: nn.Module = _fetched(
+        spec, lambda: kind.from_pretrained(where, config=config, trust_remote_code=False, use_safetensors=True)
+    )
     return made
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from chipfit.core.graph import Attr
+from chipfit.nets.masks import BLOCKED
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, part_name
 from chipfit.nets.rules.constants import Constant, digest, once
@@ -103,6 +104,53 @@ def _times(t: Tracer, call: Call, x: str | Constant, y: str | Constant) -> str |
     else:
         _binary(t, call, "mul", x, y)
     return str(t.known[call.node.name])
+
+
+def masked_fill(t: Tracer, call: Call) -> None:
+    """A value with a number in the places that a constant mask names."""
+    mask, number = t.constant(call, "mask"), call.take("value")
+    assert mask is not None
+    if isinstance(number, fx.Node):
+        found = t.known[number.name]
+        number = float(found.value) if isinstance(found, Constant) and found.value.numel() == 1 else None
+    if number is None:
+        call.refuse("with a value that the input sets")
+    _chosen(t, call, t.value(call), _narrow(call, mask), float(number))
+
+
+def where(t: Tracer, call: Call) -> None:
+    """A value where a constant mask is true, and one number elsewhere; or the other way round."""
+    mask = t.constant(call, "condition")
+    assert mask is not None
+    x, y = _operand(t, call, "self"), _operand(t, call, "other")
+    if isinstance(x, Constant) == isinstance(y, Constant):
+        call.refuse("between two values")
+    number, value = (x, y) if isinstance(x, Constant) else (y, x)
+    assert isinstance(number, Constant)
+    first = number.value.reshape(-1)[0]
+    if bool((number.value != first).any()):
+        call.refuse("between a value and a constant that is more than a number")
+    narrow = _narrow(call, mask)
+    replaced = narrow if number is x else replace(narrow, value=~narrow.value)
+    _chosen(t, call, _value(value), replaced, float(first))
+
+
+def _chosen(t: Tracer, call: Call, x: str, mask: Constant, number: float) -> None:
+    """A value, with a number where the mask is true: x · keep + number · mask.
+
+    A number that softmax makes nothing of is added alone: what is left of x beside it does not show.
+    """
+    inside = mask.value.float()
+    if number <= NOTHING:
+        _shift(t, call, x, _changed(mask, inside * BLOCKED))
+        return
+    _scale(t, call, x, _changed(mask, 1 - inside))
+    if number:
+        _shift(t, call, str(t.known[call.node.name]), _changed(mask, inside * number))
+
+
+NOTHING = -1e8
+"""The largest number that stands for minus infinity: before a softmax it is as good as that."""
 
 
 def neg(t: Tracer, call: Call) -> None:
@@ -236,5 +284,6 @@ def _own_axis(value: Tensor, shape: tuple[int, ...]) -> int | None:
 
 TABLE: dict[str, Rule] = {
     "add": add, "sub": sub, "rsub": sub, "mul": mul, "div": div, "neg": neg, "addcmul": addcmul,
-    "expand": expand, "expand_as": expand,
+    "expand": expand, "expand_as": expand, "masked_fill": masked_fill, "where": where,
+    "subtract": sub, "multiply": mul, "divide": div, "true_divide": div, "negative": neg,
 }  # fmt: skip

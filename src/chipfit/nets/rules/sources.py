@@ -62,10 +62,23 @@ def filled(t: Tracer, call: Call) -> None:
     t.known[call.node.name] = Constant(torch.full(size, number, dtype=dtype), call.name)
 
 
+def like(t: Tracer, call: Call) -> None:
+    """A tensor of one number in the shape of another, of which no more than that is read."""
+    call.ignore("self", "pin_memory", "device", "layout", "memory_format")
+    number = {"zeros_like": 0.0, "ones_like": 1.0}.get(call.name)
+    number = float(call.take("fill_value")) if number is None else number
+    dtype = call.take("dtype") or torch.float32
+    value = torch.full((), number, dtype=dtype).expand(shape_of(call.node))
+    t.known[call.node.name] = Constant(value, call.name)
+
+
 def changed(constant: Constant, value: Tensor, how: str) -> Constant:
     """A constant that is computed of another: no longer the parameter's own, though equal wherever it is made so."""
     name = f"{how} of {constant.source}" if constant.source else ""
     return replace(constant, value=value, source=name)
 
 
-TABLE: dict[str, Rule] = {"new_zeros": filled, "new_ones": filled, "new_full": filled}
+TABLE: dict[str, Rule] = {
+    "new_zeros": filled, "new_ones": filled, "new_full": filled, "zeros_like": like, "ones_like": like,
+    "full_like": like,
+}  # fmt: skip

@@ -18,44 +18,11 @@ from chipfit.nets.names import INPUT, Names
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, Unruled, module_path, operator_name, shape_of, value_of
 from chipfit.nets.rules.constants import Constant, computed, given
+from chipfit.nets.rules.known import NONE, Arrays, Known, Loose, Pending
 from chipfit.nets.rules.layout import FIRST, Layout
 
+__all__ = ["NONE", "NO_RULE", "Arrays", "Known", "Loose", "Pending", "Rule", "Take", "Tracer"]
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A value that is not made yet, for it is part of what its reader computes.
-
-    `op` is what it is made of; `kind` is "expand" (a map that its reader broadcasts), "whole" (the same values as whole
-    numbers) or "mean" (over `axes`, one of the two spatial ones, the other to follow).
-    """
-
-    op: str
-    kind: str
-    axes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Loose:
-    """A value that no operator of the graph holds: no batch of floats, but what a later operator is made of.
-
-    `why` says why the operator that makes it is not known.
-    """
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """The names of an operator's arrays: `<prefix>.<role>`, but for those that are `tied` to another's (role, name)."""
-
-    prefix: str
-    tied: tuple[tuple[str, str], ...] = ()
-
-
-NONE = Arrays("")
-
-Known = str | Constant | Pending | Loose
-"""What stands for a node: the operator that holds its value, a constant, or a part of what its reader computes."""
 
 Rule = Callable[["Tracer", Call], None]
 Take = Callable[["Tracer", fx.Node, str], None]
@@ -102,6 +69,8 @@ class Tracer:
     """Source of a parameter or buffer -> every name that the module has for it."""
     users: dict[str, str] = field(default_factory=dict)
     """Parameter -> source of the one array that is made of it."""
+    frozen: set[str] = field(default_factory=set)
+    """Sources of parameters that nobody trains: what is made of them may part."""
     layers: dict[tuple[Any, ...], Arrays] = field(default_factory=dict)
     """What a layer is -> its arrays."""
 
@@ -137,6 +106,8 @@ class Tracer:
         parameter, name = spec.kind == InputKind.PARAMETER, spec.target.removeprefix(self.inside)
         found = self.known[node.name] = given(state[spec.target], name, parameter)
         self.aliases.setdefault(found.source, []).append(name)
+        if parameter and not state[spec.target].requires_grad:
+            self.frozen.add(found.source)
 
     def _output(self, node: fx.Node) -> None:
         outputs, specs = node.args[0], self.program.graph_signature.output_specs
@@ -394,7 +365,7 @@ class Tracer:
     def _array(self, call: Call, constant: Constant, name: str) -> str:
         """The name of a constant's array: that of its first use."""
         shape = tuple(constant.value.shape)
-        for root in constant.roots:
+        for root in constant.roots - self.frozen:
             if self.users.setdefault(root, constant.source) != constant.source:
                 call.refuse(
                     f"changes parameter '{constant.name}', which is used elsewhere as it is or changed in another way:"

@@ -10,17 +10,43 @@ from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, shape_of
 from chipfit.nets.rules.layout import permuted, viewed
 from chipfit.nets.rules.sources import held
-from chipfit.nets.rules.tracer import Known, Tracer
+from chipfit.nets.rules.tracer import Known, Pending, Tracer
 
 
 def reshape(t: Tracer, call: Call) -> None:
     """view, squeeze, unsqueeze: the same values in the same order, each input on its own."""
     call.ignore(*(name for name in call.values if name != "self"))  # the shape they lead to is known
-    place = viewed(call.layout, shape_of(call.node_of("self")), call.shape, BATCH)
+    before = shape_of(call.node_of("self"))
+    if before == call.shape:  # of whole numbers too
+        t.known[call.node.name] = t.operand(call, "self")
+        t.put_batch(call.node, call.layout)
+        return
+    place = viewed(call.layout, before, call.shape, BATCH)
     if place is None:
         call.refuse("mixes the batch with other axes, which")
     t.put_batch(call.node, place)
-    t.known[call.node.name] = _shaped(t, call, t.value(call), t.sample_shape(call.node))
+    found = t.operand(call, "self")
+    if isinstance(found, Pending) and found.kind == "expand":
+        x = _copied(t, call, found.op, call.layout.stripped(before))
+    else:
+        x = t.made(call, found)
+    t.known[call.node.name] = _shaped(t, call, x, t.sample_shape(call.node))
+
+
+COPIES = 16
+"""Copies of a value that are written out where an axis of size 1 is made larger."""
+
+
+def _copied(t: Tracer, call: Call, x: str, shape: tuple[int, ...]) -> str:
+    """A value with some axes of size 1 made as large as in `shape`, by copies side by side."""
+    for axis, size in enumerate(shape):
+        if t.shapes[x][axis] == size:
+            continue
+        if size > COPIES:
+            call.refuse(f"on {size} copies of a value")
+        made = (*t.shapes[x][:axis], size, *t.shapes[x][axis + 1 :])
+        x = t.add(t.wish(call, "concat"), "concat", (x,) * size, made, axis=axis)
+    return x
 
 
 def _shaped(t: Tracer, call: Call, x: str, shape: tuple[int, ...]) -> str:
@@ -158,10 +184,30 @@ def _replaced(t: Tracer, call: Call, axis: int, start: int, source: str) -> None
 
 def concat(t: Tracer, call: Call) -> None:
     """Values side by side along one axis."""
-    parts = call.take("tensors")
-    axis = call.axis(int(call.take("dim")))
+    parts = [part for part in call.take("tensors") if prod(shape_of(part))]  # one without values may have any rank
+    dim = int(call.take("dim"))
+    if len(parts) == 1:
+        t.known[call.node.name] = t.known[parts[0].name]
+        return
     names = tuple(held(t, call, part) for part in parts)
-    t.put(call, "concat", names, axis=axis)
+    t.put(call, "concat", names, axis=call.axis(dim))
+
+
+def unfold(t: Tracer, call: Call) -> None:
+    """Windows side by side along an axis, each on an axis of its own at the end; those that overlap are refused."""
+    rank, whole = len(shape_of(call.node_of("self"))), shape_of(call.node_of("self"))
+    axis, size = call.axis(int(call.take("dimension")), rank), int(call.take("size"))
+    if int(call.take("step")) != size:
+        call.refuse("into windows that overlap")
+    count = whole[int(call.values["dimension"]) % rank] // size
+    x = _part(t, call, t.value(call), axis, 0, count * size)
+    before = t.shapes[x]
+    parted = _shaped(t, call, x, (*before[:axis], count, size, *before[axis + 1 :]))
+    perm = (*range(axis + 1), *range(axis + 2, len(before) + 1), axis + 1)
+    if perm == tuple(range(len(before) + 1)):
+        t.known[call.node.name] = parted
+    else:
+        t.put(call, "transpose", (parted,), perm=perm)
 
 
 def stack(t: Tracer, call: Call) -> None:
