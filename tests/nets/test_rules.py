@@ -85,6 +85,26 @@ def causal(m: nn.Module, x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.3)
 
 
+def masked(m: nn.Module, x: Tensor) -> Tensor:
+    """Attention by hand, with numbers in the places that constant masks name."""
+    scores = (x @ x.transpose(1, 2)).masked_fill(m.seen == 0, float("-inf")).softmax(-1)
+    others = torch.where(m.seen > 0, x @ x.transpose(1, 2), torch.tensor(-1e9)).softmax(-1)
+    return scores @ x + others @ x.masked_fill(m.gaps, 0.5) + torch.where(m.gaps, -0.25, x)
+
+
+def grouped(m: nn.Module, x: Tensor) -> Tensor:
+    """Queries that share keys, whose copies are made by expansion, behind what holds no values yet."""
+    keys = torch.cat([torch.tensor([]), x.unflatten(2, (2, 4)).transpose(1, 2)], dim=-2)
+    copies = keys[:, :, None].expand(-1, 2, 3, -1, -1).reshape(-1, 6, 6, 4)
+    return (m.query(x).unflatten(2, (6, 4)).transpose(1, 2) * copies).sum(1)
+
+
+def merged(m: nn.Module, x: Tensor) -> Tensor:
+    """Products and norms of rows that are merged with the batch, as GPT-2 and time series have them."""
+    rows = torch.addmm(m.bias, x.view(-1, 8), m.weight).view(x.shape[0] * 3, 2, 5)
+    return m.norm(rows).view(x.shape[0], 6, 5)
+
+
 class Row(nn.Module):
     """A network over one axis, as for heart beats."""
 
@@ -156,6 +176,18 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Does(quotients, mean=nn.Buffer(torch.randn(4, 1, 8)), std=nn.Buffer(torch.rand(1, 8, 1) + 1)), MAP
     ),
     "causal attention": (lambda: Does(causal), TOKENS),
+    "masked by hand": (
+        lambda: Does(masked, seen=nn.Buffer(torch.ones(6, 6).tril()), gaps=nn.Buffer(torch.rand(6, 8) > 0.7)), TOKENS
+    ),
+    "copies": (lambda: Does(grouped, query=nn.Linear(8, 24)), TOKENS),
+    "windows": (lambda: Does(lambda m, x: x.unfold(2, 5, 5) * torch.full_like(x, 2.0)[:, :, :3, None]), ROW),
+    "windows of an inner axis": (lambda: Does(lambda m, x: torch.multiply(x.unfold(1, 2, 2), 3.0)), MAP),
+    "merged rows": (
+        lambda: Does(
+            merged, weight=nn.Parameter(torch.randn(8, 5)), bias=nn.Parameter(torch.randn(5)), norm=nn.BatchNorm1d(2)
+        ),
+        TOKENS,
+    ),
     "a matrix": (lambda: Does(lambda m, x: x @ m.w, w=nn.Parameter(torch.randn(8, 5))), TOKENS),
     "a constant matrix": (lambda: Does(lambda m, x: m.w @ x, w=nn.Buffer(torch.randn(3, 6))), TOKENS),
     "a row": (Row, ROW),

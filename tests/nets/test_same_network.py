@@ -427,11 +427,19 @@ def test_equal_values_of_different_parameters_stay_apart() -> None:
     assert sum(p.numel() for p in build(network).parameters()) == 2 * a.numel() + 3 * 8 * 9 + 8 + 8 * 10 + 10
 
 
-def test_a_parameter_changed_in_two_ways_is_no_tie_whatever_its_first_value() -> None:
-    gamma = nn.Parameter(torch.arange(8.0).view(8, 1, 1))
-    two = Net(lambda m, y: torch.add(m.next(torch.add(y, m.gamma, alpha=2)), m.gamma, alpha=3), gamma=gamma)
-    with torch.no_grad(), pytest.raises(Untraceable, match="changed in another way: such a tie"):
-        trace(two, SHAPE)
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda m, y: torch.add(m.next(torch.add(y, m.gamma, alpha=2)), m.gamma, alpha=3),
+        lambda m, y: m.next(y * torch.sigmoid(m.gamma)) * (1 - torch.sigmoid(m.gamma)),
+        lambda m, y: m.next(y * m.gamma) * (1 - m.gamma) + m.gamma.exp().view(1, 8, 1, 1),
+    ],
+)
+def test_a_parameter_changed_in_several_ways_stays_one_that_is_trained(body: object) -> None:
+    module = Net(body, gamma=nn.Parameter(torch.arange(8.0).view(8, 1, 1)))
+    network = agree(module)
+    assert network.graph.total_params == sum(p.numel() for p in module.parameters())
+    assert network.graph.sharing
 
 
 def _autocast(m: nn.Module, y: Tensor) -> Tensor:
@@ -538,16 +546,15 @@ def test_a_parameter_in_two_shapes_is_one_array() -> None:
     assert network.graph.total_params == sum(p.numel() for p in Reshaped().parameters())
 
 
-@pytest.mark.parametrize(
-    ("module", "line"),
-    [
-        (Attributes, "parameter '.*', which is used elsewhere as it is"),
-        (Counting, "changes buffer 'calls'"),
-    ],
-)
-def test_ties_that_cannot_be_kept_and_state_are_refused(module: type[nn.Module], line: str) -> None:
-    with pytest.raises(Untraceable, match=line):
-        trace(module(), SHAPE)
+def test_a_layers_weight_that_is_changed_elsewhere_stays_one_parameter() -> None:
+    network = agree(Attributes())
+    assert network.graph.total_params == sum(p.numel() for p in Attributes().parameters())
+    assert [o.kind for o in network.graph if o.kind in ("conv", "opaque")] == ["conv", "conv", "opaque"]
+
+
+def test_state_is_refused() -> None:
+    with pytest.raises(Untraceable, match="changes buffer 'calls'"):
+        trace(Counting(), SHAPE)
 
 
 def test_an_argument_with_a_default_is_no_input() -> None:

@@ -15,6 +15,7 @@ simpler:
 from __future__ import annotations
 
 from torch import nn
+from torch.export import ExportedProgram
 
 from chipfit.core.graph import Network, live
 from chipfit.core.ports import text_of
@@ -24,7 +25,7 @@ from chipfit.nets.program import exported
 from chipfit.nets.rewrite import merged_affines, select_convolutions
 from chipfit.nets.rules.region import take
 from chipfit.nets.rules.table import ANYWHERE, RULES
-from chipfit.nets.rules.tracer import Tracer
+from chipfit.nets.rules.tracer import Parted, Tracer
 
 __all__ = ["exported", "trace"]
 
@@ -40,11 +41,23 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) 
         BadInput: the module does not take an input of this shape.
     """
     inside = f"{INNER}." if isinstance(module, Presented) else ""
-    tracer = Tracer(exported(module, input_shape, whole), RULES, ANYWHERE, take, inside)
-    tracer.walk()
+    tracer = _walked(exported(module, input_shape, whole), inside)
     if isinstance(module, Presented) and module.ports:
         tracer.ops[0] = tracer.ops[0].having(ports=text_of(module.ports))
     walked = on_maps(Network(live(tuple(tracer.ops), tracer.output), tracer.weights), tracer.names)
     network = select_convolutions(merged_affines(walked), tracer.prefixes)
     used = {name for o in network.graph for name in network.graph.weight_shapes(o)}
     return Network(network.graph, {n: w for n, w in network.weights.items() if n in used})
+
+
+def _walked(program: ExportedProgram, inside: str) -> Tracer:
+    """The walk of a program, begun anew where a parameter turns out to be used in several ways."""
+    parted = frozenset[str]()
+    while True:
+        tracer = Tracer(program, RULES, ANYWHERE, take, inside, parted)
+        try:
+            tracer.walk()
+        except Parted as several:
+            parted |= {several.root}
+        else:
+            return tracer

@@ -66,13 +66,14 @@ def batch_norm(t: Tracer, call: Call) -> None:
 
 
 def _norm_of_rows(t: Tracer, call: Call, x: str, arrays: dict[str, Constant], owner: str, eps: float) -> str:
-    """A batch norm of rows (batch · n, C), whose channels are the last of (n, C), with these first and back."""
-    if call.layout.axis != 0 or len(call.shape) != 2:
+    """A batch norm of rows (batch · n, C, ...), whose channels are those of (n, C, ...), with these first and back."""
+    if call.layout.axis != 0 or call.layout.merged == 1:
         call.refuse("with the batch at another axis than the first, which")
-    rows, channels = t.shapes[x]
-    turned = t.add(t.wish(call, "transpose"), "transpose", (x,), (channels, rows), perm=(1, 0))
-    norm = t.shared(call, "batch_norm", (turned,), (channels, rows), arrays, owner, eps=eps)
-    return t.add(t.wish(call, "transpose"), "transpose", (norm,), (rows, channels), perm=(1, 0))
+    rows, channels, *rest = t.shapes[x]
+    perm, shape = (1, 0, *range(2, 2 + len(rest))), (channels, rows, *rest)
+    turned = t.add(t.wish(call, "transpose"), "transpose", (x,), shape, perm=perm)
+    norm = t.shared(call, "batch_norm", (turned,), shape, arrays, owner, eps=eps)
+    return t.add(t.wish(call, "transpose"), "transpose", (norm,), t.shapes[x], perm=perm)
 
 
 def unkept(t: Tracer, call: Call) -> None:

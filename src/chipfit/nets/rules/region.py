@@ -260,8 +260,10 @@ class _Region:
         """An array, made as large as the batch where it is one for each input.
 
         What differs by the place in the batch (`arange(batch)`, as it numbers inputs that are taken together) is made
-        anew for every batch.
+        anew for every batch, and what is computed of a parameter that has other users is computed here.
         """
+        if node.op == "call_function" and node.target is not operator.getitem and self.t.computed_of_parted(node):
+            return self._step(node)
         kept, sizes = once(constant, BATCH)
         if kept is None and node.op == "call_function" and node.target is not operator.getitem:
             return self._step(node)

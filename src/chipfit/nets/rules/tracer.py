@@ -21,7 +21,7 @@ from chipfit.nets.rules.constants import Constant, computed, given
 from chipfit.nets.rules.known import NONE, Arrays, Known, Loose, Pending
 from chipfit.nets.rules.layout import FIRST, Layout
 
-__all__ = ["NONE", "NO_RULE", "Arrays", "Known", "Loose", "Pending", "Rule", "Take", "Tracer"]
+__all__ = ["NONE", "NO_RULE", "Arrays", "Known", "Loose", "Parted", "Pending", "Rule", "Take", "Tracer"]
 
 
 Rule = Callable[["Tracer", Call], None]
@@ -35,6 +35,14 @@ ONE_OPERATOR = ("torch.nn.modules", "chipfit.nets.onnx")
 
 LIKE_ANOTHER = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
 """Operators that read no more of their second value than its shape."""
+
+
+class Parted(Exception):
+    """Several arrays would be made of one parameter, which no two layers could share: `root` says which one it is."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.root = root
 
 
 @dataclass
@@ -52,6 +60,8 @@ class Tracer:
     take: Take
     inside: str = ""
     """How the names of arrays begin in a module that presents another one."""
+    parted: Set[str] = frozenset()
+    """Parameters of which several things are computed: operators read them as they are, or are taken as they are."""
     ops: list[Op] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
     output: str = ""
@@ -157,6 +167,8 @@ class Tracer:
         """
         if call.name not in self.rules:
             raise Unruled(f"operator '{call.name}' (in '{call.path or 'the model'}') has no rule", NO_RULE)
+        if any(self.computed_of_parted(n) for n in call.node.all_input_nodes):
+            call.refuse("reads what is computed of a parameter that is used elsewhere too, so that it")
         nodes = [call.values["self"]] if call.name in LIKE_ANOTHER else call.node.all_input_nodes
         if any(isinstance(self.known.get(n.name), Loose) for n in nodes):
             call.refuse("reads what is taken as it is, so that it")
@@ -227,6 +239,11 @@ class Tracer:
         return found
 
     # what rules ask
+
+    def computed_of_parted(self, node: fx.Node) -> bool:
+        """True for a constant that is computed of a parameter which has other users."""
+        found = self.known.get(node.name)
+        return isinstance(found, Constant) and bool(found.roots & self.parted) and found.source not in found.roots
 
     def layout(self, node: fx.Node) -> Layout:
         """Where a value has its batch."""
@@ -366,11 +383,10 @@ class Tracer:
         """The name of a constant's array: that of its first use."""
         shape = tuple(constant.value.shape)
         for root in constant.roots - self.frozen:
+            if root in self.parted and constant.source != root:
+                call.refuse(f"changes parameter '{constant.name}', which is used elsewhere too, so that it")
             if self.users.setdefault(root, constant.source) != constant.source:
-                call.refuse(
-                    f"changes parameter '{constant.name}', which is used elsewhere as it is or changed in another way:"
-                    " such a tie"
-                )
+                raise Parted(root)
         if constant.source:
             name, before = self.arrays.setdefault(constant.source, (name, shape))
             if before != shape:
