@@ -32,7 +32,7 @@ from chipfit.search.evolve import Ageing, evolve
 from chipfit.space.edits import apply
 from chipfit.space.groups import sites
 from chipfit.space.program import Place, Program, place_of
-from chipfit.space.program.canonical import canonical
+from chipfit.space.program.canonical import canonical_at
 from chipfit.space.program.mutate import crossed, mutated
 from chipfit.space.programmed import replaceable
 
@@ -159,12 +159,13 @@ def evolved(
     def vary(parent: Program, living: Sequence[Program], rng: np.random.Generator) -> Program | None:
         others = [*pool, *living]
         if rng.random() < FROM_POOL and len(others) > 1:
-            return crossed(parent, others[int(rng.integers(len(others)))], place, rng)
-        return mutated(parent, place, rng, pool=others)
+            child = crossed(parent, others[int(rng.integers(len(others)))], place, rng)
+        else:
+            child = mutated(parent, place, rng, pool=others)
+        return None if child is None else canonical_at(child, place)
 
-    sizes = Ageing(children=children)
-    key = lambda program: canonical(program).text  # noqa: E731
-    return len(evolve(begun, vary, looks.rungs(), rng, key=key, ageing=sizes, done=done))
+    first = [canonical_at(program, place) for program in begun]  # what is the same there is looked at once
+    return len(evolve(first, vary, looks.rungs(), rng, ageing=Ageing(children=children), done=done))
 
 
 def confirmed(
