@@ -10,7 +10,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from chipfit.compress.edit import apply
 from chipfit.compress.quantise import ranges
+from chipfit.core.edits import Swap
 from chipfit.core.graph import Graph, Network
 from chipfit.export.onnx import write
 from chipfit.nets.build import build
@@ -20,6 +22,7 @@ from chipfit.space.program.canonical import canonical
 from chipfit.space.program.functional import functional_hash
 from chipfit.space.program.mutate import drawn
 from chipfit.space.program.opcodes import EXTENDED, FAITHFUL, OPCODES
+from chipfit.space.program.seeds import same
 from program_places import PLACES
 
 
@@ -93,6 +96,27 @@ def test_each_opcode_answers_alike_in_torch_and_in_a_runtime(at: str, text: str)
     wanted, got = answers(parse(text), PLACES[at])
     assert np.isfinite(wanted).all()
     assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max(), text
+
+
+FULL_RANK = {
+    "conv": (
+        "conv(x, Kx1, 6M); conv(_, 1xK, M)", "conv(x, 1xK, 6M); conv(_, Kx1, M)", "conv(x, KxK, M); pwconv(_, M)",
+        "pwconv(x, C); conv(_, KxK, M); pwconv(_, M)", "pwconv(x, 2C); conv(_, KxK, M)",
+    ),
+    "linear": ("linear(x, C); linear(_, M)", "linear(x, M); linear(_, M)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("at", PLACES)
+def test_the_layer_itself_and_programs_of_full_rank_answer_as_the_layer_does(at: str) -> None:
+    place = PLACES[at]
+    layer = network(alone(same(place), place))
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, *place.before)).astype(np.float32))
+    with torch.inference_mode():
+        wanted = build(layer)(x)
+        for text in (same(place).text, *FULL_RANK[place.kind]):
+            got = build(apply(layer, [Swap(place.name, text)]))(x)
+            assert (got - wanted).abs().max() <= 1e-6 * wanted.abs().max() + 1e-6, text
 
 
 INT8 = (
