@@ -87,6 +87,25 @@ def test_what_does_as_much_as_the_layer_is_not_looked_at_further(graph: Graph) -
     assert 0 < share < 1
 
 
+def test_what_a_devices_files_have_no_form_of_is_out(graph: Graph) -> None:
+    half_size = parse("down(x, 2); conv(_, KxK, M); up(_)")
+    anywhere = _looks(graph, {})
+    assert anywhere.work(half_size) is not None
+    on_two = Looks(anywhere.alike, anywhere.scores, anywhere.price, 8, frozenset({"onnx", "ncnn"}))
+    assert on_two.work(half_size) is None
+    assert on_two.work(SEPARABLE) is not None
+
+
+def test_what_is_cheap_and_rough_goes_on_and_what_others_beat_does_not(graph: Graph) -> None:
+    point = parse("pwconv(x, M)")
+    looks = _looks(graph, {point.text: 0.4, LOW_RANK.text: 0.05, SEPARABLE.text: 0.5})
+    assert looks.rough_front(LOW_RANK) == 0.0
+    cheap, beaten = looks.rough_front(point), looks.rough_front(SEPARABLE)
+    assert cheap is not None
+    assert beaten is not None
+    assert cheap < 0.0 < beaten  # the 1x1 convolution alone is cheaper and nearer
+
+
 def test_what_misses_most_or_saves_little_is_out(graph: Graph) -> None:
     looks = _looks(graph, {SEPARABLE.text: WORTHLESS + 0.01})
     assert looks.front(SEPARABLE) is None

@@ -1,7 +1,8 @@
 """What is looked at of a program that may compute layers of one kind: each look costs more than the one before it.
 
-    work    valid at the place, and less work there than the layer (microseconds)
-    error   of the layer's answers, fitted in closed form (`program_score`; milliseconds)
+    work    valid at the place and in the files, and less work there than the layer (microseconds)
+    error   of the layer's answers, fitted in closed form (`program_score`; milliseconds): how far it lies beyond the
+            best trades of error and work, since what is rough may be cheap
     ms      of its kernels on the device, as a share of the layer's (some tenths of a second where they are new)
     front   how far it lies beyond the best trades of error and time seen so far, which is what is made least
 
@@ -19,8 +20,9 @@ from chipfit.core.kernel import Kernel
 from chipfit.evaluate.in_time import work
 from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.programs import in_place
+from chipfit.export.formats import unwritable
 from chipfit.search.evolve import Rung
-from chipfit.space.program import Place, Program
+from chipfit.space.program import Place, Program, alone
 
 GAIN = 0.1
 """Share of a layer's time that a program has to save."""
@@ -57,20 +59,24 @@ class Looks:
         scores: of programs at the network's layers.
         price: kernels -> their milliseconds together, in the precision that suits them.
         block: channels that a float kernel of the device works on.
+        formats: of the devices' files, all of which have to have a form of a program's operators.
     """
 
     alike: Alike
     scores: Scores
     price: Callable[[Sequence[Kernel]], float]
     block: int
+    formats: frozenset[str] = frozenset()
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Text of each program that was timed: its error, and its time as a share of the layer's."""
+    roughly: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The same of each that was scored, with its work in place of its time."""
 
     def rungs(self) -> tuple[Rung[Program], ...]:
         """The ladder that candidates climb."""
         return (
             Rung("work", self.work, KEPT_BY_WORK),
-            Rung("error", self.error, KEPT_BY_ERROR),
+            Rung("error", self.rough_front, KEPT_BY_ERROR),
             Rung("front", self.front),
         )
 
@@ -87,6 +93,11 @@ class Looks:
         missed = self.scores.error(self.alike.layers[0], program.text)
         return None if missed is None or missed > WORTHLESS else missed
 
+    def rough_front(self, program: Program) -> float | None:
+        """As `front`, with work in place of time: what is cheap and rough goes on, like what is dear and near."""
+        missed, share = self.error(program), self.work(program)
+        return None if missed is None or share is None else _beyond(self.roughly, program.text, (missed, share))
+
     def ms(self, program: Program) -> float:
         """Time of its kernels / time of the layer's."""
         whole = self.price((self.alike.kernel,))
@@ -101,14 +112,7 @@ class Looks:
         missed, ms = self.error(program), self.ms(program)
         if missed is None or ms > 1 - GAIN:
             return None
-        own = _logs(missed, ms)
-        gaps: list[float] = []
-        for text, values in self.seen.items():
-            if text != program.text:
-                other = _logs(*values)
-                gaps.append(min(own[0] - other[0], own[1] - other[1]))
-        self.seen[program.text] = (missed, ms)
-        return max(gaps, default=0.0)
+        return _beyond(self.seen, program.text, (missed, ms))
 
     def trades(self) -> tuple[str, ...]:
         """The programs seen that no other is better than in both respects, the fastest first."""
@@ -128,11 +132,25 @@ class Looks:
         return in_place(self.alike.kernel, text, self.block)
 
     def _kernels(self, program: Program) -> tuple[Kernel, ...]:
-        """The same; none where it does not fit."""
+        """The same; none where it does not fit, or a device's files have no form of one of its operators."""
         try:
-            return self.kernels_of(program.text)
+            found = self.kernels_of(program.text)
         except ValueError:
             return ()
+        graph = alone(program, self.alike.place)
+        return () if any(unwritable(graph, format) for format in self.formats) else found
+
+
+def _beyond(seen: dict[str, tuple[float, float]], text: str, values: tuple[float, float]) -> float:
+    """How far a program lies beyond the best trades seen, of two values of which less is better; it is seen then."""
+    own = _logs(*values)
+    gaps: list[float] = []
+    for other_text, other_values in seen.items():
+        if other_text != text:
+            other = _logs(*other_values)
+            gaps.append(min(own[0] - other[0], own[1] - other[1]))
+    seen[text] = values
+    return max(gaps, default=0.0)
 
 
 def _logs(missed: float, ms: float) -> tuple[float, float]:

@@ -37,6 +37,7 @@ from chipfit.evaluate.program_score import Scores
 from chipfit.evaluate.slowest import Slow, slowest
 from chipfit.evaluate.ticker import quiet
 from chipfit.evaluate.timing import Latencies
+from chipfit.export.formats import FORMATS
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings
 from chipfit.recipes.state import Run
@@ -138,7 +139,8 @@ def searched(
     layers = [alike.layers[0] for alike in of_kinds]
     scores = Scores(network, layers, inputs[: _errors_on(network)], profile.hessians)
     block = timing.facts.channel_block.get(32, 1)
-    found = [Looks(alike, scores, prices, block) for alike in of_kinds]
+    formats = frozenset(one.device.format for one, _ in timing.each) & FORMATS.keys()
+    found = [Looks(alike, scores, prices, block, formats) for alike in of_kinds]
     device, growing_until = timing.facts.fingerprint, until.share(GROWN_SHARE)
     tried = _grow(found, CHILDREN[settings.programs], device, library, settings.seed, growing_until, tell)
     n = _scored_in_time(network, found, until)
