@@ -113,11 +113,11 @@ def rounds(
 
 
 def worst(graph: Graph, ms: Mapping[str, float], touched: Collection[str], most: int) -> tuple[str, ...]:
-    """The least efficient layers that programs may compute and that were not replaced yet, by time and weights."""
+    """The least efficient convolutions that may be replaced and were not yet, by time and weights."""
     taken: dict[str, float] = {}
     weights: dict[str, int] = {}
     for name in replaceable(graph):
-        if name in ms and name not in touched:
+        if graph[name].kind == "conv" and name in ms and name not in touched:
             taken[name] = ms[name]
             weights[name] = math.prod(graph.roles(graph[name])["weight"])
     return least_efficient(taken, weights, most)
