@@ -112,3 +112,16 @@ def test_what_is_counted_is_checked_without_timing_kernels(entries: list[Entry])
     assert found.predicted["macs"] <= found.limits["macs"]
     assert found.predicted["latency_ms"] < next(v.values["latency_ms"] for v in found.versions if v.bits == 32)
     assert len(memory.kept) == 3
+
+
+def test_programs_reach_further_and_are_suggested_where_nothing_else_will_do() -> None:
+    layers = [nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()
+    entry, limits = Entry("plain", trace(module, (3, 12, 12)), "MIT", "test"), [Limit.parse("macs=1%")]
+    without, with_programs = (check(entry, Null(), limits, Memory(), programs=p) for p in (False, True))
+    assert not without.feasible
+    assert with_programs.feasible
+    assert with_programs.reachable["macs"] < 0.5 * without.reachable["macs"]
+    assert with_programs.predicted["macs"] <= with_programs.limits["macs"]
+    assert any(name.startswith("program:") for name in with_programs.suggestion)
+    assert not check(entry, Null(), limits, Memory(), programs=True, keep=["0", "2"]).feasible

@@ -226,3 +226,13 @@ def test_operators_in_int8_by_themselves_are_not_counted_as_sites():
     edits = (["precision", "a", 8, True], ["precision", "b", 8, True])
     final = Row("c", "final", "net", "ours", "", (), edits=edits, sites=(1, 2))
     assert _changed(final) == ["operators in int8: 2"]
+
+
+def test_programs_are_listed_as_formulas() -> None:
+    edits = (["swap", "conv1", "dwconv(x, KxK); pwconv(_, M)"], ["swap", "conv2", "conv(x, KxK, M)"])
+    final = Row("c", "final", "net", "ours", "", (), edits=edits)
+    assert _changed(final) == [
+        "layers computed by programs: 2",
+        "`conv1` is computed by `dwconv(x, KxK); pwconv(_, M)`",
+        "`conv2` is computed by `conv(x, KxK, M)`",
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given, ModelLike, load_all, load_editable, opened, user_memory
 from chipfit.api.runs import LimitsLike
+from chipfit.api.words import NO_PROGRAMS
 from chipfit.core.errors import BadInput
 from chipfit.core.protocols import Device
 from chipfit.device.registry import DEVICES
@@ -68,6 +69,7 @@ def check(
     device: str = "local",
     weights: Sequence[str | Path] = (),
     bits: Sequence[int] = (32, 8),
+    programs: str | bool = NO_PROGRAMS,
     keep: Sequence[str] = (),
     input_shape: Sequence[int] | None = None,
     inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
@@ -87,7 +89,8 @@ def check(
     given = Given.of(model)
     config = Config.of({
         "models": given.names, "weights": weights, "device": device, "max": limits, "bits": bits,
-        "keep": keep, "input_shape": input_shape, "inputs": inputs, "output": output, "seed": seed,
+        "programs": programs, "keep": keep, "input_shape": input_shape, "inputs": inputs, "output": output,
+        "seed": seed,
     })  # fmt: skip
     return check_of(config, given)
 
@@ -105,7 +108,17 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
         entries = {e.name: e for e in loaded.entries} | loaded.read
         of = check_recipe.reference(list(entries.values()), on, memory, bits=config.bits) if entries else None
         found: dict[str, Feasibility | FileFeasibility] = {
-            name: check_recipe.check(e, on, limits, memory, keep=config.kept, bits=config.bits, seed=config.seed, of=of)
+            name: check_recipe.check(
+                e,
+                on,
+                limits,
+                memory,
+                keep=config.kept,
+                bits=config.bits,
+                seed=config.seed,
+                of=of,
+                programs=config.programs != NO_PROGRAMS,
+            )
             for name, e in entries.items()
         }
         for path, file in loaded.files.items():

@@ -19,13 +19,13 @@ from chipfit.evaluate.in_time import InTime, work
 from chipfit.evaluate.kernel_ms import kernel_ms
 from chipfit.evaluate.programs import in_place
 from chipfit.evaluate.timing import Latencies, Timing
-from chipfit.space.program.seeds import USUAL
+from chipfit.space.program.seeds import LINEAR_USUAL, USUAL
 from chipfit.space.programmed import replaceable
 
 GAIN = 0.1
 """Share of a layer's time that a program has to save."""
 
-SEEDS = tuple(program.text for program in USUAL)
+SEEDS = tuple(program.text for program in (*USUAL, *LINEAR_USUAL))
 
 
 def worthwhile(
@@ -99,11 +99,13 @@ def _cheaper(
 
 
 def _fitting(layer: Kernel, programs: Sequence[str], block: int) -> dict[str, tuple[Kernel, ...]]:
-    """The kernels of each program that fits a layer."""
+    """The kernels of each program that fits a layer, and that can be timed by themselves."""
     found = {}
     for text in programs:
         try:
-            found[text] = in_place(layer, text, block)
+            inside = in_place(layer, text, block)
         except ValueError:  # ill-typed there
             continue
+        if not any(k.in_place for k in inside):
+            found[text] = inside
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from chipfit.core.graph import Graph
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Limit
+from chipfit.device.accelerator.port import designing
 from chipfit.device.protocol import reason
 from chipfit.evaluate.cells import Variants
 from chipfit.evaluate.counts import priced_counts
@@ -25,12 +26,13 @@ from chipfit.evaluate.price import pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
 from chipfit.evaluate.timing import Timing
+from chipfit.evaluate.worthwhile import cheaper_by_macs, worthwhile
 from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Settings, as_computed
-from chipfit.search.assign import assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts
+from chipfit.search.one_design import least, solved
 from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
 from chipfit.store.memory import MeasurementMemory
@@ -105,12 +107,14 @@ def check(
     *,
     keep: Sequence[str] = (),
     bits: Sequence[int] = (32, 8),
+    programs: bool = False,
     seed: int = 0,
     of: Reference | None = None,
 ) -> Feasibility:
     """Prices the network's menu on the device and solves it; shares are of a reference, its own unless one is given.
 
-    Damage is not known here, so the suggestion is the design that keeps most of the work.
+    With `programs` the usual ones may compute layers, where they are cheaper. Damage is not known here, so the
+    suggestion is the design that keeps most of the work.
     """
     start, timing = time.monotonic(), Timing(device, memory)
     hold_file(entry, timing)
@@ -120,7 +124,8 @@ def check(
         Settings((tuple(limits),), bits=tuple(bits), keep=tuple(keep)), [entry], timing.facts
     )
     graph, prices = entry.network.graph, pricer(timing)
-    on_offer = offered(graph, timing, bits=settings.bits, keep=settings.keep)
+    cheaper = _programs(graph, timing, settings, limits) if programs else {}
+    on_offer = offered(graph, timing, bits=settings.bits, keep=settings.keep, programs=cheaper)
     variants = Variants(graph, on_offer.menu)
     menu, costs = priced_counts(graph, on_offer, variants), None
     if any(x.metric == LATENCY for x in limits):  # nothing has to be timed for what is counted
@@ -143,7 +148,7 @@ def check(
         own.versions,
     )
     keeping = menu.priced(lost_work(menu, 1.0))
-    alone = partial(assign, keeping, deadline=Deadline.after(SEARCH_S), gap=KEPT)
+    alone = partial(solved, keeping, deadline=Deadline.after(SEARCH_S), gap=KEPT)
     one = alone if costs is None else partial(_jointly, keeping, costs)
     solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:
@@ -159,6 +164,15 @@ def check(
         predicted["size_mb"] = sizes.file_mb(best)
     labels = {d.name: d.options[o].label for d, o in zip(menu.decisions, best, strict=True) if o}
     return replace(found, feasible=True, suggestion=labels, predicted=predicted, seconds=time.monotonic() - start)
+
+
+def _programs(
+    graph: Graph, timing: Timing, settings: Settings, limits: Sequence[Limit]
+) -> Mapping[str, tuple[str, ...]]:
+    """The usual programs that are cheaper than their layers: on the device, or where it is not asked by their MACs."""
+    if any(x.metric == LATENCY for x in limits):
+        return worthwhile(graph, timing, settings.bits, settings.keep, Deadline.after(PLANNED_S / 2))
+    return {} if designing(timing.device) is not None else cheaper_by_macs(graph, settings.keep)
 
 
 def _latency_of(
@@ -195,5 +209,5 @@ def _least(menu: Menu, metric: str, sizes: Sizes, costs: DesignCosts | None, own
     if metric == LATENCY and costs is not None:
         whole = min(v.values[LATENCY] for v in own.versions)
         return min(whole, codesign(menu, costs, [], objective=LATENCY, deadline=Deadline.after(SEARCH_S)).value)
-    least: tuple[float, Assignment] = reachable(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
-    return sizes.file_mb(least[1]) if metric == "size_mb" else least[0]
+    found: tuple[float, Assignment] = least(menu, metric) if metric != "size_mb" else (0.0, smallest(sizes))
+    return sizes.file_mb(found[1]) if metric == "size_mb" else found[0]

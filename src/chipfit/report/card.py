@@ -19,6 +19,7 @@ from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import RunView
 from chipfit.space.edits import from_plain, named
 from chipfit.space.edits.precision import PRECISION
+from chipfit.space.edits.swap import SWAP
 
 Getter = Callable[[Row], Measurement | None]
 Line = tuple[str, Getter, float, str]
@@ -161,7 +162,8 @@ def _changed(final: Row) -> list[str]:
         words[PRECISION.name] = "operators in int8"
     elif final.sites is not None and final.sites[0]:
         counts[PRECISION.name] = f"{final.sites[0]} of {final.sites[1]}"
-    return [f"{text(words[kind])}: {n}" for kind, n in counts.items()]
+    formulas = (f"{code(str(e[1]))} is computed by {code(str(e[2]))}" for e in rows if e[0] == SWAP.name and len(e) > 2)
+    return [*(f"{text(words[kind])}: {n}" for kind, n in counts.items()), *formulas]
 
 
 def _by_itself(row: Sequence[Plain]) -> bool:
