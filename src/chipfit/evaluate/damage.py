@@ -45,6 +45,7 @@ from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.evaluate.composed import parts_of, summed
 from chipfit.evaluate.damage_plan import EFFORT, WHOLE_PLAN, WIDTHS, Plan
 from chipfit.evaluate.divergence import divergence, divergences
+from chipfit.evaluate.program_damage import while_there
 from chipfit.evaluate.ticker import Ticker, quiet
 from chipfit.evaluate.unscored import coarse_first, guessed, lost_shares, scaled
 from chipfit.space.edits import Skip, drops, edited, kind_of, narrowed_to, structural
@@ -237,6 +238,7 @@ def damage(
     found |= guessed(menu, [c for c in singles if c not in found], found, lost)
     found |= summed(menu, found)
     terms = [Term("damage", (d,), _table(d, of, found, lost), of.name) for d, of in enumerate(menu.decisions)]
+    terms = while_there(menu, network.graph, terms)
     known = {**{key(e): found[c] for c, e in singles.items() if c in found}, **profile.damage}
     return menu.priced(terms + _run_terms(menu, skips, runs, known)), profile
 
