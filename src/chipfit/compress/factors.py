@@ -75,20 +75,26 @@ def is_chain(fitted: Fitted) -> bool:
     A column before a row makes a square: of the replaced layer's rows, and of its columns, all are in one window.
     """
     graph = fitted.instead
-    ops = graph.ops[1:]
-    in_a_row = all(o.kind in LAYERS and o.inputs == (before.name,) for before, o in zip(graph.ops, ops, strict=False))
-    if not in_a_row:
-        return False
-    taps = [sorted(window(o)[axis] for o in ops) for axis in (0, 1)]
-    whole = window(fitted.layer)
-    dilated = fitted.layer["dilation"] if fitted.layer.kind == "conv" else (1, 1)
-    alike = all(o.kind != "conv" or _as_dilated(o, dilated) for o in ops)
-    return alike and all(t[-1] == n and prod(t) == n for t, n in zip(taps, whole, strict=True))
+    before = graph.ops[0]
+    for o in graph.ops[1:]:
+        if o.kind not in LAYERS or o.inputs != (before.name,) or not _as_dilated(fitted.layer, o):
+            return False
+        before = o
+    return all(_one_has_all(fitted, axis) for axis in (0, 1))
 
 
-def _as_dilated(o: Op, dilation: tuple[int, int]) -> bool:
+def _one_has_all(fitted: Fitted, axis: int) -> bool:
+    """True where one layer has all taps of the replaced one along an axis, and the others one each."""
+    taps = [window(o)[axis] for o in fitted.instead.ops[1:]]
+    return max(taps) == prod(taps) == window(fitted.layer)[axis]
+
+
+def _as_dilated(layer: Op, o: Op) -> bool:
     """True where a window's taps are as far apart as the replaced layer's."""
-    return all(k == 1 or own == said for k, own, said in zip(o["kernel"], o["dilation"], dilation, strict=True))
+    if o.kind != "conv":
+        return True
+    apart = layer["dilation"] if layer.kind == "conv" else (1, 1)
+    return all(k == 1 or own == said for k, own, said in zip(o["kernel"], o["dilation"], apart, strict=True))
 
 
 def _peeled(fitted: Fitted, weight: Floats) -> dict[str, Floats]:

@@ -54,8 +54,11 @@ def worthwhile(
 
     def ms(ks: Sequence[Kernel]) -> float:
         """On all devices together, at the better precision of each."""
-        each = zip(prices, factors, strict=True)
-        return sum(factor * min(sum(known[replace(k, bits=b)] for k in ks) for b in bits) for known, factor in each)
+        total = 0.0
+        for known, factor in zip(prices, factors, strict=True):
+            each = [sum(known[replace(k, bits=b)] for k in ks) for b in bits]
+            total += factor * min(each)
+        return total
 
     return _cheaper(layers, instead, ms)
 

@@ -33,11 +33,15 @@ def programs_of(menu: Menu) -> dict[str, Programs]:
     """The layers of a menu that programs may compute."""
     found: dict[str, Programs] = {}
     for d, decision in enumerate(menu.decisions):
-        swaps = [next((e for e in option.edits if isinstance(e, Swap)), None) for option in decision.options]
+        swaps = [_swap_of(option) for option in decision.options]
         layers = {e.layer for e in swaps if e is not None}
         if len(layers) == 1:
             found[layers.pop()] = Programs(d, tuple(e.program if e is not None else "" for e in swaps))
     return found
+
+
+def _swap_of(option: Option) -> Swap | None:
+    return next((e for e in option.edits if isinstance(e, Swap)), None)
 
 
 def without_programs(menu: Menu) -> Menu:
@@ -118,26 +122,46 @@ def decisions(
     """
     if unknown := programs.keys() - graph.by_name.keys():
         raise KeyError(f"programs for {', '.join(sorted(unknown))}: no such layer")
-    offered = {d.name: [n for o in d.options if (n := narrowed_to(o.edits)) is not None] for d in widths}
-    read = {c.op: g for g in coupling.groups for c in g.consumers}
-    made = {p: g for g in coupling.groups for p in g.producers}
+    offered = _Widths(coupling, widths)
     for o in graph:
-        if texts := programs.get(o.name, ()):
-            place = place_of(graph, o.name)
-            ins, outs = place.channels
-            before, after = _channels(ins, read.get(o.name), offered), _channels(outs, made.get(o.name), offered)
-            places = [_as_wide(place, c, m) for c, m in product(before, after)]
-            fitting = [text for text in texts if all(_fits(text, p) for p in places)]
-            options = [Option(text, (Swap(o.name, text),)) for text in fitting]
-            if options:
+        if o.name in programs:
+            places = offered.places(place_of(graph, o.name))
+            fitting = [text for text in programs[o.name] if _fits_all(text, places)]
+            if fitting:
+                options = [Option(text, (Swap(o.name, text),)) for text in fitting]
                 yield Decision(f"program:{o.name}", SWAP.name, (Option(AS_IS), *options))
 
 
-def _channels(whole: int, group: ChannelGroup | None, offered: Mapping[str, Sequence[int]]) -> list[int]:
-    """The numbers of channels on one side of a layer, by the widths that its group is offered."""
-    if group is None:
-        return [whole]
-    return [whole, *(whole * width // group.size for width in offered.get(group.name, ()))]
+class _Widths:
+    """The channels that layers may have on each side, by the widths that their groups are offered."""
+
+    def __init__(self, coupling: Coupling, widths: Sequence[Decision]) -> None:
+        self._offered: dict[str, list[int]] = {}
+        for decision in widths:
+            left = [narrowed_to(option.edits) for option in decision.options]
+            self._offered[decision.name] = [n for n in left if n is not None]
+        self._read: dict[str, ChannelGroup] = {}
+        self._made: dict[str, ChannelGroup] = {}
+        for g in coupling.groups:
+            self._read |= dict.fromkeys((c.op for c in g.consumers), g)
+            self._made |= dict.fromkeys(g.producers, g)
+
+    def places(self, place: Place) -> list[Place]:
+        """A layer's place at each combination of its widths, whatever the layer is called."""
+        ins, outs = place.channels
+        before = self._channels(ins, self._read.get(place.name))
+        after = self._channels(outs, self._made.get(place.name))
+        return [_as_wide(place, c, m) for c, m in product(before, after)]
+
+    def _channels(self, whole: int, group: ChannelGroup | None) -> list[int]:
+        """The numbers of channels on one side of a layer."""
+        if group is None:
+            return [whole]
+        return [whole, *(whole * width // group.size for width in self._offered.get(group.name, ()))]
+
+
+def _fits_all(text: str, places: Sequence[Place]) -> bool:
+    return all(_fits(text, place) for place in places)
 
 
 def _as_wide(place: Place, before: int, after: int) -> Place:
