@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chipfit.compress import fitting
 from chipfit.compress.edit import apply
 from chipfit.compress.factors import closed_form
 from chipfit.compress.fitting import fitted_to, is_patchwise
@@ -112,3 +113,14 @@ def test_undoing_gives_the_weights_as_they_were() -> None:
     assert apply(network, []).weights["4.body.3.weight"] is network.weights["4.body.3.weight"]
     narrowed = apply(network, [Swap("4.body.3", SEPARABLE), Width("5.body.0", (0, 1, 2, 3))])
     assert narrowed.weights["0.weight"] is network.weights["0.weight"]
+
+
+def test_a_fit_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, h = layer(), moments(72)
+    weight = network.weights["a.weight"]
+    once = fitted_to(fitted(network, SEPARABLE), weight, h)
+    monkeypatch.setattr(fitting, "_descended", lambda *_: pytest.fail("it is known"))
+    again = fitted_to(fitted(network, SEPARABLE), weight.copy(), h)
+    assert all(again[name] is array for name, array in once.items())
+    with pytest.raises(pytest.fail.Exception, match="it is known"):
+        fitted_to(fitted(network, SEPARABLE), weight, 2 * h)

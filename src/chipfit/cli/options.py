@@ -76,6 +76,7 @@ class Freedom:
     keep: Annotated[Texts | None, said("keep", "LAYER")] = None
     exclude: Annotated[Texts | None, said("exclude", "LAYER")] = None
     programs: Annotated[str | None, said("programs", "none|known|evolved")] = None
+    no_programs: Annotated[bool, Parameter(help="layers are computed as they are: --programs none")] = False
 
 
 @Parameter(name="*", group=Group("Data, goal, effort", sort_key=2))
@@ -103,7 +104,9 @@ class Effort:
 
 
 Flags = Common | Networks | Limits | Freedom | Effort
-_FLAGS: Mapping[str, tuple[str, Any]] = {"no_train": ("train", False), "no_baselines": ("baselines", False)}
+_FLAGS: Mapping[str, tuple[str, Any]] = {
+    "no_train": ("train", False), "no_baselines": ("baselines", False), "no_programs": ("programs", "none"),
+}  # fmt: skip
 """Flags that stand for a field of the configuration with another value."""
 _SHOWN = ("json", "quiet", "verbose")
 

@@ -13,6 +13,7 @@ depth-wise and 1x1, after the repair that follows: .825 accuracy from the closed
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -53,10 +54,29 @@ def fitted_to(fitted: Fitted, weight: Array, h: Array | None) -> dict[str, Array
     begun = closed_form(fitted, weight)
     if h is None or h.ndim == 1 or not is_patchwise(fitted):
         return begun
-    # a caller that records no gradients does not want them of its own tensors: these are others
-    with torch.inference_mode(False), torch.enable_grad():
-        found = _descended(_Patchwise(fitted, weight, h), {n: torch.tensor(a) for n, a in begun.items()})
-    return {name: np.ascontiguousarray(a.detach().numpy(), dtype=weight.dtype) for name, a in found.items()}
+    name = _name(fitted, weight, h)
+    if name not in _known:
+        # a caller that records no gradients does not want them of its own tensors: these are others
+        with torch.inference_mode(False), torch.enable_grad():
+            found = _descended(_Patchwise(fitted, weight, h), {n: torch.tensor(a) for n, a in begun.items()})
+        while len(_known) >= MOST_KNOWN:
+            _known.pop(next(iter(_known)))
+        _known[name] = {n: np.ascontiguousarray(a.detach().numpy(), dtype=weight.dtype) for n, a in found.items()}
+    return dict(_known[name])
+
+
+MOST_KNOWN = 512
+"""Fits that are remembered: designs of one search share most of theirs, and each is made of a whole network's."""
+
+_known: dict[str, dict[str, Array]] = {}
+
+
+def _name(fitted: Fitted, weight: Array, h: Array) -> str:
+    """Equal for equal fits: of the same program, with arrays of these names, to the same weight and moments."""
+    told = hashlib.sha256(repr((fitted.layer, fitted.instead.ops)).encode())
+    for array in (weight, h):
+        told.update(np.ascontiguousarray(array).tobytes())
+    return told.hexdigest()
 
 
 def is_patchwise(fitted: Fitted) -> bool:
