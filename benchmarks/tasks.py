@@ -38,6 +38,7 @@ BATCH = 128
 def fitted(name: str, epochs: float, out: Path) -> dict[str, Any]:
     """A case's row: the fit, and the original after an equal fine-tune."""
     weights = cases.trained(name, WEIGHTS / f"{name}.safetensors")
+    cases.CASES[name].data()  # what is read once is there, and a fit under supervision does not wait for it
     source, data = f"{HERE.with_name('tasks_cases.py')}:{name}", f"{HERE.with_name('tasks_cases.py')}:{name}_data"
     result = chipfit.fit(
         source, data=data, weights=[weights], device="onnxruntime", budgets=f"{100 * BUDGET:g}%", epochs=epochs,
