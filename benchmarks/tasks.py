@@ -22,6 +22,7 @@ import chipfit
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given, load
 from chipfit.nets.build import build
+from chipfit.recipes.steps import batch_of
 from chipfit.train.distill import teach
 from chipfit.train.jobs import Job, train_job
 from chipfit.train.loop import Schedule, quality
@@ -32,7 +33,6 @@ WEIGHTS = RESULTS / "files" / "tasks"
 """Where what the users trained is kept; made where it is not there."""
 
 EPOCHS = {"regression": 12, "labels": 10, "segmentation": 8, "tokens": 4, "signals": 15}
-BATCH = 128
 
 
 def fitted(name: str, epochs: float, out: Path) -> dict[str, Any]:
@@ -68,8 +68,8 @@ def _finetuned(source: str, data: str, weights: Path, epochs: float) -> float:
     inputs = load(Config.of({"models": source, "data": data, "weights": str(weights), "max": "latency_ms=1"}), Given())
     (entry,), dataset = inputs.entries, inputs.dataset
     torch.set_num_threads(2)
-    steps = max(1, round(epochs * (len(dataset.train) // BATCH)))
-    schedule = Schedule(steps=steps, peak=0.0, batch=min(BATCH, len(dataset.train)))
+    batch = batch_of(len(dataset.train))
+    schedule = Schedule(steps=max(1, round(epochs * (len(dataset.train) // batch))), peak=0.0, batch=batch)
     done = train_job(Job("original", entry.network, schedule, 1), dataset, teach(build(entry.network), dataset, 1))
     return quality(build(done.network), dataset, dataset.open_test())
 

@@ -23,7 +23,7 @@ from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
 from chipfit.recipes.state import Run
-from chipfit.recipes.steps import BATCH, FEWEST_STEPS, Steps, key_of, planned_steps, remember, step_costs
+from chipfit.recipes.steps import FEWEST_STEPS, Steps, batch_of, key_of, per_epoch, planned_steps, remember, step_costs
 from chipfit.recipes.teaching import taught
 from chipfit.recipes.time_plan import trained_until
 from chipfit.recipes.tuned import Tuned
@@ -72,11 +72,11 @@ def _files(run: Run, everyone: Sequence[tuple[Plan, Designed]]) -> int:
 
 def _epochs(run: Run, steps: Steps) -> float:
     """How long schedules are in the middle, which says how many views of the inputs pay."""
-    return float(np.median(list(steps.long.values()))) * BATCH / max(1, len(run.dataset.train))
+    return float(np.median(list(steps.long.values()))) / per_epoch(run)
 
 
 def _schedule(steps: int, peak: float, run: Run) -> Schedule:
-    return Schedule(steps=steps, peak=peak, batch=min(BATCH, len(run.dataset.train)))
+    return Schedule(steps=steps, peak=peak, batch=batch_of(len(run.dataset.train)))
 
 
 def _first_round(
