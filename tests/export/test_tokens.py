@@ -59,6 +59,19 @@ def test_onnxruntime_computes_what_fake_quantisation_says(
     assert "QLinearAdd" not in found
 
 
+@pytest.mark.parametrize("name", ["vit", "bert"])
+def test_openvino_does_too(name: str) -> None:
+    openvino = pytest.importorskip("openvino")
+    low, x = all_int8(network(name)), inputs(name, 8)
+    known = ranges(low, inputs(name, 64))
+    # weights of 7 bits: others saturate on processors without VNNI
+    data = onnx_files.write(low, ranges=known, batch=len(x), reduce_range=True).data
+    core = openvino.Core()
+    told = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    got = core.compile_model(core.read_model(data), "CPU", told)({0: x})[0]
+    assert decibels(fake_quantised(low, known, x, reduce_range=True), got) > 30
+
+
 def test_what_goes_around_a_layer_is_not_rounded() -> None:
     low = all_int8(network("bert"))
     how = plan(low.graph, ranges(low, inputs("bert", 16)))
