@@ -120,7 +120,7 @@ def batch_of(inputs: int) -> int:
     >>> [batch_of(n) for n in (20, 1500, 4000, 6000, 50_000)]
     [20, 32, 64, 64, 128]
     """
-    wanted = 2 ** max(0, int(math.log2(max(1, inputs / WANTED_STEPS))))
+    wanted = 1 << int(math.log2(max(1, inputs / WANTED_STEPS)))
     return min(LARGEST_BATCH, max(LEAST_BATCH, wanted), inputs)
 
 
