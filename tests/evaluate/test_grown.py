@@ -155,26 +155,40 @@ def _grown(alike: Alike, text: str, ms: float, damage: float) -> Grown:
     return Grown(text, alike, ms, 0.1, damage, 0.9)
 
 
+WHOLE = [f"conv(x, {n}xK, M)" for n in range(1, 9)]
+"""Programs that repair can solve for."""
+
+
 def test_few_programs_are_offered_and_none_that_another_is_better_than(graph: Graph) -> None:
     one, other = kinds(graph, _slow(graph))[:2]
-    front = [_grown(one, f"p{n}", 0.2 + 0.1 * n, 0.4 / 4**n) for n in range(6)]
-    beaten, harmful = _grown(one, "beaten", 0.35, 0.45), _grown(one, "harmful", 0.1, 0.9)
-    found = offered([beaten, harmful, *front, _grown(other, "alone", 0.5, 0.1)])
+    front = [_grown(one, WHOLE[n], 0.2 + 0.1 * n, 0.4 / 4**n) for n in range(6)]
+    beaten, harmful = _grown(one, WHOLE[6], 0.35, 0.45), _grown(one, WHOLE[7], 0.1, 0.9)
+    found = offered([beaten, harmful, *front, _grown(other, WHOLE[0], 0.5, 0.1)])
     assert len(found[one.layers[0]]) == OFFERED
-    assert found[one.layers[0]][0] == "p0"
-    assert found[one.layers[0]][-1] == "p5"
-    assert not {"beaten", "harmful"} & set(found[one.layers[0]])
-    assert found[other.layers[0]] == ("alone",)
+    assert found[one.layers[0]][0] == WHOLE[0]
+    assert found[one.layers[0]][-1] == WHOLE[5]
+    assert not {beaten.text, harmful.text} & set(found[one.layers[0]])
+    assert found[other.layers[0]] == (WHOLE[0],)
     assert set(found) == {*one.layers, *other.layers}
 
 
 def test_of_too_many_programs_those_go_that_their_neighbours_stand_in_for(graph: Graph) -> None:
     one = kinds(graph, _slow(graph))[0]
-    harms = {"a": (0.2, 0.4), "b": (0.3, 0.39), "c": (0.4, 0.05), "d": (0.5, 0.01), "e": (0.6, 0.001)}
-    found = offered([_grown(one, text, ms, damage) for text, (ms, damage) in harms.items()])
-    assert len(found[one.layers[0]]) == OFFERED
-    assert "c" in found[one.layers[0]]
-    assert "b" not in found[one.layers[0]]
+    harms = [(0.2, 0.4), (0.3, 0.39), (0.4, 0.05), (0.5, 0.01), (0.6, 0.001)]
+    made = [_grown(one, text, ms, damage) for text, (ms, damage) in zip(WHOLE, harms, strict=False)]
+    found = offered(made)[one.layers[0]]
+    assert len(found) == OFFERED
+    assert WHOLE[2] in found
+    assert WHOLE[1] not in found
+
+
+def test_of_two_alike_the_one_that_repair_can_solve_for_is_offered(graph: Graph) -> None:
+    one = kinds(graph, _slow(graph))[0]
+    last, first = "pwconv(x, M); dwconv(_, KxK)", SEPARABLE.text
+    a_little_worse = _grown(one, first, 0.202, 0.055)
+    assert offered([_grown(one, last, 0.2, 0.05), a_little_worse])[one.layers[0]] == (first,)
+    far_worse = _grown(one, first, 0.4, 0.06)
+    assert offered([_grown(one, last, 0.2, 0.05), far_worse])[one.layers[0]] == (last,)
 
 
 def test_a_layer_that_takes_no_time_is_not_made_faster(graph: Graph) -> None:

@@ -31,7 +31,7 @@ from chipfit.evaluate.timing import Latencies, Timing
 from chipfit.search.evolve import Ageing, evolve
 from chipfit.space.edits import apply
 from chipfit.space.groups import sites
-from chipfit.space.program import Place, Program, place_of
+from chipfit.space.program import Place, Program, parse, place_of
 from chipfit.space.program.canonical import canonical_at
 from chipfit.space.program.mutate import crossed, mutated
 from chipfit.space.programmed import replaceable
@@ -47,6 +47,12 @@ SCORED = 6
 
 OFFERED = 4
 """Programs that a layer is offered: a solver's tables grow with each."""
+
+NEAR = 1.25
+"""Times in time, and in harm, that a program is about as good as another."""
+
+SOLVED = frozenset({"conv", "pwconv", "linear"})
+"""Opcodes of whole layers."""
 
 HARMFUL = 0.5
 """Nats of one layer alone from which on a program is of no use: whole designs that lose so much are not chosen."""
@@ -253,13 +259,30 @@ def _best(grown: Sequence[Grown]) -> list[Grown]:
     Of too many those go that their neighbours stand in for best, the ends excepted.
     """
     kept: list[Grown] = []
-    for g in sorted(grown, key=lambda g: (g.ms, g.damage)):
-        if g.damage <= HARMFUL and (not kept or g.damage < kept[-1].damage):
+    candidates = [g for g in grown if g.damage <= HARMFUL and not _stood_in_for(g, grown)]
+    for g in sorted(candidates, key=lambda g: (g.ms, g.damage)):
+        if not kept or g.damage < kept[-1].damage:
             kept.append(g)
     while len(kept) > OFFERED:
         gains = [_below(*kept[n - 1 : n + 2]) for n in range(1, len(kept) - 1)]
         del kept[1 + int(np.argmin(gains))]
     return kept
+
+
+def _stood_in_for(g: Grown, grown: Sequence[Grown]) -> bool:
+    """True for a program that repair cannot solve for, where there is one about as good that it can.
+
+    Alone both do the same harm; in a design, what layers before them lost is made good by the one alone.
+    """
+    if _repairable(g):
+        return False
+    near = (h for h in grown if h.ms <= NEAR * g.ms and h.damage <= NEAR * _nats(g))
+    return any(_repairable(h) for h in near)
+
+
+def _repairable(g: Grown) -> bool:
+    """True where the last instruction is a layer that repair solves for: whole, not in groups."""
+    return parse(g.text).instructions[-1].opcode in SOLVED
 
 
 def _below(faster: Grown, between: Grown, slower: Grown) -> float:
