@@ -54,13 +54,18 @@ def bound(file: str, model: ModelProto, made_for: int | None, *, nhwc: bool = Fa
 
 @dataclass
 class _Job:
-    """What is known of a file so far: `known` constants, `made` values that depend on the input, `read` names."""
+    """What is known of a file so far.
+
+    `known` are constants, `made` values that depend on the input, `numbers` those among them that depend on its shape
+    alone, `read` names that nodes read.
+    """
 
     file: str
     opset: int
     opsets: tuple[OperatorSetIdProto, ...]
     known: dict[str, Constant] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+    numbers: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -124,6 +129,10 @@ class _Job:
         lost = next((n for n in node.input if n and n not in self.known and n not in self.made), None)
         if lost is not None:
             raise BadInput(f"{self.file}: node {node.name!r} ({node.op_type}) reads {lost!r}, which nothing makes")
+        alone = Alone(node, self.opsets)
+        if all(n in self.known or n in self.numbers for n in node.input if n):
+            self._count(node, alone)
+            return
         call = Call(self.file, node, self.opset, self.known, self.read)
         rule = RULES.get(node.op_type)
         if rule is None:
@@ -138,8 +147,16 @@ class _Job:
         self.nodes[place] = module
         self.made.update(name for name in node.output if name)
         inputs = tuple("" if n in call.bound or n in held else name for n, name in enumerate(node.input))
-        alone = Alone(node, self.opsets, self.known)
+        if node.op_type in ("Shape", "Size"):
+            self.numbers.update(node.output)
         self.steps.append(Step(call.label, node.op_type, inputs, tuple(node.output), held, place, alone))
+
+    def _count(self, node: NodeProto, alone: Alone) -> None:
+        """Adds the step of a node that computes with shapes alone, which needs no rule."""
+        self.numbers.update(name for name in node.output if name)
+        self.made.update(name for name in node.output if name)
+        inputs = tuple(node.input)
+        self.steps.append(Step(node.name or node.output[0], node.op_type, inputs, tuple(node.output), {}, "", alone))
 
     def _fill(self, module: Node, call: Call) -> dict[int, str]:
         """Gives a node its arrays: those that its rule named, and the floats that it reads as they are."""
@@ -178,8 +195,7 @@ class _Job:
 
     def module(self, source: str, result: str, made_for: int | None) -> OnnxModule:
         """The whole network."""
-        numbers = self._numbers()
-        whole = OnnxModule(self.steps, source, result, numbers, made_for)
+        whole = OnnxModule(self.steps, source, result, self._constants(), made_for)
         for place, node in sorted(self.nodes.items(), key=lambda item: item[0].count(".")):
             *outer, last = place.split(".")
             parent: nn.Module = whole
@@ -190,7 +206,7 @@ class _Job:
             parent.add_module(last, node)
         return whole
 
-    def _numbers(self) -> Mapping[str, Array]:
+    def _constants(self) -> Mapping[str, Array]:
         """Constants that steps read by name."""
         read = {name for step in self.steps for name in step.inputs if name in self.known}
         return {name: self.known[name].value for name in sorted(read)}

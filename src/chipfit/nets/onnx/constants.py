@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from types import MappingProxyType
 from typing import Any, final
 
 import ml_dtypes
@@ -17,9 +16,6 @@ from chipfit.nets.onnx.call import Array, Constant
 
 MOST = 2**28
 """Values of the largest constant that may be made."""
-
-SMALL = 4096
-"""Values of a constant that a node keeps, which it may have to be run with."""
 
 LOOKS = frozenset({
     "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "DequantizeLinear", "Slice",
@@ -64,16 +60,8 @@ def of_node(node: NodeProto) -> Constant:
 class Alone:
     """A node that is run by ONNX's reference, on numbers that do not depend on the values of the input."""
 
-    def __init__(
-        self,
-        node: NodeProto,
-        opsets: Sequence[OperatorSetIdProto],
-        known: Mapping[str, Constant] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, node: NodeProto, opsets: Sequence[OperatorSetIdProto]) -> None:
         self.node = node
-        self.small = {
-            name: known[name].value for name in node.input if name in known and known[name].value.size <= SMALL
-        }
         graph = GraphProto(name="alone", node=[node])
         graph.input.extend(ValueInfoProto(name=name) for name in dict.fromkeys(node.input) if name)
         graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
@@ -84,7 +72,7 @@ class Alone:
         return self
 
     def run(self, inputs: Sequence[Array | None]) -> list[Array]:
-        """Its outputs; inputs that its rule bound may be left out.
+        """Its outputs.
 
         Raises:
             ValueError: it draws random numbers, or makes too many of them.
@@ -97,7 +85,7 @@ class Alone:
             return [found]
         if self._reference is None:
             self._reference = ReferenceEvaluator(self._model)
-        fed = {name: value for name, value in zip(self.node.input, inputs, strict=True) if name} | self.small
+        fed = {name: value for name, value in zip(self.node.input, inputs, strict=True) if name}
         return [plain(value) for value in self._reference.run(None, fed)]
 
 

@@ -31,7 +31,7 @@ class Step:
     """A node in running order.
 
     `inputs` are names of values, "" for what is left out or bound; `held` has the roles of inputs that are arrays of
-    the node. `alone` runs it where nothing that it reads depends on the values of the input.
+    the node; `place` is that of its module. One without a place computes with shapes alone: `alone` runs it.
     """
 
     label: str
@@ -82,11 +82,19 @@ class OnnxModule(nn.Module):
         return values
 
     def _run(self, step: Step, values: Mapping[str, Any], batch: int) -> Sequence[Value]:
-        module = self.get_submodule(step.place)
         inputs: list[Any] = [values[name] if name else None for name in step.inputs]
+        if not step.place:
+            return [_alike(value, batch) for value in step.alone.run(inputs)]
+        module = self.get_submodule(step.place)
         for place, role in step.held.items():
             inputs[place] = getattr(module, role)
-        if all(isinstance(v, np.ndarray) or v is None for v in inputs) and any(v is not None for v in inputs):
-            return step.alone.run(inputs)
         made = module(batch, self.made_for, inputs)
         return made if isinstance(made, tuple | list) else (made,)
+
+
+def _alike(value: Array, batch: int) -> Array:
+    """Numbers that are the same for each input, exactly so: numpy rounds sines by their place in memory."""
+    if value.dtype.kind != "f" or batch < 2 or value.ndim < 2 or value.shape[0] != batch:
+        return value
+    first = value[:1]
+    return np.repeat(first, batch, 0) if np.allclose(value, first, rtol=1e-6, atol=1e-6) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -128,7 +127,7 @@ _FAR = 2**31 - 1
 def slice_(call: Call) -> Function:
     """Every n-th place from one to another, along some axes."""
     names = ("starts", "ends", "axes", "steps")
-    known = [call.numbers(n, name) if call.given(name) or call.is_known(n + 1) else None for n, name in _slots(call)]
+    known = [call.numbers(n, name) if call.given(name) or call.is_known(n) else None for n, name in enumerate(names, 1)]
 
     def function(run: Run, x: Tensor, *given: Value) -> Tensor:
         read = [*given, *(None,) * 4]
@@ -142,11 +141,6 @@ def slice_(call: Call) -> Function:
         return x
 
     return function
-
-
-def _slots(call: Call) -> Sequence[tuple[int, str]]:
-    """Place and name of what a slice is told; `numbers` reads the input at a place, or the attribute of a name."""
-    return [(n + 1, name) for n, name in enumerate(("starts", "ends", "axes", "steps"))]
 
 
 def _numbers(value: Value | None) -> list[int] | None:
