@@ -39,11 +39,14 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a node may ask while it runs: its arrays, the batch, and the batch that the file was made for (or None)."""
+    """What a node may ask while it runs: its arrays, and of a file of one batch size what it was made for.
+
+    `made_for` is that size, `then` the shape that the node's first input has under it; both None where any size may be.
+    """
 
     module: nn.Module
-    batch: int
-    made_for: int | None
+    made_for: int | None = None
+    then: tuple[int, ...] | None = None
 
     def array(self, role: str) -> Tensor:
         """An array of the node."""

@@ -9,6 +9,7 @@
     clip(x + 3, 0, 6) / 6                    HardSigmoid, alpha 1/6
     x · tanh(softplus(x))                    Mish
     x / 2 · (1 + erf(x / √2))                Gelu
+    x / 2 · (1 + tanh(√(2/π)(x + .044715x³))) Gelu by tanh                     (TensorFlow, JAX)
     (x - m) / √(mean((x - m)²) + ε) · g + b  LayerNormalization
 
 Each pattern is exact up to rounding; what is within is read by nobody else.
@@ -100,7 +101,7 @@ def _applied(pattern: Pattern, nodes: list[NodeProto], known: Known, output: str
     return [instead.get(id(n), n) for n in nodes if id(n) not in gone]
 
 
-def _named(node: NodeProto, kind: str, inputs: Sequence[str], **attributes: float | int | list[int]) -> NodeProto:
+def _named(node: NodeProto, kind: str, inputs: Sequence[str], **attributes: float | int | str | list[int]) -> NodeProto:
     made = make_node(kind, inputs, node.output[:1], name=node.name)
     made.attribute.extend(make_attribute(name, value) for name, value in attributes.items())
     return made
@@ -203,7 +204,7 @@ def _mish(node: NodeProto, view: View) -> Found | None:
 
 
 def _gelu(node: NodeProto, view: View) -> Found | None:
-    """X / 2 · (1 + erf(x / √2)), in any order of its products."""
+    """Half of x · (1 + erf(x / √2)), or of the form with tanh, in any order of its products."""
     if node.op_type != "Mul":
         return None
     for half, gate in _sides(node):  # (x / 2) · gate, or (x · gate) / 2
@@ -212,15 +213,25 @@ def _gelu(node: NodeProto, view: View) -> Found | None:
         if x is not None and maker is not None and view.within(maker):
             found = _one_and_erf(gate, x, view)
             if found is not None:
-                return _named(node, "Gelu", [x]), [maker, *found, node]
+                return _gelu_of(node, x, found), [maker, *found, node]
+        # x · (gate / 2)
+        found = _one_and_erf(view.with_number(maker, "Mul", 0.5) or "", gate, view)
+        if maker is not None and found is not None and view.within(maker):
+            return _gelu_of(node, gate, found), [*found, maker, node]
     product = view.maker(view.with_number(node, "Mul", 0.5) or "", "Mul")
     if product is None or not view.within(product):
         return None
     for x, gate in _sides(product):
         found = _one_and_erf(gate, x, view)
         if found is not None:
-            return _named(node, "Gelu", [x]), [*found, product, node]
+            return _gelu_of(node, x, found), [*found, product, node]
     return None
+
+
+def _gelu_of(node: NodeProto, x: str, found: Sequence[NodeProto]) -> NodeProto:
+    """The one node, exact or by tanh as what was found is."""
+    by_tanh = any(n.op_type == "Tanh" for n in found)
+    return _named(node, "Gelu", [x], approximate="tanh" if by_tanh else "none")
 
 
 def _one_and_erf(name: str, x: str, view: View) -> list[NodeProto] | None:
@@ -228,13 +239,41 @@ def _one_and_erf(name: str, x: str, view: View) -> list[NodeProto] | None:
     total = view.makers.get(name)
     erf = view.maker(view.with_number(total, "Add", 1.0) or "", "Erf")
     if total is None or erf is None:
-        return None
+        return _one_and_tanh(total, x, view)
     scale = view.makers.get(erf.input[0])
     root = math.sqrt(2)
     inner = view.with_number(scale, "Div", root) or view.with_number(scale, "Mul", 1 / root)
     if scale is None or inner != x or not view.within(scale, erf, total):
         return None
     return [scale, erf, total]
+
+
+def _one_and_tanh(total: NodeProto | None, x: str, view: View) -> list[NodeProto] | None:
+    """The nodes of 1 + tanh(√(2/π) (x + 0.044715 x³)), the last of them the one with the tanh."""
+    tanh = view.maker(view.with_number(total, "Add", 1.0) or "", "Tanh")
+    scale = view.makers.get(tanh.input[0]) if tanh is not None else None
+    inner = view.maker(view.with_number(scale, "Mul", math.sqrt(2 / math.pi)) or "", "Add")
+    if total is None or tanh is None or scale is None or inner is None:
+        return None
+    for same, part in _sides(inner):
+        number, factors, nodes = _factors(part, view)
+        if same == x and factors == [x] * 3 and math.isclose(number, 0.044715, rel_tol=1e-4):
+            nodes = [*nodes, inner, scale, tanh, total]
+            return nodes if view.within(*nodes) else None
+    return None
+
+
+def _factors(name: str, view: View) -> tuple[float, list[str], list[NodeProto]]:
+    """What a product is of, in whatever order it is taken: a number, values, and its nodes."""
+    node = view.makers.get(name)
+    if (number := view.number(name)) is not None:
+        return number, [], []
+    if node is not None and (x := view.with_number(node, "Pow", 3.0)) is not None:
+        return 1.0, [x] * 3, [node]
+    if node is None or node.op_type != "Mul" or len(view.readers.get(name, ())) != 1:
+        return 1.0, [name], []
+    left, right = (_factors(part, view) for part in node.input)
+    return left[0] * right[0], left[1] + right[1], [*left[2], *right[2], node]
 
 
 def _layer_norm(node: NodeProto, view: View) -> Found | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from chipfit.nets.onnx.call import Array, Function, Run, Value
@@ -21,9 +22,9 @@ class Node(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, batch: int, made_for: int | None, inputs: Sequence[Any]) -> Any:
+    def forward(self, inputs: Sequence[Any], made_for: int | None, then: tuple[int, ...] | None) -> Any:
         """Its output, or a tuple of them."""
-        return self.function(Run(self, batch, made_for), *inputs)
+        return self.function(Run(self, made_for, then), *inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class OnnxModule(nn.Module):
         self.result = result
         self.numbers = dict(numbers)
         self.made_for = made_for
+        self.then: dict[str, tuple[int, ...]] = {}
+
+    def open_batch(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """Notes the shapes of all values under the batch that the file is made for, for inputs of this shape."""
+        if self.made_for is not None:
+            with torch.no_grad():
+                values = self.values(torch.zeros(self.made_for, *shape, dtype=dtype))
+            self.then = {name: tuple(v.shape) for name, v in values.items() if isinstance(v, Tensor)}
 
     def forward(self, x: Tensor) -> Tensor:
         """The file's output."""
@@ -88,7 +97,7 @@ class OnnxModule(nn.Module):
         module = self.get_submodule(step.place)
         for place, role in step.held.items():
             inputs[place] = getattr(module, role)
-        made = module(batch, self.made_for, inputs)
+        made = module(inputs, self.made_for, self.then.get(step.inputs[0] if step.inputs else ""))
         return made if isinstance(made, tuple | list) else (made,)
 
 

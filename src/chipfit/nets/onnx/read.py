@@ -8,11 +8,13 @@ through a transpose in front, which meets the file's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+import torch
 from onnx import ModelProto, TensorProto
 
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.nets.answers import Answers
 from chipfit.nets.onnx.bind import bound
 from chipfit.nets.onnx.file import fed, read
@@ -26,6 +28,10 @@ WHOLE = (TensorProto.INT64, TensorProto.INT32)
 
 TAKEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, *WHOLE)
 """Types of numbers that a file's input may have."""
+
+
+MOST = 10**8
+"""Numbers of one input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,26 @@ def load(path: Path, wanted: Shape | None) -> OnnxFile:
         BadInput: no whole ONNX file, several inputs or outputs, or an operator that cannot be read; one line.
     """
     name = str(path)
-    model, told = plain(name, read(path))
+    model = read(path)
+    try:
+        return _loaded(name, model, wanted)
+    except ChipfitError:
+        raise
+    except Exception as e:  # a damaged file: it trips whatever looks at it first
+        line = (str(e).strip().splitlines() or [""])[0][:160]
+        raise BadInput(f"{name} is no sound ONNX file ({type(e).__name__}: {line})") from e
+
+
+def _loaded(name: str, model: ModelProto, wanted: Shape | None) -> OnnxFile:
+    model, told = plain(name, model)
     _check_ends(name, model)
     shape, nhwc = _shape(name, model, wanted)
+    if prod(shape) > MOST:
+        raise BadInput(f"{name} takes inputs of {prod(shape):.3g} numbers, at most {MOST:.0e} are read")
     module = bound(name, model, _made_for(model), nhwc=nhwc)
-    return OnnxFile(name, model, module, shape, nhwc, told)
+    file = OnnxFile(name, model, module, shape, nhwc, told)
+    module.open_batch(shape, torch.int64 if file.whole else torch.float32)
+    return file
 
 
 def _check_ends(name: str, model: ModelProto) -> None:

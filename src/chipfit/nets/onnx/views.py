@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -20,29 +21,46 @@ def reshape(call: Call) -> Function:
     constant = call.numbers(1, "shape") if call.given("shape") or call.is_known(1) else None
 
     def function(run: Run, x: Tensor, shape: Value | None = None) -> Tensor:
-        wanted = whole_numbers(shape) if constant is None else list(constant)
-        if not keep_zeros:
-            wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
-        if constant and constant[0]:
-            wanted = of_batch(run, x, wanted)
-        return x.reshape(wanted)
+        wanted = whole_numbers(shape) if constant is None else constant
+        if run.then is None or run.then == x.shape:
+            return x.reshape(_filled(wanted, x.shape, keep_zeros))
+        of_file = _filled(wanted, run.then, keep_zeros)
+        # of a shape that was computed while the network runs, the batch may be part
+        computed = constant is None and prod(of_file) != prod(run.then)
+        return x.reshape(_filled(wanted, x.shape, keep_zeros) if computed else _of_batch(run, x, of_file))
 
     return function
 
 
-def of_batch(run: Run, x: Tensor, shape: list[int]) -> list[int]:
-    """A shape for the batch that runs, of a value that has the batch in front, from that for the file's batch."""
-    made_for = run.made_for
-    if made_for is None or made_for == run.batch or not shape or shape[0] < 1:
-        return shape
-    told = prod(n for n in shape if n > 0)
-    open_axis = any(n < 0 for n in shape)
-    # without an axis that takes the rest, the number of values says whether the shape is of the file's batch
-    if not open_axis and told == x.numel():
-        return shape
-    if shape[0] % made_for:
-        return shape
-    return [shape[0] // made_for * run.batch, *shape[1:]]
+def _filled(wanted: Sequence[int], shape: Sequence[int], keep_zeros: bool) -> list[int]:
+    """A shape to be without what it leaves open: 0 for as it was, -1 for what is left."""
+    found = [shape[i] if n == 0 and not keep_zeros else n for i, n in enumerate(wanted)]
+    known = prod(n for n in found if n >= 0)
+    return [prod(shape) // max(known, 1) if n < 0 else n for n in found]
+
+
+def _of_batch(run: Run, x: Tensor, wanted: list[int]) -> list[int]:
+    """A shape to be for the batch that runs, from that for the batch of the file.
+
+    The batch is at the axis of the value that has another size than in the file. In the new shape it is at an axis of
+    the file's own batch size among the values of that axis; else where as many values are before it as were.
+    """
+    assert run.then is not None
+    changed = [a for a, (n, m) in enumerate(zip(run.then, x.shape, strict=True)) if n != m]
+    if len(changed) != 1 or not wanted:
+        return wanted
+    (axis,) = changed
+    outer, own = prod(run.then[:axis]), run.then[axis]
+    before = [prod(wanted[:j]) for j in range(len(wanted))]
+    alone = [j for j, n in enumerate(wanted) if n == run.made_for and outer <= before[j] <= outer * own]
+    places = [j for j, n in enumerate(before) if n == outer]
+    if len(alone) == 1:
+        place = alone[0]
+    elif places:
+        place = places[0] - (places[0] == len(wanted) - 1 > 0)
+    else:
+        return wanted
+    return [n * x.shape[axis] // own if j == place else n for j, n in enumerate(wanted)]
 
 
 def flatten(call: Call) -> Function:
@@ -183,11 +201,12 @@ def pad(call: Call) -> Function:
     mode = call.take("mode", "constant")
     if mode not in _MODES:
         call.refuse(f"with mode={mode!r}")
-    amounts = call.numbers(1, "pads") or []
+    known = call.numbers(1, "pads") if call.given("pads") or call.is_known(1) else None
     number = call.number(2, "value", 0.0) or 0.0
     axes = call.numbers(3)
 
-    def function(run: Run, x: Tensor, *_: object) -> Tensor:
+    def function(run: Run, x: Tensor, pads: Value | None = None, *_: object) -> Tensor:
+        amounts = known if known is not None else whole_numbers(pads)
         half = len(amounts) // 2
         before, behind = [0] * x.dim(), [0] * x.dim()
         for n, axis in enumerate(axes if axes is not None else range(half)):
