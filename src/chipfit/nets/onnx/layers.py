@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from chipfit.nets.onnx.call import Array, Call, Function, Rule, Run
+from chipfit.nets.onnx.call import Array, Call, Function, Rule, Run, as_tensor
 from chipfit.nets.onnx.windows import Window, padded, window
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -137,7 +137,7 @@ def gather(call: Call) -> Function:
         return lambda run, _, places: run.array("table")(places)
     call.bound.discard(0)
     if known or not call.is_known(1):
-        return lambda run, x, places: _taken(x, axis, places)
+        return lambda run, x, places: _taken(x, axis, as_tensor(places, x))
     chosen = call.constant(1).value
 
     def function(run: Run, x: Tensor, *_: object) -> Tensor:

@@ -22,12 +22,12 @@ def reshape(call: Call) -> Function:
 
     def function(run: Run, x: Tensor, shape: Value | None = None) -> Tensor:
         wanted = whole_numbers(shape) if constant is None else constant
-        if run.then is None or run.then == x.shape:
-            return x.reshape(_filled(wanted, x.shape, keep_zeros))
-        of_file = _filled(wanted, run.then, keep_zeros)
-        # of a shape that was computed while the network runs, the batch may be part
-        computed = constant is None and prod(of_file) != prod(run.then)
-        return x.reshape(_filled(wanted, x.shape, keep_zeros) if computed else _of_batch(run, x, of_file))
+        filled = _filled(wanted, x.shape, keep_zeros)
+        # a shape that is computed while the network runs counts with the batch that runs, or with that of the file
+        computed = constant is None and prod(filled) == x.numel()
+        if run.then is None or run.then == x.shape or computed:
+            return x.reshape(filled)
+        return x.reshape(_of_batch(run, x, _filled(wanted, run.then, keep_zeros)))
 
     return function
 
