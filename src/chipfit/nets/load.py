@@ -81,7 +81,7 @@ def load_models(
         elif user_code.names_code(spec):
             entries.append(_own(spec, next(files, None), input_shape, dataset, ends))
         elif Path(spec).suffix == ".onnx":
-            entries.append(_of_onnx(spec, input_shape, dataset))
+            entries.append(_of_onnx(spec, input_shape, dataset, ends.output))
         elif Path(spec).suffix == ".pt2":
             program, shape = load_program(Path(spec).expanduser()), _shape(spec, input_shape, dataset)
             entries.append(entry_of(Path(spec).stem, spec, program, shape, dataset, ends=ends))
@@ -157,10 +157,12 @@ def _of_library(
     return entry_of(name, spec, module, shape, dataset, source=source, ends=ends)
 
 
-def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None) -> Entry:
+def _of_onnx(
+    spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None, output: str | None = None
+) -> Entry:
     """The network of an ONNX file, held against the file in ONNX Runtime."""
     path = Path(spec).expanduser()
-    file = onnx_file.load(path, input_shape or (dataset.input_shape if dataset is not None else None))
+    file = onnx_file.load(path, input_shape or (dataset.input_shape if dataset is not None else None), output)
     notes = [file.told] if file.told else []
     if file.nhwc:
         notes.append("takes pictures (C, H, W) in the place of (H, W, C)")

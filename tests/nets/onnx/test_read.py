@@ -15,6 +15,7 @@ from torch import nn
 
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
+from chipfit.core.ports import Ends
 from chipfit.export.onnx import write as write_ours
 from chipfit.nets.build import build
 from chipfit.nets.faithful import traced
@@ -229,7 +230,10 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     [
         (LSTM, "is read wrongly|answers with|mixes|batch"),
         (TOKENS, r"has 2 inputs \(ids, mask\); one input is supported"),
-        ("g (float[n, 4] x) => (float[n, 4] y, float[n, 4] z) { y = Relu (x) z = Tanh (x) }", "has 2 outputs"),
+        (
+            "g (float[n, 4] x) => (float[n, 4] y, float[n, 4] z) { y = Relu (x) z = Tanh (x) }",
+            "2 values: y, z; .*--output",
+        ),
         ("g (float[n, 4] x) => (float[n, 4] y) { y = Relu (z) }", "reads 'z', which nothing makes"),
         ("g (float[n, T] x) => (float[n, T] y) { y = Relu (x) }", "leaves the shape of its input open"),
         ("g (float[n, 4] x) => (float[n, 4] y) { y = HannWindow (x) }", "'HannWindow' has no rule"),
@@ -243,6 +247,35 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, said: str) -
     with pytest.raises(BadInput, match=said) as caught:
         entry_network(write(tmp_path / "m.onnx", text))
     assert "\n" not in str(caught.value)
+
+
+def test_one_of_several_outputs(tmp_path: Path) -> None:
+    weights = "<float[4, 3] v, float[4, 2] w>"
+    text = f"g (float[n, 4] x) => (float[n, 3] a, float[n, 2] b) {weights} {{ a = MatMul (x, v) b = MatMul (x, w) }}"
+    path = write(tmp_path / "m.onnx", text)
+    for said in ("b", "1"):
+        (entry,) = load_models([path], input_shape=(4,), ends=Ends(output=said))
+        assert entry.network.graph[entry.network.graph.output].shape == (2,)
+        assert "output b; a dropped" in entry.source
+    with pytest.raises(BadInput, match="has no output 'c'; it answers a, b"):
+        load_models([path], input_shape=(4,), ends=Ends(output="c"))
+
+
+def test_a_gelu_in_pieces_is_one(tmp_path: Path) -> None:
+    text = """
+    g (float[n, 6] x) => (float[n, 6] y) <float[6, 6] w> {
+        x1 = MatMul (x, w)
+        r = Constant <value = float {1.4142135}> ()
+        a = Div (x1, r)
+        b = Erf (a)
+        o = Constant <value = float {1.0}> ()
+        c = Add (b, o)
+        d = Mul (x1, c)
+        h = Constant <value = float {0.5}> ()
+        y = Mul (d, h)
+    }
+    """
+    assert kinds(entry_network(write(tmp_path / "m.onnx", text))) == ["input", "linear", "gelu"]
 
 
 def test_control_flow_on_data_is_refused_and_a_decided_branch_is_taken(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from math import prod
 from pathlib import Path
 
 import torch
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from chipfit.core.errors import BadInput, ChipfitError
+from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
 from chipfit.nets.answers import Answers
 from chipfit.nets.onnx.bind import bound
 from chipfit.nets.onnx.file import fed, read
@@ -26,7 +26,9 @@ Shape = tuple[int, ...]
 
 WHOLE = (TensorProto.INT64, TensorProto.INT32)
 
-TAKEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, *WHOLE)
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+TAKEN = (*FLOATS, *WHOLE)
 """Types of numbers that a file's input may have."""
 
 
@@ -55,16 +57,18 @@ class OnnxFile:
         return held(self.name, self.model, self.module, answers, self.nhwc)
 
 
-def load(path: Path, wanted: Shape | None) -> OnnxFile:
+def load(path: Path, wanted: Shape | None, output: str | None = None) -> OnnxFile:
     """Reads a file, for inputs of the shape `wanted` where it is known.
 
+    `output` is the name or the place of the output that the network is fitted to, of a file with several.
+
     Raises:
-        BadInput: no whole ONNX file, several inputs or outputs, or an operator that cannot be read; one line.
+        BadInput: no whole ONNX file, several inputs, or an operator that cannot be read; one line.
     """
     name = str(path)
     model = read(path)
     try:
-        return _loaded(name, model, wanted)
+        return _loaded(name, model, wanted, output)
     except ChipfitError:
         raise
     except Exception as e:  # a damaged file: it trips whatever looks at it first
@@ -72,9 +76,11 @@ def load(path: Path, wanted: Shape | None) -> OnnxFile:
         raise BadInput(f"{name} is no sound ONNX file ({type(e).__name__}: {line})") from e
 
 
-def _loaded(name: str, model: ModelProto, wanted: Shape | None) -> OnnxFile:
+def _loaded(name: str, model: ModelProto, wanted: Shape | None, output: str | None) -> OnnxFile:
+    _check_input(name, model)
+    dropped = _keep_one_output(name, model, output)
     model, told = plain(name, model)
-    _check_ends(name, model)
+    told = ", ".join(part for part in (told, dropped) if part)
     shape, nhwc = _shape(name, model, wanted)
     if prod(shape) > MOST:
         raise BadInput(f"{name} takes inputs of {prod(shape):.3g} numbers, at most {MOST:.0e} are read")
@@ -84,18 +90,37 @@ def _loaded(name: str, model: ModelProto, wanted: Shape | None) -> OnnxFile:
     return file
 
 
-def _check_ends(name: str, model: ModelProto) -> None:
-    """Raises BadInput unless one tensor of numbers goes in, and one comes out."""
-    inputs, outputs = fed(model.graph), list(model.graph.output)
+def _keep_one_output(name: str, model: ModelProto, wanted: str | None) -> str:
+    """Leaves the output that is wanted, or the only one of floats; says in words what went.
+
+    Raises:
+        BadInput: there are several, or none of this name.
+    """
+    outputs = {o.name: o for o in model.graph.output}
+    floats = [n for n, o in outputs.items() if o.type.tensor_type.elem_type in FLOATS or len(outputs) == 1]
+    chosen = wanted
+    if wanted is None and len(floats) == 1:
+        (chosen,) = floats
+    elif wanted is not None and wanted not in outputs and wanted.isdecimal() and int(wanted) < len(outputs):
+        chosen = list(outputs)[int(wanted)]
+    listed = ", ".join(list(outputs)[:6])
+    if chosen is None:
+        raise BadInput(f"{name} answers with {len(outputs)} values: {listed}; say which one it is for: --output NAME")
+    if chosen not in outputs:
+        raise BadInput(f"{name} has no output {chosen!r}{did_you_mean(chosen, list(outputs))}; it answers {listed}")
+    kept = ValueInfoProto()
+    kept.CopyFrom(outputs.pop(chosen))
+    del model.graph.output[:]
+    model.graph.output.append(kept)
+    return f"output {chosen}; {', '.join(list(outputs)[:6])} dropped" if outputs else ""
+
+
+def _check_input(name: str, model: ModelProto) -> None:
+    """Raises BadInput unless one tensor of numbers goes in."""
+    inputs = fed(model.graph)
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs[:4]) or "none"
         raise BadInput(f"{name} has {len(inputs)} inputs ({names}); one input is supported")
-    if len(outputs) != 1:
-        names = ", ".join(o.name for o in outputs[:4])
-        raise BadInput(
-            f"{name} has {len(outputs)} outputs ({names}); keep one of them: onnx.utils.extract_model(in, out, "
-            f"[{inputs[0].name!r}], [{outputs[0].name if outputs else ''!r}])"
-        )
     kind = inputs[0].type
     if not kind.HasField("tensor_type") or kind.tensor_type.elem_type not in TAKEN:
         what = TensorProto.DataType.Name(kind.tensor_type.elem_type) if kind.HasField("tensor_type") else "no tensor"
