@@ -76,7 +76,7 @@ def before(path: Path) -> Path:
 
 
 def _exported(name: str, path: Path, *, dynamo: bool) -> Path:
-    module = build(load_zoo(f"fashion-mnist/{name}").network).eval()
+    module = torch.nn.Sequential(build(load_zoo(f"fashion-mnist/{name}").network)).eval()
     x = torch.zeros(2, 1, 28, 28)
     how: dict[str, Any] = {"dynamo": False, "opset_version": 13, "input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
     if dynamo:
@@ -104,7 +104,7 @@ class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
 def quantised(path: Path) -> Path:
     """ONNX Runtime's quantisation."""
     plain = path.with_suffix(".plain.onnx")
-    plain.write_bytes(write(load_zoo("fashion-mnist/vgg6").network).data())
+    plain.write_bytes(write(load_zoo("fashion-mnist/vgg6").network).data)
     quantization.quantize_static(
         plain, path, Calibration(), quant_format=quantization.QuantFormat.QDQ, per_channel=True
     )

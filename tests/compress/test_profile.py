@@ -11,9 +11,9 @@ import torch
 
 from chipfit.compress.edit import apply
 from chipfit.compress.hessian import Forms
-from chipfit.compress.profile import Profile, key, profile, real, stitch
+from chipfit.compress.profile import Profile, key, of_names, profile, real, stitch
 from chipfit.core.edits import Edit
-from chipfit.core.graph import Network
+from chipfit.core.graph import Graph, Network
 from chipfit.nets.build import build
 from chipfit.space.edits import Skip, Width
 from chipfit.space.groups import channel_groups
@@ -37,6 +37,18 @@ def test_written_and_read(resnet8: tuple[Network, Profile]) -> None:
         np.testing.assert_array_equal(again.hessians[name], h)
     diagonal = Profile("n", {"l": np.arange(3, dtype=np.float32)}, {}, {})
     assert Profile.from_arrays(diagonal.to_arrays()).hessians["l"].tolist() == [0, 1, 2]
+
+
+def test_a_profile_of_the_same_network_under_other_names_is_told(resnet8: tuple[Network, Profile]) -> None:
+    network, found = resnet8
+    arrays = found.to_arrays()
+    assert of_names(arrays, network.graph)
+    renamed = Graph(
+        tuple(replace(o, weights=o.weights and f"0.{o.weights}") for o in network.graph), network.graph.output
+    )
+    weights = {f"0.{name}": array for name, array in network.weights.items()}
+    assert Network(renamed, weights).digest() == network.digest(), "a digest is blind to names"
+    assert not of_names(arrays, renamed)
 
 
 def test_keys_do_not_depend_on_order() -> None:

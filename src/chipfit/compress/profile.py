@@ -33,7 +33,7 @@ from chipfit.compress.hessian import (
 from chipfit.compress.obs import compensated, removal_order
 from chipfit.core.deadline import Deadline
 from chipfit.core.edits import Edit, Fitted, Source, Take, innermost
-from chipfit.core.graph import Network
+from chipfit.core.graph import Graph, Network
 from chipfit.space.edits import Width, edited, to_plain
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
@@ -117,6 +117,17 @@ class Profile:
             {n.removeprefix("turned/"): a for n, a in arrays.items() if n.startswith("turned/")},
             about.get("seen", 0),
         )
+
+
+def of_names(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> bool:
+    """True where a profile's arrays speak of this graph's layers.
+
+    Equal networks have one digest whatever their operators are called: the same network, read from files of several
+    exporters, has other names in each.
+    """
+    kept = [n.removeprefix("hessian/") for n in arrays if n.startswith("hessian/")]
+    prefixes = {owner(o) for o in graph if o.weights}
+    return prefixes.issuperset(kept)
 
 
 def _bytes(value: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -163,13 +163,11 @@ def _of_onnx(
     """The network of an ONNX file, held against the file in ONNX Runtime."""
     path = Path(spec).expanduser()
     file = onnx_file.load(path, input_shape or (dataset.input_shape if dataset is not None else None), output)
-    notes = [file.told] if file.told else []
-    if file.nhwc:
-        notes.append("takes pictures (C, H, W) in the place of (H, W, C)")
-    source = f"{spec} ({'; '.join(notes)})" if notes else spec
-    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, source=source, whole=file.whole)
+    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, whole=file.whole)
     assert entry.answers is not None
-    return replace(entry, answers=file.held(entry.answers))
+    answers = file.held(entry.answers)
+    notes = file.said(answers)
+    return replace(entry, answers=answers, source=f"{spec} ({notes})" if notes else spec)
 
 
 TRACING = 10.0

@@ -17,6 +17,7 @@ from typing import cast
 
 import numpy as np
 
+from chipfit.compress.profile import of_names
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import BadInput, Infeasible, OutOfTime
@@ -291,6 +292,7 @@ def _opened(run: Run, entry: Entry, until: Deadline) -> Start:
     run.progress("menu", f"{entry.name}: what may change, what it costs, what it harms")
     s, name = run.settings, _profile_name(run, entry)
     known, fact = run.recalled(name), f"inputs of {entry.name}"
+    known = known if known is not None and of_names(known, entry.network.graph) else None
     n = cast(int | None, run.store.fact(fact)) if run.store.arrays(name) is not None else None
     start = open_start(
         entry,

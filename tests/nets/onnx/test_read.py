@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.core.ports import Ends
@@ -210,8 +212,14 @@ def test_a_quantised_file_is_read_as_its_float_network(tmp_path: Path) -> None:
     with torch.no_grad():
         got, want = build(again)(x), build(network)(x)
     assert float((got - want).abs().max()) < 0.05 * float(want.abs().max())
-    (entry,) = load_models([path], input_shape=(3, 8, 8))
-    assert "the float network of an int8 file" in entry.source
+    rows = Split(np.random.default_rng(1).standard_normal((40, 3, 8, 8), np.float32), np.zeros(40, np.int64))
+    data = Dataset("rows", ("a", "b"), (0.0,) * 3, (1.0,) * 3, rows, rows, lambda: rows)
+    (entry,) = load_models([path], dataset=data)
+    said = re.search(
+        r"the float network of an int8 file; the file's own answers are (\S+) % of the largest", entry.source
+    )
+    assert said is not None
+    assert 0 < float(said[1]) < 10
 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:

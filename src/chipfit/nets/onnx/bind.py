@@ -13,7 +13,7 @@ from onnx.helper import make_node
 from torch import nn
 
 from chipfit.core.errors import BadInput
-from chipfit.nets.onnx.call import Array, Call, Constant
+from chipfit.nets.onnx.call import Array, Call, Constant, Rule
 from chipfit.nets.onnx.constants import Alone, folded, of_node, stored
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.fused import fused
@@ -126,36 +126,42 @@ class _Job:
 
     def bind(self, node: NodeProto) -> None:
         """Adds the step of a node."""
-        lost = next((n for n in node.input if n and n not in self.known and n not in self.made), None)
+        reads = [name for name in node.input if name]
+        lost = next((n for n in reads if n not in self.known and n not in self.made), None)
         if lost is not None:
             raise BadInput(f"{self.file}: node {node.name!r} ({node.op_type}) reads {lost!r}, which nothing makes")
-        alone = Alone(node, self.opsets)
-        if all(n in self.known or n in self.numbers for n in node.input if n):
-            self._count(node, alone)
-            return
-        call = Call(self.file, node, self.opset, self.known, self.read)
-        rule = RULES.get(node.op_type)
-        if rule is None:
-            near = get_close_matches(node.op_type, RULES, 1)
-            more = f" (it has {near[0]!r})" if near else ""
-            call.refuse(f"has no rule{more} and")
-        function = rule(call)
-        call.finish()
-        module = Node(function)
-        held = self._fill(module, call)
-        place = self._place(call)
-        self.nodes[place] = module
         self.made.update(name for name in node.output if name)
-        inputs = tuple("" if n in call.bound or n in held else name for n, name in enumerate(node.input))
+        if all(n in self.known or n in self.numbers for n in reads):
+            self._count(node)
+        else:
+            self._compute(node)
+
+    def _compute(self, node: NodeProto) -> None:
+        """Adds the step of a node that computes with values."""
+        call = Call(self.file, node, self.opset, self.known, self.read)
+        function = self._rule(call)(call)
+        call.finish()
+        module, place = Node(function), self._place(call)
+        held = self._fill(module, call)
+        self.nodes[place] = module
         if node.op_type in ("Shape", "Size"):
             self.numbers.update(node.output)
+        bound_or_held = call.bound.union(held)
+        inputs = tuple("" if n in bound_or_held else name for n, name in enumerate(node.input))
+        alone = Alone(node, self.opsets)
         self.steps.append(Step(call.label, node.op_type, inputs, tuple(node.output), held, place, alone))
 
-    def _count(self, node: NodeProto, alone: Alone) -> None:
+    def _rule(self, call: Call) -> Rule:
+        kind = call.node.op_type
+        if kind not in RULES:
+            near = get_close_matches(kind, RULES, 1)
+            call.refuse(f"has no rule{f' (it has {near[0]!r})' if near else ''} and")
+        return RULES[kind]
+
+    def _count(self, node: NodeProto) -> None:
         """Adds the step of a node that computes with shapes alone, which needs no rule."""
         self.numbers.update(name for name in node.output if name)
-        self.made.update(name for name in node.output if name)
-        inputs = tuple(node.input)
+        inputs, alone = tuple(node.input), Alone(node, self.opsets)
         self.steps.append(Step(node.name or node.output[0], node.op_type, inputs, tuple(node.output), {}, "", alone))
 
     def _fill(self, module: Node, call: Call) -> dict[int, str]:

@@ -17,6 +17,7 @@ from chipfit.core.errors import BadInput
 from chipfit.nets.answers import Answers, Floats, relative_error
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.module import OnnxModule, Step
+from chipfit.nets.questions import DATA
 
 SHARES, TINY = frozenset({"Sigmoid", "Softmax"}), 1e-6
 """Operators whose answers are shares of 1, and the difference that runtimes allow themselves in these. [measured] ONNX
@@ -92,6 +93,20 @@ def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhw
     return replace(answers, outputs=together)
 
 
+def apart(file: str, original: ModelProto, made_for: int | None, answers: Answers, nhwc: bool) -> float | None:
+    """How far the answers of the file as it came are from those of its float network, on rows of the data.
+
+    A share of the largest answer: what rounding to 8 or 16 bits does. None where no data were given.
+    """
+    rows = [n for n, kind in enumerate(answers.kinds) if kind == DATA]
+    if not rows:
+        return None
+    inputs, outputs = answers.inputs[rows], answers.outputs[rows]
+    asked = inputs.transpose(0, 2, 3, 1) if nhwc else inputs
+    rounded = Runtime(file, original, made_for).answers(asked)
+    return float(np.abs(rounded - outputs).max() / np.abs(outputs).max())
+
+
 def _error(answers: Answers, got: Floats, least: float) -> float:
     """The relative error, but for kinds of inputs whose answers differ by `least` at most."""
     far = np.abs(answers.outputs - got).reshape(len(got), -1).max(1) > least
@@ -102,29 +117,31 @@ def _error(answers: Answers, got: Floats, least: float) -> float:
 
 def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats) -> Step | None:
     """The first node whose values differ; the file is `asked` what the module gets as `inputs`."""
+    rows = module.made_for or 1
+    if len(asked) < rows:
+        return None
+    makers = {name: step for step in module.steps for name in step.outputs if name}
+    there = {name for node in model.graph.node for name in node.output}
+    outputs = [name for name in makers if name in there]
     whole = ModelProto()
     whole.CopyFrom(model)
-    names = [name for step in module.steps for name in step.outputs if name]
-    there = {name for node in model.graph.node for name in node.output}
-    outputs = [name for name in names if name in there]
     del whole.graph.output[:]
     whole.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
-    x = asked[: module.made_for or 1]
-    if len(x) < (module.made_for or 1):
-        return None
     try:
-        theirs = Runtime(file, whole, module.made_for).whole(x)
-        fed_kind = fed(model.graph)[0].type.tensor_type.elem_type
-        given = torch.from_numpy(inputs[: len(x)])
-        with torch.no_grad():
-            ours = module.values(given if fed_kind == TensorProto.FLOAT else given.long())
-    except (BadInput, RuntimeError):
+        theirs = Runtime(file, whole, module.made_for).whole(asked[:rows])
+        ours = _values(model, module, inputs[:rows])
+    except (BadInput, RuntimeError):  # a value that the runtime does not give out: the error has no place then
         return None
-    makers = {name: step for step in module.steps for name in step.outputs}
-    for name, want in zip(outputs, theirs, strict=True):
-        if name in ours and _differs(ours[name], want):
-            return makers[name]
-    return None
+    differing = (n for n, want in zip(outputs, theirs, strict=True) if n in ours and _differs(ours[n], want))
+    return makers.get(next(differing, ""))
+
+
+def _values(model: ModelProto, module: OnnxModule, inputs: Floats) -> dict[str, Any]:
+    """Every value of the module."""
+    x = torch.from_numpy(inputs)
+    floats = fed(model.graph)[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    with torch.no_grad():
+        return module.values(x if floats else x.long())
 
 
 def _differs(ours: Any, want: NDArray[Any]) -> bool:

@@ -84,26 +84,35 @@ def _copy(model: ModelProto) -> ModelProto:
 
 def _without_rounding(graph: GraphProto) -> None:
     """Takes the quantisation of activations away."""
-    constants = {t.name: stored(t) for t in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = stored(node.attribute[0].t)
+    constants = _constants(graph)
     makers = {name: node for node in graph.node for name in node.output}
     dependent = {i.name for i in graph.input if i.name not in constants}
     left = []
     for node in graph.node:
-        depends = any(name in dependent for name in node.input)
-        if depends:
+        if any(name in dependent for name in node.input):
             dependent.update(node.output)
-        if depends and node.op_type == "QuantizeLinear":
-            node = _instead(node, makers, constants)
-        elif depends and node.op_type == "DequantizeLinear":
-            node = _one(node, "Identity")
+            node = _unrounded(node, makers, constants)
         left.append(_kept(node))
     del graph.node[:]
     graph.node.extend(left)
     for name, value in ((ZERO, 0.0), (SIX, 6.0)):
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+
+
+def _constants(graph: GraphProto) -> dict[str, Array]:
+    """Every tensor that the file holds, by name."""
+    found = {t.name: stored(t) for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = stored(node.attribute[0].t)
+    return found
+
+
+def _unrounded(node: NodeProto, makers: Mapping[str, NodeProto], constants: Mapping[str, Array]) -> NodeProto:
+    """A node on activations without what it rounds."""
+    if node.op_type == "QuantizeLinear":
+        return _instead(node, makers, constants)
+    return _one(node, "Identity") if node.op_type == "DequantizeLinear" else node
 
 
 def _kept(node: NodeProto) -> NodeProto:
@@ -118,30 +127,49 @@ def _one(node: NodeProto, kind: str) -> NodeProto:
 
 def _instead(node: NodeProto, makers: Mapping[str, NodeProto], constants: Mapping[str, Array]) -> NodeProto:
     """What a node that quantises an activation does beside rounding it: the clamp that was left out, or nothing."""
-    maker = makers.get(node.input[0])
-    while maker is not None and maker.op_type in MOVES and maker.input[0] in makers:
-        maker = makers[maker.input[0]]
-    step = constants.get(node.input[1])
-    zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.uint8)
-    clamps = maker is not None and maker.op_type in SUMS and step is not None and zero is not None
-    if not clamps or step is None or zero is None or zero.dtype.kind not in "iu" or zero.dtype.itemsize > 1:
+    grid = _grid(node, constants)
+    if grid is None or grid[0] != 0 or not _is_sum(node.input[0], makers):
         return _one(node, "Identity")
-    ends = np.iinfo(zero.dtype)
-    if (zero != ends.min).any():
-        return _one(node, "Identity")
-    highest = float((ends.max - float(ends.min)) * step.max())
+    _, highest, step = grid
     clamp = _one(node, "Relu")
-    if abs(highest - 6) < float(step.max()):
+    if abs(highest - 6) < step:
         clamp.op_type = "Clip"
         clamp.input.extend([ZERO, SIX])
     return clamp
 
 
+def _is_sum(name: str, makers: Mapping[str, NodeProto]) -> bool:
+    """True for what a layer or a sum makes, also where it was only moved since."""
+    maker = makers.get(name)
+    while maker is not None and maker.op_type in MOVES:
+        maker = makers.get(maker.input[0])
+    return maker is not None and maker.op_type in SUMS
+
+
+def _grid(node: NodeProto, constants: Mapping[str, Array]) -> tuple[float, float, float] | None:
+    """The lowest and the highest value that an 8-bit grid holds, and its step; None where these are not known."""
+    step = constants.get(node.input[1])
+    zero: Array | None = np.zeros(1, np.uint8)
+    if len(node.input) > 2 and node.input[2]:
+        zero = constants.get(node.input[2])
+    if step is None or zero is None or zero.dtype not in (np.uint8, np.int8):
+        return None
+    ends, width = np.iinfo(zero.dtype), float(step.max())
+    below = float(zero.max()) - ends.min
+    above = float(ends.max) - float(zero.min())
+    return -below * width, above * width, width
+
+
 def _has_other_floats(graph: GraphProto) -> bool:
-    tensors = [*graph.initializer, *(a.t for n in graph.node for a in n.attribute if a.type == AttributeProto.TENSOR)]
-    ends = [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)]
-    casts = [a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"]
-    return any(kind in FLOATS for kind in (*(t.data_type for t in tensors), *ends, *casts))
+    kinds = [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)]
+    kinds += [tensor.data_type for tensor in graph.initializer]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                kinds.append(attribute.t.data_type)
+            elif node.op_type == "Cast" and attribute.name == "to":
+                kinds.append(attribute.i)
+    return not FLOATS.isdisjoint(kinds)
 
 
 def _in_float32(graph: GraphProto) -> None:

@@ -18,7 +18,7 @@ from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
 from chipfit.nets.answers import Answers
 from chipfit.nets.onnx.bind import bound
 from chipfit.nets.onnx.file import fed, read
-from chipfit.nets.onnx.held import held
+from chipfit.nets.onnx.held import apart, held
 from chipfit.nets.onnx.module import OnnxModule
 from chipfit.nets.onnx.plain import plain
 
@@ -46,6 +46,7 @@ class OnnxFile:
     shape: Shape
     nhwc: bool
     told: str
+    original: ModelProto
 
     @property
     def whole(self) -> bool:
@@ -55,6 +56,16 @@ class OnnxFile:
     def held(self, answers: Answers) -> Answers:
         """The file's own answers; see `held.held`."""
         return held(self.name, self.model, self.module, answers, self.nhwc)
+
+    def said(self, answers: Answers) -> str:
+        """What the network is not of the file, in words; of one that rounds, how far it is from it."""
+        notes = [self.told] if self.told else []
+        if self.nhwc:
+            notes.append("takes pictures (C, H, W) in the place of (H, W, C)")
+        if self.original is not self.model:
+            error = apart(self.name, self.original, self.module.made_for, answers, self.nhwc)
+            notes += [] if error is None else [f"the file's own answers are {100 * error:.2g} % of the largest away"]
+        return "; ".join(notes)
 
 
 def load(path: Path, wanted: Shape | None, output: str | None = None) -> OnnxFile:
@@ -79,13 +90,14 @@ def load(path: Path, wanted: Shape | None, output: str | None = None) -> OnnxFil
 def _loaded(name: str, model: ModelProto, wanted: Shape | None, output: str | None) -> OnnxFile:
     _check_input(name, model)
     dropped = _keep_one_output(name, model, output)
+    original = model
     model, told = plain(name, model)
     told = ", ".join(part for part in (told, dropped) if part)
     shape, nhwc = _shape(name, model, wanted)
     if prod(shape) > MOST:
         raise BadInput(f"{name} takes inputs of {prod(shape):.3g} numbers, at most {MOST:.0e} are read")
     module = bound(name, model, _made_for(model), nhwc=nhwc)
-    file = OnnxFile(name, model, module, shape, nhwc, told)
+    file = OnnxFile(name, model, module, shape, nhwc, told, original)
     module.open_batch(shape, torch.int64 if file.whole else torch.float32)
     return file
 

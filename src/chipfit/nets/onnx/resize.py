@@ -88,24 +88,41 @@ def _resized(x: Tensor, sizes: Sequence[int], scales: Sequence[float], how: How)
     changed = [a for a in range(x.dim()) if sizes[a] != x.shape[a]]
     if not changed:
         return x
-    if any(a < 2 for a in changed) or x.dim() not in (3, 4):
-        return _by_axes(x, sizes, scales, how, changed)
-    if how.mode == "nearest":
-        places = {a: _nearest(x.shape[a], sizes[a], scales[a], how) for a in changed}
-        simple = all(bool((p == np.arange(sizes[a]) * x.shape[a] // sizes[a]).all()) for a, p in places.items())
-        if simple:
-            return F.interpolate(x, size=list(sizes[2:]), mode="nearest")
-        for axis, chosen in places.items():
-            x = x.index_select(axis, torch.as_tensor(chosen))
-        return x
-    align = how.transformation == "align_corners"
-    by_sizes = all(abs(sizes[a] / x.shape[a] - scales[a]) < 1e-6 for a in changed)
-    half = how.transformation in ("half_pixel", "pytorch_half_pixel") and all(sizes[a] > 1 for a in changed)
-    cubic = how.mode == "cubic" and x.dim() == 4 and how.cubic_a == -0.75 and not how.exclude_outside
-    if by_sizes and (align or half) and (how.mode == "linear" or cubic):
-        mode = "bicubic" if cubic else "bilinear" if x.dim() == 4 else "linear"
-        return F.interpolate(x, size=list(sizes[2:]), mode=mode, align_corners=align)
+    maps = x.dim() in (3, 4) and all(a >= 2 for a in changed)
+    if maps and how.mode == "nearest":
+        return _chosen(x, sizes, scales, how, changed)
+    if maps and _as_torch_has_it(x, sizes, scales, how, changed):
+        mode = {3: "linear", 4: "bilinear"}[x.dim()] if how.mode == "linear" else "bicubic"
+        return F.interpolate(x, size=list(sizes[2:]), mode=mode, align_corners=how.transformation == "align_corners")
     return _by_axes(x, sizes, scales, how, changed)
+
+
+def _chosen(x: Tensor, sizes: Sequence[int], scales: Sequence[float], how: How, changed: Sequence[int]) -> Tensor:
+    """The nearest place of each: torch's own way of taking it where that is the same, else by number."""
+    places = {a: _nearest(x.shape[a], sizes[a], scales[a], how) for a in changed}
+    floors = {a: np.arange(sizes[a]) * x.shape[a] // sizes[a] for a in changed}
+    if all(np.array_equal(places[a], floors[a]) for a in changed):
+        return F.interpolate(x, size=list(sizes[2:]), mode="nearest")
+    for axis, chosen in places.items():
+        x = x.index_select(axis, torch.as_tensor(chosen))
+    return x
+
+
+def _as_torch_has_it(
+    x: Tensor, sizes: Sequence[int], scales: Sequence[float], how: How, changed: Sequence[int]
+) -> bool:
+    """True where torch interpolates alike: by the sizes, between centres or corners, cubic with its own number."""
+    if any(abs(sizes[a] / x.shape[a] - scales[a]) >= 1e-6 for a in changed):
+        return False
+    if how.mode == "cubic" and (x.dim() != 4 or how.cubic_a != -0.75 or how.exclude_outside):
+        return False
+    if how.transformation == "align_corners":
+        return True
+    return how.transformation in CENTRES and all(sizes[a] > 1 for a in changed)
+
+
+CENTRES = frozenset({"half_pixel", "pytorch_half_pixel"})
+"""Transformations between the centres of places."""
 
 
 def _by_axes(x: Tensor, sizes: Sequence[int], scales: Sequence[float], how: How, changed: Sequence[int]) -> Tensor:
