@@ -30,7 +30,7 @@ from chipfit.nets.vit import Block
 from chipfit.nets.zoo import BUILDERS
 from chipfit.train.zoo import train_zoo
 
-WEIGHTS = RESULTS / "files" / "transformers"
+WEIGHTS = RESULTS / "files" / "small_transformers"
 """Where trained weights are kept; made where they are not there."""
 
 BUDGET, EPOCHS = "50%", {"vit": 3.0, "bert": 3.0}
@@ -126,7 +126,7 @@ def fitted(name: str) -> dict[str, Any]:
 def main() -> None:
     """Trains what is not there, fits both, and prints what each came to."""
     options: Options = arguments(__doc__ or "")
-    rows = options.rows("transformers")
+    rows = options.rows("small_transformers")
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     for name, train in TRAIN.items():
         place = WEIGHTS / f"{name}.safetensors"
@@ -139,7 +139,7 @@ def main() -> None:
     points = 100 * (v["original"] - v["fitted"]) if v["held"] else None
     lost = 1 - b["fitted"] / b["original"] if b["held"] else None
     targets = [at_least("vit_accuracy", v["original"], 0.9), at_most("vit_points", points, 1.0)]
-    finish("transformers", rows, [*targets, at_most("bert_loss", lost, 0.03)], options)
+    finish("small_transformers", rows, [*targets, at_most("bert_loss", lost, 0.03)], options)
 
 
 if __name__ == "__main__":
