@@ -34,8 +34,8 @@ RATE_TRIALS = 1.12
 TIMING_SHARE = 0.06
 """Of the time that is left, at most, for timing steps."""
 
-LARGEST_BATCH, LEAST_BATCH = 128, 32
-"""Inputs of a training step."""
+BATCH, LEAST_BATCH = 128, 32
+"""Inputs of a training step, and the fewest where there are few in all."""
 
 WANTED_STEPS = 48
 """Of an epoch: where there are few inputs, batches are smaller. [measured] 1,500 pictures make 11 batches of 128, and
@@ -121,7 +121,7 @@ def batch_of(inputs: int) -> int:
     [20, 32, 64, 64, 128]
     """
     wanted = 1 << int(math.log2(max(1, inputs / WANTED_STEPS)))
-    return min(LARGEST_BATCH, max(LEAST_BATCH, wanted), inputs)
+    return min(BATCH, max(LEAST_BATCH, wanted), inputs)
 
 
 def per_epoch(run: Run) -> int:
