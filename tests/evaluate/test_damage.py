@@ -184,6 +184,19 @@ def test_sums_predict_the_truth(case: Case, priced: tuple[Menu, Profile]) -> Non
     assert spearmanr(predicted, true).statistic > 0.8
 
 
+def test_scores_leave_the_network_as_it_is(case: Case) -> None:
+    """Arrays that an option does not touch are not copied, and none is written to; scores come in any order."""
+    network, offered, found, repair, inputs = case
+    whole = network.digest()
+    options = [o.edits for d in offered.menu.decisions for o in d.options if o.edits]
+    wanted = [found.real(edits) for edits in (options[0], options[-1], (Skip("3.add"),))]
+    scorer = Scorer(network, found, repair, inputs, wanted)
+    first = [scorer.damage(edits) for edits in wanted]
+    assert network.digest() == whole
+    again = [scorer.damage(edits) for edits in reversed(wanted)]
+    assert again[::-1] == pytest.approx(first, rel=1e-3)
+
+
 def test_a_damage_has_its_error_over_inputs(case: Case) -> None:
     network, _, found, repair, inputs = case
     edits = [found.width("7.body.3", 8)]

@@ -228,19 +228,33 @@ def damage(
     if missing:
         repair, inputs = repair[: plan.scored], inputs[: plan.scored]
         scorer = Scorer(network, profile, repair, inputs, missing.values(), plan.effort, model=model, task=task)
-        ordered = {k: missing[k] for k in coarse_first(menu, singles) if k in missing} | missing
+        first = [k for k in coarse_first(menu, singles) if k in missing]
+        ordered = {k: missing[k] for k in first} | missing
         scores = _scored(scorer, ordered, deadline, tell, between)
-        profile = profile.knowing(
-            {k: mean for k, (mean, _) in scores.items()}, {k: e for k, (_, e) in scores.items()}, len(scorer.inputs)
-        )
-    found = {c: profile.damage[k] for c, e in singles.items() if (k := key(e)) in profile.damage}
+        means, errors = ({k: score[n] for k, score in scores.items()} for n in (0, 1))
+        profile = profile.knowing(means, errors, len(scorer.inputs))
+    return menu.priced(_terms(network.graph, menu, profile, singles, skips, runs)), profile
+
+
+def _terms(
+    graph: Graph,
+    menu: Menu,
+    profile: Profile,
+    singles: Mapping[Choice, Sequence[Edit]],
+    skips: Mapping[str, Choice],
+    runs: Sequence[tuple[str, ...]],
+) -> list[Term]:
+    """The damage of every option, and of runs of blocks beyond it: as scored, or by what was."""
+    keys = {c: key(edits) for c, edits in singles.items()}
+    found = {c: profile.damage[k] for c, k in keys.items() if k in profile.damage}
     lost = lost_shares(menu, {group: len(order) for group, order in profile.order.items()})
-    found |= guessed(menu, [c for c in singles if c not in found], found, lost)
+    missing = [c for c in singles if c not in found]
+    found |= guessed(menu, missing, found, lost)
     found |= summed(menu, found)
     terms = [Term("damage", (d,), _table(d, of, found, lost), of.name) for d, of in enumerate(menu.decisions)]
-    terms = while_there(menu, network.graph, terms)
-    known = {**{key(e): found[c] for c, e in singles.items() if c in found}, **profile.damage}
-    return menu.priced(terms + _run_terms(menu, skips, runs, known)), profile
+    terms = while_there(menu, graph, terms)
+    known = {k: found[c] for c, k in keys.items() if c in found}
+    return terms + _run_terms(menu, skips, runs, {**known, **profile.damage})
 
 
 def all_scored(menu: Menu, profile: Profile) -> bool:

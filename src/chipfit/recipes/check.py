@@ -22,7 +22,7 @@ from chipfit.evaluate.counts import priced_counts
 from chipfit.evaluate.design import lost_work, timed
 from chipfit.evaluate.faithful import hold_file
 from chipfit.evaluate.offered import offered
-from chipfit.evaluate.price import pricer
+from chipfit.evaluate.price import Pricer, pricer
 from chipfit.evaluate.screen import all_int8
 from chipfit.evaluate.sizes import Sizes, sized, smallest
 from chipfit.evaluate.timing import Timing
@@ -35,11 +35,14 @@ from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.search.one_design import least, solved
 from chipfit.space.edits import apply
 from chipfit.space.menu import Assignment, Menu
+from chipfit.space.offer import Offer
 from chipfit.store.memory import MeasurementMemory
 
 SEARCH_S = 20.0
 """Of edits, and of edits and hardware together, until the best so far counts: large networks take minutes to prove."""
 
+PRICED_S = 120.0
+"""At which what was not timed is guessed: whole networks of seconds each are not waited for."""
 
 KEPT = 1e-3
 """Of the work that a design gives up, what another could keep of it: the last grain of MACs takes minutes to prove."""
@@ -126,12 +129,7 @@ def check(
     graph, prices = entry.network.graph, pricer(timing)
     cheaper = _programs(graph, timing, settings, limits) if programs else {}
     on_offer = offered(graph, timing, bits=settings.bits, keep=settings.keep, programs=cheaper)
-    variants = Variants(graph, on_offer.menu)
-    menu, costs = priced_counts(graph, on_offer, variants), None
-    if any(x.metric == LATENCY for x in limits):  # nothing has to be timed for what is counted
-        rng = np.random.default_rng(seed)
-        pricing = prices.price(graph, on_offer, rng, planned_s=PLANNED_S, variants=variants)
-        menu, costs = menu.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
+    menu, costs = _priced(graph, on_offer, prices, limits, seed)
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
     found = Feasibility(
@@ -147,12 +145,8 @@ def check(
         {x.metric: x.value for x in absolute},
         own.versions,
     )
-    keeping = menu.priced(lost_work(menu, 1.0))
-    alone = partial(solved, keeping, deadline=Deadline.after(SEARCH_S), gap=KEPT)
-    one = alone if costs is None else partial(_jointly, keeping, costs)
-    solve = sized(one, sizes, partial(keeping.total, "damage"))
     try:
-        best = solve(absolute)
+        best = _keeping_most(menu, costs, sizes, absolute)
     except Infeasible as e:
         if costs is not None and (whole := _whole(own.versions, absolute)) is not None:
             return _as_whole(found, whole, time.monotonic() - start)
@@ -173,6 +167,27 @@ def _programs(
     if any(x.metric == LATENCY for x in limits):
         return worthwhile(graph, timing, settings.bits, settings.keep, Deadline.after(PLANNED_S / 2))
     return {} if designing(timing.device) is not None else cheaper_by_macs(graph, settings.keep)
+
+
+def _priced(
+    graph: Graph, on_offer: Offer, prices: Pricer, limits: Sequence[Limit], seed: int
+) -> tuple[Menu, DesignCosts | None]:
+    """The menu with what is counted, and where a limit asks for it with its latency."""
+    variants = Variants(graph, on_offer.menu)
+    menu = priced_counts(graph, on_offer, variants)
+    if all(x.metric != LATENCY for x in limits):  # nothing has to be timed for what is counted
+        return menu, None
+    rng, until = np.random.default_rng(seed), Deadline.after(PRICED_S) if prices.tested else None
+    pricing = prices.price(graph, on_offer, rng, deadline=until, planned_s=PLANNED_S, variants=variants)
+    return menu.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
+
+
+def _keeping_most(menu: Menu, costs: DesignCosts | None, sizes: Sizes, limits: Sequence[Limit]) -> Assignment:
+    """The design within the limits that keeps most of the work."""
+    keeping = menu.priced(lost_work(menu, 1.0))
+    alone = partial(solved, keeping, deadline=Deadline.after(SEARCH_S), gap=KEPT)
+    one = alone if costs is None else partial(_jointly, keeping, costs)
+    return sized(one, sizes, partial(keeping.total, "damage"))(limits)
 
 
 def _latency_of(
