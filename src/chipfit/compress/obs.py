@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chipfit.compress.forward import tensors
-from chipfit.compress.hessian import columns_of, consumers, errors, flat, output_scale, owner
+from chipfit.compress.hessian import columns_of, consumers, diagonal, errors, flat, output_scale, owner
 from chipfit.core.graph import Network
 from chipfit.core.kinds import KINDS
 from chipfit.space.axes import Axis, places_of
@@ -101,7 +101,8 @@ class ChannelReader:
         rows = self.inverse[s]
         step = torch.linalg.solve(rows[:, s], rows)
         moved = self.gram[s]
-        self.gram += step.T @ (moved[:, s] @ step) - moved.T @ step - step.T @ moved
+        crossed = step.T @ (moved - moved[:, s] @ step / 2)
+        self.gram -= crossed + crossed.T
         self.inverse -= rows.T @ step
 
     @property
@@ -126,7 +127,7 @@ def removal_order(
     readers = _readers(network, group, hessians, ChannelReader if coarse else Reader)
     if group.products or not readers:
         return _by_amount(network, group, hessians, readers)
-    return order_of(readers, group.size)
+    return order_of(readers, group.size, COARSE_STEPS if coarse else group.size)
 
 
 def _readers(
@@ -147,7 +148,9 @@ def _readers(
         weight = weights[f"{prefix}.weight"]
         columns = columns_of(c.places(group), weight).transpose(1, 0, 2).reshape(group.size, -1)
         scaled = flat(weight).double() * output_scale(network, graph[c.op])[:, None]
-        found.append(made(scaled, hessians[prefix], columns))
+        h = hessians[prefix]
+        # with nothing known of other channels there is nothing to be solved
+        found.append(made(scaled, h, columns) if h.ndim == 2 else Reader(scaled, diagonal(h, scaled.shape[1]), columns))
     return found
 
 
@@ -188,13 +191,18 @@ ENOUGH_WORK = 7e8
 """Multiplications of a whole elimination from which channels are given up several at a time."""
 
 
-def order_of(readers: Sequence[Reading], size: int) -> tuple[int, ...]:
-    """The greedy order over all readers of a group.
+COARSE_STEPS = 32
+"""In which a coarse order gives up all channels."""
+
+
+def order_of(readers: Sequence[Reading], size: int, steps: int | None = None) -> tuple[int, ...]:
+    """The greedy order over all readers of a group, in about so many steps at most.
 
     Each channel is given up for what the others can make good by then; of a wide group read by a wide layer a few are
     given up together, as every step goes through d² values.
     """
     together = 1 + int(size * sum(r.work for r in readers) / ENOUGH_WORK)
+    together = max(together, -(-size // (steps or size)))
     alive, order = list(range(size)), list[int]()
     while len(alive) > 1:
         scores = torch.stack([r.scores(torch.tensor(alive)) for r in readers]).sum(0)
