@@ -103,6 +103,7 @@ SCORES = (
     (2, 32, 2, 600),
     (2, 24, 1, 600),
     (1, 16, 1, 600),
+    (1, 8, 1, 600),
 )
 """Ladder of (widths, inputs, layers, columns of the widest) for scores."""
 
