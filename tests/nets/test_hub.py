@@ -107,3 +107,28 @@ def test_a_network_of_transformers_answers_with_its_logits(tmp_path: Path) -> No
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match=r"the folder has no config.json; give one of save_pretrained"):
         load_models([f"hf:{tmp_path / 'none'}"], input_shape=(3, 32, 32))
+
+
+def test_a_library_whose_compiled_operators_do_not_load_builds_what_does_not_call_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "torchvision"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "import torch\nfrom torchvision import models\n"
+        'torch.library.register_fake("torchvision::nms")(lambda boxes: boxes)\n'
+    )
+    (folder / "models.py").write_text(
+        "from torch import nn\nimport torchvision\n"
+        "def list_models(): return ['small']\n"
+        "def get_model(name, weights=None, **kw): return nn.Sequential(nn.Flatten(), nn.Linear(12, 10))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    (entry,) = load_models(["torchvision:small"], input_shape=(3, 2, 2))
+    assert entry.network.graph.total_params == 130
+    with pytest.raises((NotImplementedError, RuntimeError), match="nms"):
+        torch.ops.torchvision.nms(torch.zeros(1))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)

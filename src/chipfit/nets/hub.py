@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from chipfit.core.errors import BadInput, did_you_mean
+from chipfit.nets.torchvision_operators import importing
 
 Shape = tuple[int, ...]
 
@@ -48,7 +49,7 @@ def build(spec: str, wanted_weights: bool, classes: int | None, shape: Shape | N
 def _library(module: str, package: str, spec: str) -> Any:
     """The library, or an error that says how to get it."""
     try:
-        return import_module(module)
+        return importing(module, import_module)
     except ImportError as e:
         raise BadInput(f"model {spec!r} needs {package}, which is not installed; run: pip install {package}") from e
     except (RuntimeError, AttributeError) as e:  # torchvision beside a torch that it was not built for

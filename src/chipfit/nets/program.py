@@ -33,6 +33,9 @@ _RECURRENT = r"The tensor attributes? (self\.[\w.]*_flat_weights\[\d+\],? )+w"
 """How torch warns of its own recurrent layers, which keep their parameters in a list too."""
 
 
+_KEEPS = "forward writes to the .data of a parameter, or keeps a tensor for later; do that once, outside of forward"
+
+
 def exported(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) -> torch.export.ExportedProgram:
     """The functional program of `module` in evaluation mode, for inputs (BATCH, *input_shape).
 
@@ -64,6 +67,8 @@ def exported(module: nn.Module, input_shape: tuple[int, ...], whole: bool = Fals
         way_out = ""
         if "assigned during export" in str(e):
             way_out = "; pruning and old weight norms do this: make them final (torch.nn.utils.prune.remove) first"
+        if "fake tensor in the exported program" in str(e):
+            raise Untraceable(f"the model cannot be traced: {_KEEPS}") from e
         raise Untraceable(f"the model cannot be traced by torch.export: {_first_line(e)}{way_out}") from e
     finally:
         module.train(was_training)
