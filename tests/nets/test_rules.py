@@ -92,6 +92,11 @@ def masked(m: nn.Module, x: Tensor) -> Tensor:
     return scores @ x + others @ x.masked_fill(m.gaps, 0.5) + torch.where(m.gaps, -0.25, x)
 
 
+def cosines(m: nn.Module, x: Tensor) -> Tensor:
+    parts = [F.cosine_similarity(x, x.tanh() + 1, dim=1), F.cosine_similarity(x, x * x, -1)]
+    return torch.cat([part.flatten(1) for part in parts], 1)
+
+
 def grouped(m: nn.Module, x: Tensor) -> Tensor:
     """Queries that share keys, whose copies are made by expansion, behind what holds no values yet."""
     keys = torch.cat([torch.tensor([]), x.unflatten(2, (2, 4)).transpose(1, 2)], dim=-2)
@@ -180,6 +185,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Does(masked, seen=nn.Buffer(torch.ones(6, 6).tril()), gaps=nn.Buffer(torch.rand(6, 8) > 0.7)), TOKENS
     ),
     "copies": (lambda: Does(grouped, query=nn.Linear(8, 24)), TOKENS),
+    "mirrored": (
+        lambda: nn.Sequential(nn.ReflectionPad2d((1, 2, 3, 0)), nn.Conv2d(4, 6, 3), nn.ReplicationPad2d(2)), MAP
+    ),
+    "a mirrored row": (lambda: nn.Sequential(nn.ReflectionPad1d(3), nn.Conv1d(4, 6, 3), nn.ReplicationPad1d(1)), ROW),
     "windows": (lambda: Does(lambda m, x: x.unfold(2, 5, 5) * torch.full_like(x, 2.0)[:, :, :3, None]), ROW),
     "windows of an inner axis": (lambda: Does(lambda m, x: torch.multiply(x.unfold(1, 2, 2), 3.0)), MAP),
     "merged rows": (
@@ -192,6 +201,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "a constant matrix": (lambda: Does(lambda m, x: m.w @ x, w=nn.Buffer(torch.randn(3, 6))), TOKENS),
     "a row": (Row, ROW),
     "a causal row": (Causal, ROW),
+    "cosines": (lambda: Does(cosines), MAP),
     "a row made longer": (
         lambda: nn.Sequential(nn.ConvTranspose1d(4, 6, 4, 2, 1), nn.Upsample(scale_factor=2)), ROW
     ),

@@ -117,7 +117,7 @@ def _merge_pads(graph: Graph) -> Iterator[Op]:
     """
     gone = {}
     for o in graph:
-        zeros = o.kind == "pad" and not o.get("value")
+        zeros = o.kind == "pad" and not o.get("value") and not o.get("how")
         if zeros and len(o.shape) == 3 and o["pads"][:2] == (0, 0) and min(o["pads"]) >= 0:
             users = graph.users[o.name]
             if users and o.name != graph.output and all(graph[u].kind == "conv" for u in users):

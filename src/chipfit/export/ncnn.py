@@ -315,7 +315,7 @@ def _slice(sheet: _Sheet, o: Op, ins: list[str]) -> str:
 def _pad(o: Op) -> Parameters:
     """Padding goes by the innermost axes: columns, rows, and what is beyond them."""
     pads = o["pads"]
-    if o.get("value"):
+    if o.get("value") or o.get("how"):
         raise _no_form(o, "padding with other values than zero here")
     if min(pads) < 0:
         raise _no_form(o, "negative padding")

@@ -106,7 +106,7 @@ def _pad(sheet: Sheet, o: Op, ins: Sequence[str], out: str, shapes: Shapes) -> N
     given = [*ins, sheet.constant(f"{o.name}/pads", pads)]
     if value := o.get("value"):
         given.append(sheet.constant(f"{o.name}/value", np.float32(value)))
-    sheet.node("Pad", given, out, o.name)
+    sheet.node("Pad", given, out, o.name, **({"mode": o["how"]} if o.get("how") else {}))
 
 
 EMIT: Final[Mapping[str, Emit]] = {

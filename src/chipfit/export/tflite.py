@@ -504,7 +504,7 @@ def _slice(job: _Job, o: Op, out: int, act: str) -> None:
 
 
 def _pad(job: _Job, o: Op, out: int, act: str) -> None:
-    if o.get("value"):
+    if o.get("value") or o.get("how"):
         raise ValueError(f"operator {o.name!r} (pad) has no form in tflite with other values than zero")
     (x,) = _follow(job, o)
     last, pairs = job.own[o.name][1], np.array(o["pads"]).reshape(-1, 2)

@@ -61,7 +61,13 @@ def _padded(graph: Graph, o: Op) -> tuple[Op, tuple[int, ...]]:
     if len(users) != 1 or graph.output == o.name:
         return o, (0, 0)
     after = graph[users[0]]
-    if after.kind != "pad" or after.get("value") or any(after["pads"][2:]) or min(after["pads"]) < 0:
+    if (
+        after.kind != "pad"
+        or after.get("value")
+        or after.get("how")
+        or any(after["pads"][2:])
+        or min(after["pads"]) < 0
+    ):
         return o, (0, 0)
     return after, after["pads"][:2]
 

@@ -8,7 +8,8 @@ flatten    everything behind the batch axis in one row
 reshape    to: the new shape without the batch axis
 transpose  perm of the axes after the batch axis, 0-based
 slice      axis (without batch), start, stop, step
-pad        pads: (before, after) of each axis without batch, flattened; with zeros, or with `value` (float)
+pad        pads: (before, after) of each axis without batch, flattened; with zeros, or with `value` (float), or
+           as `how` says: "reflect" (mirrored at the edge) or "edge" (its values repeated), of the axes behind channels
 """
 
 from __future__ import annotations
@@ -31,5 +32,5 @@ VIEWS = (
     Kind("reshape", "view", "moves", ("to",), moves="view", int8=True, cost="free"),
     Kind("transpose", "view", "moves", ("perm",), moves="all", int8=True, cost="free"),
     Kind("slice", "view", "moves", ("axis", "start", "stop", "step"), moves="some", int8=True, cost="free"),
-    Kind("pad", "view", "moves", ("pads",), ("value",), cost="free"),
+    Kind("pad", "view", "moves", ("pads",), ("value", "how"), cost="free"),
 )

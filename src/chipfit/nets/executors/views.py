@@ -43,6 +43,9 @@ def _pad(o: Op) -> Function:
     pads, value = o["pads"], float(o.get("value") or 0)
     # torch counts from the last axis
     reverse = [v for i in range(len(pads) // 2 - 1, -1, -1) for v in pads[2 * i : 2 * i + 2]]
+    if how := o.get("how"):
+        mode, behind_channels = {"reflect": "reflect", "edge": "replicate"}[how], reverse[: len(pads) - 2]
+        return lambda x: F.pad(x, behind_channels, mode=mode)
     return lambda x: F.pad(x, reverse, value=value)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from chipfit.nets.rules.call import Call, part_name, shape_of
 from chipfit.nets.rules.tracer import Rule, Tracer
 
@@ -61,6 +63,27 @@ def norm(t: Tracer, call: Call) -> None:
     t.put(call, "sqrt", (reduced(t, call, "reduce_sum", square),))
 
 
+def cosine(t: Tracer, call: Call) -> None:
+    """X · y / (max(|x|, eps) · max(|y|, eps)) along one axis."""
+    x, y = t.value(call, "x1"), t.value(call, "x2")
+    axis, eps = call.axis(int(call.take("dim")), len(t.shapes[x]) + 1), float(call.take("eps"))
+    shape = t.sample_shape(call.node)
+    if t.shapes[x] != t.shapes[y] or shape != (*t.shapes[x][:axis], *t.shapes[x][axis + 1 :]):
+        call.refuse(f"between shapes {t.shapes[x]} and {t.shapes[y]}")
+
+    def summed(a: str, b: str, word: str) -> str:
+        product = t.add(part_name(call, word), "mul", (a, b), t.shapes[a])
+        return t.add(part_name(call, f"{word} sum"), "reduce_sum", (product,), shape, axes=(axis,), keep=0)
+
+    def length(a: str, word: str) -> str:
+        root = t.add(part_name(call, f"{word} length"), "sqrt", (summed(a, a, word),), shape)
+        largest = float(torch.finfo(torch.float32).max)
+        return t.add(part_name(call, f"{word} clip"), "clip", (root,), shape, low=eps, high=largest)
+
+    lengths = t.add(part_name(call, "lengths"), "mul", (length(x, "left"), length(y, "right")), shape)
+    t.put(call, "div", (summed(x, y, "both"), lengths))
+
+
 def reduced(t: Tracer, call: Call, kind: str, x: str, **attrs: Any) -> str:
     """The operator that takes the axes of a call together."""
     rank = len(shape_of(call.node_of("self")))
@@ -80,5 +103,5 @@ def reduced(t: Tracer, call: Call, kind: str, x: str, **attrs: Any) -> str:
 TABLE: dict[str, Rule] = {
     "sum": reduction("reduce_sum"), "amin": reduction("reduce_min"), "max": extremum("reduce_max", "maximum"),
     "min": extremum("reduce_min", "minimum"), "var": variance, "std": deviation, "linalg_vector_norm": norm,
-    "norm": norm,
+    "norm": norm, "cosine_similarity": cosine,
 }  # fmt: skip

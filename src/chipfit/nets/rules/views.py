@@ -242,11 +242,12 @@ def roll(t: Tracer, call: Call) -> None:
 
 
 def pad(t: Tracer, call: Call) -> None:
-    """Zeros or another number around an input, or a crop where amounts are negative."""
+    """Zeros or another number around an input, its mirrored or last values, or a crop where amounts are negative."""
     amounts = [int(a) for a in call.take("pad")]
     mode, value = call.take("mode", "constant"), call.take("value")
     rank = len(call.shape)
-    if mode != "constant":
+    how = {"constant": "", "reflect": "reflect", "replicate": "edge"}.get(mode)
+    if how is None or (how and (len(amounts) > 2 * (rank - 2) or min(amounts) < 0)):
         call.refuse(f"with mode={mode!r}")
     if len(amounts) > 2 * (rank - 1) and any(amounts[2 * (rank - 1) :]):
         call.refuse("around the batch axis")
@@ -256,5 +257,5 @@ def pad(t: Tracer, call: Call) -> None:
     if not any(amounts):
         t.known[call.node.name] = t.value(call)
         return
-    attrs: dict[str, Attr] = {"value": float(value)} if value else {}
+    attrs: dict[str, Attr] = {"value": float(value)} if value else {"how": how} if how else {}
     t.put(call, "pad", (t.value(call),), pads=tuple(v for pair in pads[1:] for v in pair), **attrs)
