@@ -88,7 +88,7 @@ class AttendedLSTM(nn.Module):
         return self.head(torch.bmm(F.softmax(scores, dim=1).unsqueeze(1), y).squeeze(1))
 
 
-@network("transformer encoder with a mask of padding", "words=12:int", "pads=12:int")
+@network("transformer encoder with a mask of padding", "words=12:int", "padding_mask=12:int")
 class PaddedEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -97,9 +97,9 @@ class PaddedEncoder(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head = nn.Linear(32, 4)
 
-    def forward(self, words: Tensor, pads: Tensor) -> Tensor:
+    def forward(self, words: Tensor, padding_mask: Tensor) -> Tensor:
         x = self.words(words) + self.places
-        return self.head(self.encoder(x, src_key_padding_mask=pads > 1).mean(1))
+        return self.head(self.encoder(x, src_key_padding_mask=padding_mask.bool()).mean(1))
 
 
 @network("graph convolution on a dense adjacency", "nodes=10,6", "adjacency=10,10")

@@ -116,3 +116,21 @@ def test_what_openvino_cannot_read_is_one_line() -> None:
     network = trace(nn.Sequential(round_the_edge, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), SHAPE)
     with pytest.raises(BadInput, match=r"openvino: OpenVINO does not read it \("):
         writer("openvino")(network)
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_a_recurrent_layer_whose_first_state_is_nothing_is_written_for_any_batch(batch: int | None) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows, self.head = nn.LSTM(5, 6, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.rows(x)[0].mean(1))
+
+    torch.manual_seed(0)
+    module = Recurrent().eval()
+    x = torch.randn(batch or 3, 4, 5)
+    with torch.no_grad():
+        want = module(x).numpy()
+    np.testing.assert_allclose(answers(write(trace(module, (4, 5)), batch=batch).data, x.numpy()), want, atol=1e-5)

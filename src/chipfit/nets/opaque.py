@@ -89,9 +89,22 @@ def run(program: Program, arrays: Mapping[str, Tensor], inputs: tuple[Tensor, ..
         function = operator(step.operator)
         if draws(function, places, keywords):
             raise ValueError(f"ATen operator {step.operator!r} draws random numbers")
+        if step.operator.startswith(_LOOPS):
+            places = [_in_order(place) for place in places]
         made.append(function(*places, **keywords))
     result: Tensor = value(program.result)
     return result
+
+
+_LOOPS = ("lstm.", "gru.", "rnn_")
+"""Operators that are written as loops in files, whose states keep the strides that they begin with."""
+
+
+def _in_order(place: Any) -> Any:
+    """A tensor, or those in a list, with values of their own one behind the other: expanded states have none."""
+    if isinstance(place, list):
+        return [_in_order(part) for part in place]
+    return place.contiguous() if isinstance(place, Tensor) else place
 
 
 def _typed(array: Tensor, dtype: str) -> Tensor:
