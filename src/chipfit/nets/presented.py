@@ -96,23 +96,35 @@ def named_ports(spec: str, module: nn.Module, given: Ports) -> tuple[Ports, bool
     Raises:
         BadInput: forward takes other inputs.
     """
-    taken = [p.name for p in _parameters(module)]
-    open_ended = any(p.kind == p.VAR_KEYWORD for p in inspect.signature(module.forward).parameters.values())
     if not all(port.name.isdecimal() for port in given):
-        strange = [port.name for port in given if port.name not in taken]
-        missing = [name for name in required(module) if name not in {port.name for port in given}]
-        if (strange and not open_ended) or missing:
-            name = (strange or missing)[0]
-            wrong = f"takes no {name!r}{did_you_mean(name, taken)}" if strange else f"needs {name!r}"
-            got = ", ".join(port.name for port in given)
-            raise BadInput(f"{spec} {wrong}: forward takes {', '.join(taken)}, the data have {got}")
+        _check_names(spec, module, given)
         return given, True
-    if len(given) > len(taken) and not _any_number(module):
-        raise BadInput(f"{spec} takes {len(taken)} inputs ({', '.join(taken)}), the data have {len(given)}")
-    if len(needed := required(module)) > len(given):
-        raise BadInput(f"{spec} needs {len(needed)} inputs ({', '.join(needed)}), the data have {len(given)}")
+    taken, needed = [p.name for p in _parameters(module)], required(module)
+    too_many = len(given) > len(taken) and not _any_number(module)
+    if too_many or len(needed) > len(given):
+        names = taken if too_many else needed
+        verb = "takes" if too_many else "needs"
+        raise BadInput(f"{spec} {verb} {len(names)} inputs ({', '.join(names)}), the data have {len(given)}")
     called = [*taken, *(f"input_{n}" for n in range(len(taken), len(given)))]
     return tuple(replace(port, name=name) for port, name in zip(given, called, strict=False)), False
+
+
+def _check_names(spec: str, module: nn.Module, given: Ports) -> None:
+    """Raises BadInput where forward takes no input of some name, or needs another one."""
+    got, taken = [port.name for port in given], [p.name for p in _parameters(module)]
+    strange = [] if _any_name(module) else [name for name in got if name not in taken]
+    missing = [name for name in required(module) if name not in got]
+    if strange:
+        wrong = f"takes no {strange[0]!r}{did_you_mean(strange[0], taken)}"
+    elif missing:
+        wrong = f"needs {missing[0]!r}"
+    else:
+        return
+    raise BadInput(f"{spec} {wrong}: forward takes {', '.join(taken)}, the data have {', '.join(got)}")
+
+
+def _any_name(module: nn.Module) -> bool:
+    return any(p.kind == p.VAR_KEYWORD for p in inspect.signature(module.forward).parameters.values())
 
 
 def _any_number(module: nn.Module) -> bool:
