@@ -29,7 +29,7 @@ from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.fit import fit, forget
 from chipfit.recipes.settings import Settings
-from chipfit.recipes.steps import FIRST_SHARE, LARGEST_BATCH
+from chipfit.recipes.steps import FIRST_SHARE, batch_of
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import from_plain
 from chipfit.store.memory import MeasurementMemory
@@ -65,7 +65,7 @@ class Bench:
     @property
     def steps(self) -> int:
         """Of every rival's fine-tune: the recipe's short and long schedule together, as one."""
-        long = round(self.epochs * (len(self.dataset.train) // LARGEST_BATCH))
+        long = round(self.epochs * (len(self.dataset.train) // batch_of(len(self.dataset.train))))
         return long + round(FIRST_SHARE * long)
 
     def start(self, name: str) -> Start:

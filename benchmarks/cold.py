@@ -22,7 +22,7 @@ from bench import Bench, cpu_seconds, fresh
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Candidate, Limit, Measurement, Trial
 from chipfit.nets.build import build
-from chipfit.recipes.steps import LARGEST_BATCH
+from chipfit.recipes.steps import batch_of
 from chipfit.search.nsga2 import Nsga2
 from chipfit.space import edits as on_graph
 from chipfit.space.choices import MenuSpace
@@ -123,7 +123,7 @@ def _trial(candidate: Candidate, ms: float, accuracy: float | None) -> Trial:
 
 def _trained(bench: Bench, views: Views, networks: dict[int, Network], seed: int) -> dict[int, float]:
     """Validation accuracy of each after as many complete schedules as gained something."""
-    steps = ROUND_EPOCHS * (len(bench.dataset.train) // LARGEST_BATCH)
+    steps = ROUND_EPOCHS * (len(bench.dataset.train) // batch_of(len(bench.dataset.train)))
     best = dict.fromkeys(networks, 0.0)
     going = dict(networks)
     for number in range(MOST_ROUNDS):

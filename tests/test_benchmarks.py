@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,9 +44,9 @@ def modules(path: Path) -> set[str]:
 
 
 def named() -> set[str]:
-    """Distributions that the package needs or its developers' extra names."""
+    """Distributions that the package needs or one of its extras names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     return {re.split(r"[<>=!~\[; ]", line)[0].lower().replace("_", "-") for line in lines}
 
 
