@@ -38,6 +38,12 @@ def test_a_cut_gives_disjoint_parts_that_hold_every_row_and_every_class(sizes: l
             assert [targets[r] for r in rows(part)] == part.targets.tolist()
 
 
+def test_a_part_of_few_rows_has_one_of_each_class_before_two_of_the_largest() -> None:
+    cut = complete({"train": numbered(20, [0] * 3 + [1] * 17)})
+    parts = (cut.train, cut.validation, cut.test)
+    assert [np.bincount(p.targets).tolist() for p in parts if p.targets is not None] == [[1, 15], [1, 1], [1, 1]]
+
+
 def test_the_default_is_80_10_10_of_each_class_and_always_the_same() -> None:
     whole = numbered(400, [0] * 100 + [1] * 300)
     cut = complete({"train": whole})

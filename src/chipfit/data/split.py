@@ -137,12 +137,17 @@ def _tails(labels: NDArray[np.int64], order: NDArray[np.intp], parts: int) -> li
 
 
 def _tails_of_the_largest(labels: NDArray[np.int64], order: NDArray[np.intp], parts: int) -> list[NDArray[np.intp]]:
-    """The same, each a tenth of all rows, taken from what are then the largest classes; each class keeps a row."""
+    """The same, each a tenth of all rows: one of each class that has a row for every part, then of the largest.
+
+    Each class keeps a row.
+    """
     left = {int(c): order[labels[order] == c].tolist() for c in np.unique(labels)}
+    size = max(1, round(SHARE * len(order)))
     tails: list[NDArray[np.intp]] = []
-    for _ in range(parts):
-        tail: list[int] = []
-        while len(tail) < max(1, round(SHARE * len(order))):
+    for still in range(parts, 0, -1):
+        enough = sorted((rows for rows in left.values() if len(rows) > still), key=len, reverse=True)
+        tail = [rows.pop() for rows in enough[:size]]
+        while len(tail) < size:
             largest = max(left.values(), key=len)
             if len(largest) < 2:
                 break
