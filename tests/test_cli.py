@@ -84,7 +84,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             if phase == "assign":
                 raise KeyboardInterrupt
 
-        return whole(*arguments[:-2], stop, arguments[-1])  # progress, then where profiles are kept
+        return whole(*arguments[:-3], stop, *arguments[-2:])  # progress, then where profiles and programs are kept
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -29,6 +29,7 @@ from chipfit.nets.zoo import Entry
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.memory import MeasurementMemory
+from chipfit.store.programs import ProgramLibrary
 from chipfit.store.store import Store
 
 # Runs
@@ -64,6 +65,7 @@ class StandIn:
     def fit(
         self, entries: Sequence[Entry], dataset: Dataset, devices: Sequence[Device], settings: Settings, store: Store,
         memory: MeasurementMemory, deadline: Deadline, progress: Progress, profiles: ArrayFolder | None = None,
+        library: ProgramLibrary | None = None,
     ) -> tuple[Trial, ...]:  # fmt: skip
         self.calls.append(settings)
         self.devices.append([d.name for d in devices])

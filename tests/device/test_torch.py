@@ -20,7 +20,7 @@ from chipfit.export.formats import timing_bytes
 from chipfit.export.safetensors import write
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.nets.zoo import BUILDERS, load_zoo
+from chipfit.nets.zoo import load_zoo, manifest
 from models.awkward import AWKWARD, INPUT_SHAPE
 
 Small = Callable[..., Artifact]
@@ -47,7 +47,7 @@ def test_awkward_models_answer_as_the_module_does(name: str) -> None:
     agrees(trace(AWKWARD[name]().eval(), INPUT_SHAPE))
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", [record.name for record in manifest()])
 def test_the_zoo_answers_as_the_module_does(name: str) -> None:
     agrees(load_zoo(f"fashion-mnist/{name}").network)
 

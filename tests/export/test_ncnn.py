@@ -14,7 +14,7 @@ from chipfit.core.graph import KINDS, Graph, Network, op
 from chipfit.export.ncnn import RULES, write
 from chipfit.nets.build import build
 from chipfit.nets.trace import trace
-from chipfit.nets.zoo import BUILDERS, load_zoo
+from chipfit.nets.zoo import load_zoo, manifest
 from models.awkward import AWKWARD, INPUT_SHAPE
 from models.cifar_resnet import resnet20
 
@@ -70,7 +70,7 @@ def test_awkward_models_agree(name):
     agrees(trace(AWKWARD[name]().eval(), INPUT_SHAPE))
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", [record.name for record in manifest()])
 def test_the_zoo_agrees(name):
     agrees(load_zoo(f"fashion-mnist/{name}").network)
 

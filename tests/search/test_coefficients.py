@@ -81,13 +81,13 @@ def test_the_plain_optimum_stays_where_it_scores_best() -> None:
 def solves(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray | None]:
     """The coefficients of every solve."""
     asked: list[np.ndarray | None] = []
-    real = module.assign
+    real = module.solved
 
     def counted(*args: object, scale: np.ndarray | None = None, **kw: object) -> Assignment:
         asked.append(scale)
         return real(*args, scale=scale, **kw)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "assign", counted)
+    monkeypatch.setattr(module, "solved", counted)
     return asked
 
 
@@ -132,7 +132,7 @@ def test_time_ends_the_search_and_keeps_the_best() -> None:
 
 def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    real = module.assign
+    real = module.solved
 
     def slow(*args: object, scale: np.ndarray | None = None, **kw: object) -> Assignment:
         if scale is not None:
@@ -140,7 +140,7 @@ def test_a_solve_that_runs_out_of_time_ends_the_search(monkeypatch: pytest.Monke
             raise OutOfTime("time ran out")
         return real(*args, **kw)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "assign", slow)
+    monkeypatch.setattr(module, "solved", slow)
     deadline = Deadline.after(5.0, clock=lambda: now[0])
     found = search_coefficients(menu(), LIMITS, truth, np.random.default_rng(0), deadline=deadline)
     assert found.assignment == PLAIN

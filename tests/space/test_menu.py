@@ -87,7 +87,7 @@ def test_edits_and_labels_are_those_of_the_chosen_options() -> None:
 def test_tables_must_have_the_shape_of_their_decisions() -> None:
     with pytest.raises(ValueError, match="is on 1 decisions but its table has 2 axes"):
         Term("macs", (0,), np.ones((2, 2)))
-    with pytest.raises(ValueError, match="is on 5 decisions; split it into terms on 4"):
-        Term("macs", (0, 1, 0, 1, 0), np.ones((3, 2, 3, 2, 3)))
+    with pytest.raises(ValueError, match="is on 6 decisions; split it into terms on 5"):
+        Term("macs", (0, 1, 0, 1, 0, 1), np.ones((3, 2, 3, 2, 3, 2)))
     with pytest.raises(ValueError, match=r"shape \(2,\); its decisions have \(3,\) options"):
         Menu("key", menu().decisions, (Term("macs", (0,), np.ones(2)),))
