@@ -148,7 +148,7 @@ def check(
     try:
         best = _keeping_most(menu, costs, sizes, absolute)
     except Infeasible as e:
-        if costs is not None and (whole := _whole(own.versions, absolute)) is not None:
+        if (whole := _whole(own.versions, absolute)) is not None:
             return _as_whole(found, whole, time.monotonic() - start)
         told = costs is not None and len(limits) == 1  # then the least of untouched models counts too
         nearest = {**found.reachable, **({} if told else e.nearest)}
@@ -208,7 +208,10 @@ def _jointly(menu: Menu, costs: DesignCosts, limits: Sequence[Limit]) -> Assignm
 
 
 def _whole(versions: Sequence[Version], limits: Sequence[Limit]) -> Version | None:
-    """The untouched model that holds all limits, as it came or in int8: on hardware that suits it and no other."""
+    """The untouched model that holds all limits as it was measured, as it came or in int8.
+
+    Tables may err by what it has to spare, or it has hardware that suits it and no other.
+    """
     held = (v for v in versions if all(x.metric in v.values and x.met(v.values[x.metric]) for x in limits))
     return next(held, None)
 
