@@ -62,7 +62,7 @@ def test_onnxruntime_computes_what_fake_quantisation_says(
 
 @pytest.mark.skipif(
     "ONEDNN_MAX_CPU_ISA" in os.environ,
-    reason="OpenVINO crashes on these where oneDNN has fewer instructions than it has",
+    reason="OpenVINO 2026.4 crashes on the ViT, in float too, where oneDNN is held to AVX2",
 )
 @pytest.mark.parametrize("name", ["vit", "bert"])
 def test_openvino_does_too(name: str) -> None:
