@@ -102,7 +102,7 @@ NETS: dict[str, tuple[str, str]] = {
     "sparse": ("net.f.weight = nn.Parameter(net.f.weight.to_sparse())", ""),
 }  # fmt: skip
 ALLOWED = {
-    "item", "closes stderr", "half", "hooks", "jit", "flatten alone", "double", "numpy", "dict", "map", "sort",
+    "item", "closes stderr", "half", "hooks", "jit", "flatten alone", "double", "numpy", "dict", "list", "map", "sort",
 }  # fmt: skip
 """Networks that may be understood, or refused."""
 

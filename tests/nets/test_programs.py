@@ -111,11 +111,11 @@ FULL_RANK = {
 def test_the_layer_itself_and_programs_of_full_rank_answer_as_the_layer_does(at: str) -> None:
     place = PLACES[at]
     layer = network(alone(same(place), place))
-    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, *place.before)).astype(np.float32))
-    with torch.inference_mode():
-        wanted = build(layer)(x)
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, *place.before)))
+    with torch.inference_mode():  # in double: what arrays are is looked at, and not how a processor adds up
+        wanted = build(layer).double()(x)
         for text in (same(place).text, *FULL_RANK[place.kind]):
-            got = build(apply(layer, [Swap(place.name, text)]))(x)
+            got = build(apply(layer, [Swap(place.name, text)])).double()(x)
             assert (got - wanted).abs().max() <= 1e-6 * wanted.abs().max() + 1e-6, text
 
 
