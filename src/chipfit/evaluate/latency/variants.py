@@ -39,9 +39,13 @@ def variants(graph: Graph, bits: Sequence[int], block: dict[int, int], n: int, r
     uniform = [a for b in bits for a in narrowings(menu, b)]
     rng.shuffle(uniform)
     found: dict[str, Graph] = {}
+    tried: set[Assignment] = set()
     wanted = [menu.as_is, *uniform[: max(1, n // UNIFORM)]]
     for k in range(TRIES * n):
         a = wanted[k] if k < len(wanted) else space.repaired(drawn(menu, rng))
+        if a in tried:
+            continue
+        tried.add(a)
         made = on_graph.apply(graph, menu.edits(a))
         found.setdefault(made.key, made)
         if len(found) == n:
