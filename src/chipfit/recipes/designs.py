@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import Infeasible, OutOfTime
+from chipfit.core.errors import ChipfitError, Infeasible, OutOfTime
 from chipfit.core.graph import Network
 from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Limit
@@ -114,31 +114,44 @@ def plan_budget(
     if stored is None:
         stored = _solved(limits, starts, rows, timing, settings, deadline)
         late = not stored["designs"] and deadline.passed()
-        held = any(r.met(limits) for r in rows)
-        if late and not held:  # a coarse design is worth more than none
-            plain = replace(settings, train=False)
-            stored = _solved(limits, starts[:1], rows, timing, plain, Deadline.after(COARSE_S, deadline.clock))
-        if late and not held and not stored["designs"]:
-            raise OutOfTime(f"the time was too short to find a design within {text}; give a longer --time")
-        if not stored["designs"] and not held:
-            nearest = {m: float(v) for m, v in stored["nearest"].items()}
-            what = ", ".join(f"{m} {v:.4g}" for m, v in nearest.items())
-            guessed = any(s.curtailed for s in starts)
-            more = ", or give a longer --time: costs were guessed in part for want of it" if guessed else ""
-            raise Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit{more}", nearest)
+        if not stored["designs"] and not any(r.met(limits) for r in rows):
+            if late:  # a coarse design is worth more than none
+                plain = replace(settings, train=False)
+                stored = _solved(limits, starts[:1], rows, timing, plain, Deadline.after(COARSE_S, deadline.clock))
+            if not stored["designs"]:
+                raise _nothing(text, stored["nearest"], starts, late)
         if not late:
             store.set_fact(plan_fact(text, timing), stored)
+    return Plan(limits, text, tuple(_designed(stored["designs"], starts, store, deadline)))
+
+
+def _nothing(text: str, nearest: Mapping[str, Any], starts: Sequence[Start], late: bool) -> ChipfitError:
+    """Why a budget has no design, and what to do."""
+    if late:
+        return OutOfTime(f"the time was too short to find a design within {text}; give a longer --time")
+    reached = {m: float(v) for m, v in nearest.items()}
+    what = ", ".join(f"{m} {v:.4g}" for m, v in reached.items())
+    guessed = any(s.curtailed for s in starts)
+    more = ", or give a longer --time: costs were guessed in part for want of it" if guessed else ""
+    return Infeasible(f"no model can hold {text}: the nearest reaches {what}; relax the limit{more}", reached)
+
+
+def _designed(
+    rows: Sequence[Mapping[str, Any]], starts: Sequence[Start], store: Store, deadline: Deadline
+) -> list[Designed]:
+    """Stored designs of models that are here, repaired; one at least, and more until the deadline."""
     by_name = {s.entry.name: s for s in starts}
-    designs: list[Designed] = []
-    for d in stored["designs"]:
-        if d["model"] in by_name:
-            start, a = by_name[d["model"]], tuple(int(i) for i in d["assignment"])
-            if designs and deadline.passed():
-                break  # a repair less; what there is goes on
-            design = Design(a, float(d["predicted_ms"]), float(d["measured_ms"]))
-            repaired = start.repaired(a, store, deadline)
-            designs.append(Designed(d["name"], d["role"], start, design, repaired))
-    return Plan(limits, text, tuple(designs))
+    made: list[Designed] = []
+    for row in rows:
+        start = by_name.get(row["model"])
+        if start is None:
+            continue
+        if made and deadline.passed():
+            break  # a repair less; what there is goes on
+        chosen = tuple(int(i) for i in row["assignment"])
+        design = Design(chosen, float(row["predicted_ms"]), float(row["measured_ms"]))
+        made.append(Designed(row["name"], row["role"], start, design, start.repaired(chosen, store, deadline)))
+    return made
 
 
 def plan_fact(text: str, timing: Latencies) -> str:

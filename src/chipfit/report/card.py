@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from string import Template
 
@@ -154,16 +154,30 @@ def _output(task: str, count: int) -> str:
 
 
 def _changed(final: Row) -> list[str]:
-    edits = final.edits if isinstance(final.edits, Sequence) and not isinstance(final.edits, str) else []
-    rows = [e for e in edits if isinstance(e, Sequence) and not isinstance(e, str) and e]
-    counts = {kind: str(n) for kind, n in Counter(str(e[0]) for e in rows).items()}
-    words = {kind: of.changed if (of := named(kind)) else kind for kind in (*counts, PRECISION.name)}
-    if any(_by_itself(e) for e in rows):
+    """How many edits there are of each kind, and the formulas of layers that programs compute."""
+    rows = list(_rows(final.edits))
+    counts = {kind: str(n) for kind, n in Counter(str(row[0]) for row in rows).items()}
+    words = {kind: _counted(kind) for kind in (*counts, PRECISION.name)}
+    if any(_by_itself(row) for row in rows):
         words[PRECISION.name] = "operators in int8"
     elif final.sites is not None and final.sites[0]:
         counts[PRECISION.name] = f"{final.sites[0]} of {final.sites[1]}"
-    formulas = (f"{code(str(e[1]))} is computed by {code(str(e[2]))}" for e in rows if e[0] == SWAP.name and len(e) > 2)
+    swaps = [row for row in rows if row[0] == SWAP.name and len(row) > 2]
+    formulas = [f"{code(str(layer))} is computed by {code(str(program))}" for _, layer, program, *_ in swaps]
     return [*(f"{text(words[kind])}: {n}" for kind, n in counts.items()), *formulas]
+
+
+def _rows(edits: Plain) -> Iterator[Sequence[Plain]]:
+    """The rows [kind, name, ...] of stored edits, whatever else stands among them."""
+    for row in edits if isinstance(edits, Sequence) and not isinstance(edits, str) else ():
+        if isinstance(row, Sequence) and not isinstance(row, str) and row:
+            yield row
+
+
+def _counted(kind: str) -> str:
+    """What edits of a kind are counted as; one that is not known here has its name."""
+    known = named(kind)
+    return kind if known is None else known.changed
 
 
 def _by_itself(row: Sequence[Plain]) -> bool:

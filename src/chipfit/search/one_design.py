@@ -20,7 +20,7 @@ from chipfit.core.types import METRICS, Limit
 from chipfit.search.assign import PROOF_S, assign, reachable
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, Tabled
-from chipfit.search.program import tabulate
+from chipfit.search.program import coefficient, tabulate
 from chipfit.space.menu import Assignment, Menu
 
 
@@ -70,5 +70,4 @@ def latencies(menu: Menu) -> Tabled:
 def _scaled(menu: Menu, objective: str, scale: NDArray[np.float64]) -> Menu:
     """The menu with the objective's terms times the mean of their decisions' coefficients."""
     own = [t for t in menu.terms if t.metric == objective]
-    weights = [float(np.mean(scale[sorted(set(t.on))])) if t.on else 1.0 for t in own]
-    return menu.priced(replace(t, table=w * t.table) for t, w in zip(own, weights, strict=True))
+    return menu.priced(replace(t, table=coefficient(t, scale) * t.table) for t in own)

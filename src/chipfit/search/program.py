@@ -95,9 +95,14 @@ def tabulate(
     for term in menu.terms:
         if term.metric == metric and aspect in (None, term.aspect):
             scope, table = _merged(term)
-            weight = sign if scale is None or not term.on else sign * float(np.mean(scale[sorted(set(term.on))]))
+            weight = sign * coefficient(term, scale)
             tables[scope] = tables.get(scope, np.zeros(table.shape)) + weight * table
     return tables
+
+
+def coefficient(term: Term, scale: NDArray[np.float64] | None) -> float:
+    """What a term is multiplied by: the mean of its decisions' coefficients; 1 where there are none."""
+    return 1.0 if scale is None or not term.on else float(np.mean(scale[sorted(set(term.on))]))
 
 
 def total(tables: Tables, assignment: Assignment) -> float:
@@ -160,9 +165,7 @@ def _alive(
     while left != before:
         for scope, inside in parts.items():
             for part in inside:
-                by_part = np.moveaxis(alive[scope], [scope.index(d) for d in part], range(len(part)))
-                by_part &= np.expand_dims(alive[part], tuple(range(len(part), len(scope))))
-                alive[part] &= by_part.any(axis=tuple(range(len(part), len(scope))))
+                _meet(alive, scope, part)
         for (a, i), (b, j) in menu.ties:
             both = alive[(a,)][i] and alive[(b,)][j]
             alive[(a,)][i] = alive[(b,)][j] = both
@@ -170,6 +173,14 @@ def _alive(
             return None
         left, before = sum(int(m.sum()) for m in alive.values()), left
     return alive
+
+
+def _meet(alive: dict[Scope, NDArray[np.bool_]], scope: Scope, part: Scope) -> None:
+    """Drops the cells of a scope whose place in a part of it is gone, and places of the part without a cell."""
+    rest = tuple(range(len(part), len(scope)))
+    by_part = np.moveaxis(alive[scope], [scope.index(d) for d in part], range(len(part)))
+    by_part &= np.expand_dims(alive[part], rest)
+    alive[part] &= by_part.any(axis=rest)
 
 
 def _trim(alive: dict[Scope, NDArray[np.bool_]], row: Row) -> bool:

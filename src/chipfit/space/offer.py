@@ -107,12 +107,21 @@ def _precision(site: Site) -> Decision:
 
 def _unchanged(coupling: Coupling, keep: Collection[str], step: int) -> list[tuple[str, str]]:
     """The layers of groups that are not narrowed, each with the reason: first those that were named to be kept."""
-    reasons = {g.name: _spared(g, keep) for g in coupling.groups}
-    kept = [(p, reasons[g.name]) for g in coupling.groups if reasons[g.name] for p in g.producers]
-    narrow = [g for g in coupling.groups if not reasons[g.name] and not narrows(g, step)]
-    wider = {p for g in coupling.groups if g not in narrow for p in g.producers}
-    too_few = {p: _too_few(g, step) for g in reversed(narrow) for p in g.producers if p not in wider}
-    return kept + [(p, too_few[p]) for p in dict.fromkeys(p for g in narrow for p in g.producers if p in too_few)]
+    kept: list[tuple[str, str]] = []
+    narrow: list[ChannelGroup] = []
+    elsewhere: set[str] = set()  # layers that make a group too which is told, or is on the menu
+    for g in coupling.groups:
+        reason = _spared(g, keep)
+        kept += [(p, reason) for p in g.producers if reason]
+        if reason or narrows(g, step):
+            elsewhere.update(g.producers)
+        else:
+            narrow.append(g)
+    too_few: dict[str, str] = {}
+    for g in narrow:
+        for p in g.producers:
+            too_few.setdefault(p, _too_few(g, step))
+    return kept + [(p, why) for p, why in too_few.items() if p not in elsewhere]
 
 
 def sites_of(decision: Decision) -> frozenset[str]:
@@ -129,17 +138,24 @@ class _Blocks:
 
     def __init__(self, graph: Graph, keep: Collection[str] | None) -> None:
         blocks = residual_blocks(graph) if keep is not None else ()
-        free = [b for b in blocks if not named_in(b.name, keep or ())]
+        self.free = [b for b in blocks if not named_in(b.name, keep or ())]
         self.kept: list[tuple[str, str]] = []
-        for name, users in _users(graph).items():
-            at = [{b.name for b in free if u in b.body} for u in users]
-            fewest = min(at, key=len)
-            if not all(fewest <= other for other in at):
-                common = set.intersection(*at)
-                self.kept += [(b, f"'{name}' is used in other blocks too, one of which stays") for b in fewest - common]
-                free = [b for b in free if b.name not in fewest - common]
-        self.free = free
-        self.around = {b.name: [a.name for a in self.free if b.name in a.body] for b in self.free}
+        for array, users in _users(graph).items():
+            stays = self._parting(users)
+            self.kept += [(b, f"'{array}' is used in other blocks too, one of which stays") for b in stays]
+            self.free = [b for b in self.free if b.name not in stays]
+        self.around = {b.name: self._with(b.name) for b in self.free}
+
+    def _with(self, op: str) -> list[str]:
+        """The free blocks that an operator is in the body of."""
+        return [b.name for b in self.free if op in b.body]
+
+    def _parting(self, users: Sequence[str]) -> set[str]:
+        """The blocks that would take some users of an array away and leave others; none where one of them is within."""
+        at = [set(self._with(user)) for user in users]
+        fewest = min(at, key=len)
+        within = all(fewest <= other for other in at)
+        return set() if within else fewest.difference(fewest.intersection(*at))
 
     def ways_out(self, block: str) -> list[Option]:
         """The options of a decision that say that its block is dropped, alone or with one around it."""
