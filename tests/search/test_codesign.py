@@ -15,6 +15,8 @@ from chipfit.search import joint_problem, labels
 from chipfit.search.codesign import Joint, codesign
 from chipfit.search.design_costs import LATENCY, Some, Tabled
 from chipfit.search.elimination import planned
+from chipfit.search.joint_bounds import Bounds
+from chipfit.search.joint_problem import Problem
 from chipfit.space.menu import Menu, Term
 from joint_menus import Case, a_limit, cases, chain, decision, on, pairs
 
@@ -77,6 +79,7 @@ def test_what_is_found_is_the_best_where_bounds_are_weak_and_labels_too_many(cas
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joint_problem, "planned", partial(planned, most_cells=4))
         patch.setattr(labels, "MOST_LABELS", data.draw(st.sampled_from([0, 3, 1000])))
+        patch.setattr(module, "_ALONE", data.draw(st.sampled_from([0, 8])))
         found = codesign(*case, [limit])
     holds(case, found, [limit])
     assert found.damage == pytest.approx(min(row[2] for row in within), abs=1e-5)
@@ -123,6 +126,25 @@ def test_designs_in_small_portions_give_the_same(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "CELLS", 1000)
     monkeypatch.setattr(module, "_SAMPLE", 5)
     assert codesign(menu, costs, limits).value == pytest.approx(whole.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_families_of_designs_give_what_each_alone_gives(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(module, "lower_bounds", nothing_is_bounded)
+    menu, costs = chain(6, 60, seed=seed)
+    limits = [Limit(LATENCY, 6.5)]
+    monkeypatch.setattr(module, "_ALONE", costs.count)
+    alone = codesign(menu, costs, limits)
+    monkeypatch.setattr(module, "_ALONE", 1)
+    families = codesign(menu, costs, limits)
+    assert families.value == alone.value
+    assert families.gap == alone.gap == 0
+    assert families.solved < alone.solved / 2
+
+
+def nothing_is_bounded(problem: Problem, guess: float | None, best: float, report: object) -> Bounds:
+    """Bounds that leave every design."""
+    return Bounds(np.full(problem.count, -1e3), np.full(problem.count, 0.1))
 
 
 def test_most_designs_are_ruled_out_by_their_bounds() -> None:
@@ -180,7 +202,7 @@ class Ticking:
 
 def test_a_deadline_leaves_a_stated_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLE", 20)
-    monkeypatch.setattr(module, "_BATCH", 1)
+    monkeypatch.setattr(module, "HELD", 1)
     menu, costs = chain(12, 400, seed=3)
     limits = [Limit(LATENCY, 13.0)]
     best = codesign(menu, costs, limits).value

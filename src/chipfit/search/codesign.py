@@ -5,11 +5,13 @@ The best of all pairs is found in three passes over the designs, each of which l
 1. *Bounds* (`search.joint_bounds`): the Lagrangian dual of every design, many at once. Assignments that turn up on the
    way are kept where they are the best so far; designs on which nothing is within the limit, and those whose bound is
    not below the best, drop out. A few designs from all over the grid come first, so that there soon is a good best.
-2. *Order*: what is left, least bound first; the first design whose bound is not below the best ends the search. A
-   design that is nowhere faster than one that was solved has no better assignment, and drops out.
-3. *Exact* (`search.labels`): the best assignment of a design, among those better than the best. Limits on further
-   metrics have prices so far (`search.further_limits`); where these do not decide, and where labels are too many, HiGHS
-   solves the design's menu (`search.assign`).
+2. *Order*: what is left, least bound first; the first design whose bound is not below the best ends the search. After
+   a few of them, what is alike goes together (`search.families`): where nothing is better than the best even on a
+   design that is nowhere slower than any of a family, all of it drops out; where something is, its halves are asked.
+3. *Exact* (`search.labels`): the best assignment of a design, among those better than the best. One that is nowhere
+   faster than another that was solved has none. Limits on further metrics have prices so far
+   (`search.further_limits`); where these do not decide, and where labels are too many, HiGHS solves the design's menu
+   (`search.assign`).
 
 When nothing is left the best is proven, to 1e-8 of the objective's spread. A deadline ends any pass; the bounds of what
 it leaves then say how much better the best could be.
@@ -21,6 +23,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from chipfit.core.types import METRICS, Limit
 from chipfit.search.assign import assigned, known, reachable
 from chipfit.search.design_costs import LATENCY, DesignCosts, Indices, Table, Tabled, all_over, portions, tabled
 from chipfit.search.elimination import Chosen
+from chipfit.search.families import MOST, halves, least_of, marks
 from chipfit.search.further_limits import prices
 from chipfit.search.joint_bounds import lower_bounds
 from chipfit.search.joint_problem import Form, Problem, Scale, formed
@@ -42,8 +46,11 @@ CELLS = 1 << 23
 _SAMPLE = 256
 """Designs from all over the grid that are bounded first, and whose latencies set the scale."""
 
-_BATCH = 64
-"""Designs whose tables are made at a time before they are solved one by one."""
+HELD = 1 << 24
+"""Cells of the designs among which families are sought: 128 MB."""
+
+_ALONE = 8
+"""Designs that are solved one by one before families are asked, which takes a good best."""
 
 _TRIED = 8
 """Assignments that turn up together and are held against all limits, until one keeps them."""
@@ -159,6 +166,7 @@ class _Search:
     deadline: Deadline
     form: Form = field(init=False)
     scale: Scale = field(init=False)
+    cells: int = field(init=False)  # of the tables of a design
     best: float = math.inf  # the goal of the best pair, ties with the cost broken
     joint: Joint | None = None
     guess: float | None = None  # the best pair's multiplier
@@ -177,24 +185,23 @@ class _Search:
         if further:
             self.form = self.form.pricing(prices(self.form, some))
         self.scale = self.form.scale(some)
+        self.cells = some.cells
 
     def run(self) -> Joint | None:
         """The best pair, or None where none was found."""
         began = time.process_time()
-        designs, lower, multipliers = self._bound_all()
-        order = np.lexsort((designs, lower))
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
-            if not self._hopeful(lower[batch[0]]):
-                self.bounded += len(order) - start
-                break
-            if self.deadline.passed():
-                self._leave(len(order) - start, float(lower[batch[0]]))
-                break
-            held = tabled(self.costs, designs[batch])
-            for row, i in enumerate(batch):
-                self._solve(held, row, int(designs[i]), float(lower[i]), float(multipliers[i]))
+        left = self._bound_all()
+        order = np.lexsort((left.designs, left.lower))
+        size = max(1, HELD // self.cells)
+        parts = [order[:_ALONE], *(order[n : n + size] for n in range(_ALONE, len(order), size))]
+        for number, part in enumerate(parts):
+            self._solve_batch(left.take(part), alone=number == 0)
         return self._told(time.process_time() - began)
+
+    @property
+    def _at_a_time(self) -> int:
+        """Designs whose tables are held together."""
+        return max(1, CELLS // self.form.plan.cells)
 
     def _hopeful(self, lower: float) -> bool:
         return lower < self.best - self.scale.goal_dust
@@ -205,20 +212,20 @@ class _Search:
 
     # --- bounds
 
-    def _bound_all(self) -> tuple[Indices, Table, Table]:
-        """The designs that may have a better assignment than the best, their bounds and multipliers."""
-        kept: list[tuple[Indices, Table, Table]] = [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
-        for designs in portions(self.costs.count, max(1, CELLS // self.form.plan.cells), _SAMPLE):
+    def _bound_all(self) -> _Left:
+        """The designs that may have a better assignment than the best."""
+        kept = [_Left(np.empty(0, np.int64), np.empty(0), np.empty(0))]
+        for designs in portions(self.costs.count, self._at_a_time, _SAMPLE):
             if self.deadline.passed():
                 self._leave(len(designs), -math.inf)
             else:
                 kept.append(self._bound(designs))
-        designs, lower, multipliers = (np.concatenate(column) for column in zip(*kept, strict=True))
-        hopeful = lower < self.best - self.scale.goal_dust
+        left = _Left(*(np.concatenate(column) for column in zip(*kept, strict=True)))
+        hopeful = left.lower < self.best - self.scale.goal_dust
         self.bounded += int((~hopeful).sum())
-        return designs[hopeful], lower[hopeful], multipliers[hopeful]
+        return left.take(np.flatnonzero(hopeful))
 
-    def _bound(self, designs: Indices) -> tuple[Indices, Table, Table]:
+    def _bound(self, designs: Indices) -> _Left:
         """The same for some designs."""
         held = tabled(self.costs, designs)
         before = self.best
@@ -237,7 +244,7 @@ class _Search:
         self.infeasible += int((~able).sum())
         hopeful = able & (bounds.lower < self.best - self.scale.goal_dust)
         self.bounded += int((able & ~hopeful).sum())
-        return designs[hopeful], bounds.lower[hopeful], bounds.multiplier[hopeful]
+        return _Left(designs, *bounds).take(np.flatnonzero(hopeful))
 
     def _offer(self, held: Tabled, row: int, design: int, assignment: Assignment, goal: float) -> bool:
         """Takes a pair as the best where it is better and keeps all limits exactly; False where it breaks one."""
@@ -253,6 +260,37 @@ class _Search:
         return True
 
     # --- exact
+
+    def _solve_batch(self, batch: _Left, *, alone: bool) -> None:
+        """Solves designs one by one, or family by family."""
+        hopeful = batch.take(np.flatnonzero(batch.lower < self.best - self.scale.goal_dust))
+        self.bounded += len(batch.designs) - len(hopeful.designs)
+        if len(hopeful.designs):
+            held = tabled(self.costs, hopeful.designs)
+            rows = np.arange(held.count)
+            for some in np.split(rows, held.count) if alone else [rows]:
+                self._solve_alike(held, hopeful, marks(held), some)
+
+    def _solve_alike(self, held: Tabled, batch: _Left, marked: Table, rows: Indices) -> None:
+        """Solves the designs of these rows, as few of them by themselves as that takes."""
+        if self.deadline.passed():
+            self._leave(len(rows), float(batch.lower[rows].min()))
+        elif len(rows) == 1:
+            self._solve(held, int(rows[0]), *batch.one(int(rows[0])))
+        elif len(rows) <= MOST and self._ruled_out(least_of(held, rows), float(np.median(batch.multiplier[rows]))):
+            self.bounded += len(rows)
+        else:
+            for half in halves(marked, rows):
+                self._solve_alike(held, batch, marked, half)
+
+    def _ruled_out(self, least: Tabled, multiplier: float) -> bool:
+        """True where labels prove that a design has nothing better than the best."""
+        if not math.isfinite(self.best):
+            return False
+        try:
+            return not pareto(self.form.at(least, self.scale), multiplier, self.best, self.deadline)
+        except TooMany:
+            return False
 
     def _solve(self, held: Tabled, row: int, design: int, lower: float, multiplier: float) -> None:
         """Solves one design among what is better than the best."""
@@ -309,6 +347,22 @@ class _Search:
             left=self.left,
             cpu_s=cpu_s,
         )
+
+
+class _Left(NamedTuple):
+    """Designs that may have a better assignment than the best, and the bound and multiplier of each."""
+
+    designs: Indices
+    lower: Table
+    multiplier: Table
+
+    def take(self, rows: Indices) -> _Left:
+        """Some of them."""
+        return _Left(self.designs[rows], self.lower[rows], self.multiplier[rows])
+
+    def one(self, row: int) -> tuple[int, float, float]:
+        """One of them."""
+        return int(self.designs[row]), float(self.lower[row]), float(self.multiplier[row])
 
 
 def _plain(options: Chosen) -> Assignment:

@@ -51,6 +51,11 @@ class Tabled:
         """Designs."""
         return len(self.held[0])
 
+    @property
+    def cells(self) -> int:
+        """Cells of all tables of a design."""
+        return sum(table.size for table in self.held) // self.count
+
     def tables(self, designs: Indices) -> list[Table]:
         """The rows of these designs."""
         return [table[designs] for table in self.held]

@@ -31,6 +31,9 @@ from chipfit.space.menu import Assignment
 MOST_LABELS = 1_000_000
 """Labels at a time, some hundred bytes each."""
 
+_MOST_KEYS = 1 << 40
+"""Keys of labels that are told apart before they are numbered anew."""
+
 _ABOUT = (0.0, 0.5, 1.0, 2.0)
 """Multipliers of the tests, as shares of the design's best one."""
 
@@ -153,10 +156,14 @@ def _frontier(problem: Problem, taken: int) -> list[int]:
 
 def _undominated(labels: Labels, frontier: Sequence[int], sizes: Sequence[int]) -> Labels:
     """The labels that no other with the same options of the frontier equals or beats in goal and cost."""
-    key = np.zeros(len(labels.goals), np.int64)
+    key, keys = np.zeros(len(labels.goals), np.int64), 1
     for d in frontier:
-        # numbered anew each time, so that no product overflows
-        key = np.unique(key * sizes[d] + labels.chosen[:, d], return_inverse=True)[1]
+        key, keys = key * sizes[d] + labels.chosen[:, d], keys * sizes[d]
+        if keys > _MOST_KEYS:  # numbered anew, so that no product overflows
+            key = np.unique(key, return_inverse=True)[1]
+            keys = len(key)
+    if keys > len(key):
+        key = np.unique(key, return_inverse=True)[1]
     order = np.lexsort((labels.goals, labels.costs, key))
     key, goals = key[order], labels.goals[order]
     # Within a key costs rise, so that a label must have a lower goal than all before it. Ranks, later keys in a lower
