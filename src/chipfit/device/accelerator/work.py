@@ -196,7 +196,7 @@ def _refuse_unpriced(graph: Graph) -> None:
         more = f" and {len(unpriced) - SHOWN} more" if len(unpriced) > SHOWN else ""
         raise BadInput(
             f"the accelerator model has no rule for {', '.join(unpriced[:SHOWN])}{more};"
-            " give the network as a torch module, or without these operators"
+            " fit it to a CPU (chipfit devices), or give it without these operators"
         )
 
 
