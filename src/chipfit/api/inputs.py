@@ -231,8 +231,10 @@ def load_editable(config: Config, given: Given) -> Loaded:
     networks, why = dict[str, Entry](), dict[str, str]()
     for path in config.files:
         try:
-            (networks[path],) = load_models([path], input_shape=config.input_shape)
+            (networks[path],) = load_models([path], input_shape=config.input_shape, ends=config.ends)
         except BadInput as e:
+            if config.ends.ports:  # of a file as it is these cannot be said
+                raise
             why[path] = str(e)
     left = config.changed(models=tuple(m for m in config.models if m not in networks), keep=(), exclude=())
     entries, files = load_all(left, given) if left.models else ((), {})

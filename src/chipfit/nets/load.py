@@ -26,6 +26,7 @@ from chipfit.nets.checkpoint import load_into
 from chipfit.nets.faithful import traced
 from chipfit.nets.hub import LIBRARIES
 from chipfit.nets.onnx import read as onnx_file
+from chipfit.nets.presented import Presented
 from chipfit.nets.pt2 import load_program
 from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
@@ -81,7 +82,7 @@ def load_models(
         elif user_code.names_code(spec):
             entries.append(_own(spec, next(files, None), input_shape, dataset, ends))
         elif Path(spec).suffix == ".onnx":
-            entries.append(_of_onnx(spec, input_shape, dataset, ends.output))
+            entries.append(_of_onnx(spec, input_shape, dataset, ends))
         elif Path(spec).suffix == ".pt2":
             program, shape = load_program(Path(spec).expanduser()), _shape(spec, input_shape, dataset)
             entries.append(entry_of(Path(spec).stem, spec, program, shape, dataset, ends=ends))
@@ -157,13 +158,13 @@ def _of_library(
     return entry_of(name, spec, module, shape, dataset, source=source, ends=ends)
 
 
-def _of_onnx(
-    spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None, output: str | None = None
-) -> Entry:
+def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | None, ends: Ends) -> Entry:
     """The network of an ONNX file, held against the file in ONNX Runtime."""
     path = Path(spec).expanduser()
-    file = onnx_file.load(path, input_shape or (dataset.input_shape if dataset is not None else None), output)
-    entry = entry_of(path.stem, spec, file.module, file.shape, dataset, whole=file.whole)
+    wanted = input_shape or (dataset.input_shape if dataset is not None else None)
+    ports = ends.ports or (dataset.ports if dataset is not None else ())
+    file = onnx_file.load(path, wanted, ends.output, ports)
+    entry = entry_of(path.stem, spec, file.presented, file.shape, dataset, whole=file.whole)
     assert entry.answers is not None
     answers = file.held(entry.answers)
     notes = file.said(answers)
@@ -216,7 +217,7 @@ def entry_of(
         module = received(spec, module)
         check_weights(spec, module)
         module = _as_float(module)
-        if dataset is not None and not ends.ports:
+        if dataset is not None and not ends.ports and not isinstance(module, Presented):
             ends = replace(ends, ports=dataset.ports)
         with undisturbed(module):
             read = as_one(spec, module, shape, ends, guess=dataset is None, counts=whole)

@@ -36,20 +36,20 @@ def bound(file: str, model: ModelProto, made_for: int | None, *, nhwc: bool = Fa
     """
     opset = next((o.version for o in model.opset_import if o.domain in ONNX), 0)
     job = _Job(file, opset, tuple(model.opset_import))
-    source = fed(model.graph)[0].name
+    sources = [given.name for given in fed(model.graph)]
     nodes = job.unrolled(model.graph)
     if nhwc:
-        turned, source = source, f"{source} channels first"
-        nodes.insert(0, make_node("Transpose", [source], [turned], name="channels_last", perm=[0, 2, 3, 1]))
-    job.made.add(source)
+        turned, sources = sources, [f"{sources[0]} channels first"]
+        nodes.insert(0, make_node("Transpose", sources, turned, name="channels_last", perm=[0, 2, 3, 1]))
+    job.made.update(sources)
     nodes = fused(nodes, job.known, model.graph.output[0].name)
     job.read.update(name for node in nodes for name in node.input)
     for node in nodes:
         job.bind(node)
     result = model.graph.output[0].name
     if result not in job.made:
-        raise BadInput(f"{file}: its output {result!r} does not depend on its input; there is nothing to fit")
-    return job.module(source, result, made_for)
+        raise BadInput(f"{file}: its output {result!r} does not depend on what goes in; there is nothing to fit")
+    return job.module(tuple(sources), result, made_for)
 
 
 @dataclass
@@ -199,9 +199,9 @@ class _Job:
             name = f"{'.'.join(segments)}_{n}"
         return name
 
-    def module(self, source: str, result: str, made_for: int | None) -> OnnxModule:
+    def module(self, sources: tuple[str, ...], result: str, made_for: int | None) -> OnnxModule:
         """The whole network."""
-        whole = OnnxModule(self.steps, source, result, self._constants(), made_for)
+        whole = OnnxModule(self.steps, sources, result, self._constants(), made_for)
         for place, node in sorted(self.nodes.items(), key=lambda item: item[0].count(".")):
             *outer, last = place.split(".")
             parent: nn.Module = whole
@@ -228,6 +228,6 @@ def _segment(text: str) -> str:
 
 
 _TAKEN = frozenset({
-    "function", "steps", "source", "result", "numbers", "made_for", "weight", "bias", "slope", "table",
+    "function", "steps", "sources", "result", "numbers", "made_for", "weight", "bias", "slope", "table",
     "running_mean", "running_var", "training",
 })  # fmt: skip

@@ -14,6 +14,8 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from chipfit.core.errors import BadInput
+from chipfit.core.ports import Ports
+from chipfit.core.ports import apart as cut_apart
 from chipfit.nets.answers import Answers, Floats, relative_error
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.module import OnnxModule, Step
@@ -28,17 +30,19 @@ NEAR = 1e-4
 
 
 class Runtime:
-    """A model in ONNX Runtime, on one thread, as a function of one input."""
+    """A model in ONNX Runtime, on one thread, as a function of one input, or of rows of several (`ports`)."""
 
-    def __init__(self, file: str, model: ModelProto, made_for: int | None, *, exactly: bool = True) -> None:
+    def __init__(
+        self, file: str, model: ModelProto, made_for: int | None, ports: Ports = (), *, exactly: bool = True
+    ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 4
         if exactly:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        given = fed(model.graph)[0]
+        given = fed(model.graph)
         self.file = file
-        self.name = given.name
-        self.dtype = tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
+        self.dtypes = {i.name: tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in given}
+        self.shapes = {p.name: p.shape for p in ports} or {given[0].name: ()}
         self.made_for = made_for
         try:
             self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -60,22 +64,24 @@ class Runtime:
 
     def whole(self, x: Floats) -> list[NDArray[Any]]:
         """Every output for one batch."""
+        parts = cut_apart(x, self.shapes)
+        asked = {name: np.ascontiguousarray(part, self.dtypes[name]) for name, part in parts.items()}
         try:
-            found: list[NDArray[Any]] = self.session.run(None, {self.name: np.ascontiguousarray(x, self.dtype)})
+            found: list[NDArray[Any]] = self.session.run(None, asked)
         except Exception as e:
             raise BadInput(f"{self.file}: ONNX Runtime cannot run it on {x.shape}: {_line(e)}") from e
         return found
 
 
-def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhwc: bool) -> Answers:
+def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhwc: bool, ports: Ports = ()) -> Answers:
     """The answers of the file itself to the questions that the module was asked, which agree.
 
-    `nhwc`: the file takes pictures (H, W, C), the questions are (C, H, W).
+    `nhwc`: the file takes pictures (H, W, C), the questions are (C, H, W). `ports`: it takes these, they are rows.
 
     Raises:
         BadInput: they do not; names the first node that differs.
     """
-    runtime = Runtime(file, model, module.made_for)
+    runtime = Runtime(file, model, module.made_for, ports)
     asked = answers.inputs.transpose(0, 2, 3, 1) if nhwc else answers.inputs
     together = runtime.answers(asked)
     if together.shape != answers.outputs.shape:
@@ -84,7 +90,7 @@ def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhw
     alone, least = answers.take(1), TINY if end.kind in SHARES else 0.0
     error = max(_error(answers, together, least), _error(alone, runtime.answers(asked[:1]), least))
     if error > answers.allowed:
-        first = _first(file, model, module, asked, answers.inputs)
+        first = _first(file, model, module, asked, answers.inputs, ports)
         where = "" if first is None else f", first at node {first.label!r} ({first.kind})"
         raise BadInput(
             f"{file} is read wrongly: the network differs from the file by {error:.2g} of the largest answer (allowed "
@@ -93,7 +99,9 @@ def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhw
     return replace(answers, outputs=together)
 
 
-def apart(file: str, original: ModelProto, made_for: int | None, answers: Answers, nhwc: bool) -> float | None:
+def apart(
+    file: str, original: ModelProto, made_for: int | None, answers: Answers, nhwc: bool, ports: Ports = ()
+) -> float | None:
     """How far the answers of the file as it came are from those of its float network, on rows of the data.
 
     A share of the largest answer: what rounding to 8 or 16 bits does. None where no data were given.
@@ -103,7 +111,7 @@ def apart(file: str, original: ModelProto, made_for: int | None, answers: Answer
         return None
     inputs, outputs = answers.inputs[rows], answers.outputs[rows]
     asked = inputs.transpose(0, 2, 3, 1) if nhwc else inputs
-    rounded = Runtime(file, original, made_for).answers(asked)
+    rounded = Runtime(file, original, made_for, ports).answers(asked)
     return float(np.abs(rounded - outputs).max() / np.abs(outputs).max())
 
 
@@ -115,7 +123,9 @@ def _error(answers: Answers, got: Floats, least: float) -> float:
     return relative_error(answers.outputs[rows], got[rows], tuple(answers.kinds[n] for n in rows)) if rows else 0.0
 
 
-def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats) -> Step | None:
+def _first(
+    file: str, model: ModelProto, module: OnnxModule, asked: Floats, inputs: Floats, ports: Ports
+) -> Step | None:
     """The first node whose values differ; the file is `asked` what the module gets as `inputs`."""
     rows = module.made_for or 1
     if len(asked) < rows:
@@ -128,20 +138,22 @@ def _first(file: str, model: ModelProto, module: OnnxModule, asked: Floats, inpu
     del whole.graph.output[:]
     whole.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
     try:
-        theirs = Runtime(file, whole, module.made_for).whole(asked[:rows])
-        ours = _values(model, module, inputs[:rows])
+        theirs = Runtime(file, whole, module.made_for, ports).whole(asked[:rows])
+        ours = _values(model, module, inputs[:rows], ports)
     except (BadInput, RuntimeError):  # a value that the runtime does not give out: the error has no place then
         return None
     differing = (n for n, want in zip(outputs, theirs, strict=True) if n in ours and _differs(ours[n], want))
     return makers.get(next(differing, ""))
 
 
-def _values(model: ModelProto, module: OnnxModule, inputs: Floats) -> dict[str, Any]:
+def _values(model: ModelProto, module: OnnxModule, inputs: Floats, ports: Ports) -> dict[str, Any]:
     """Every value of the module."""
-    x = torch.from_numpy(inputs)
-    floats = fed(model.graph)[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    given = fed(model.graph)
+    parts = cut_apart(inputs, {p.name: p.shape for p in ports} or {given[0].name: ()})
+    asked = [torch.from_numpy(parts[i.name]) for i in given]
+    floats = [i.type.tensor_type.elem_type == TensorProto.FLOAT for i in given]
     with torch.no_grad():
-        return module.values(x if floats else x.long())
+        return module.values([x if real else x.long() for x, real in zip(asked, floats, strict=True)])
 
 
 def _differs(ours: Any, want: NDArray[Any]) -> bool:

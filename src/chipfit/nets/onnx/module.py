@@ -46,44 +46,52 @@ class Step:
 
 @final
 class OnnxModule(nn.Module):
-    """The network of a file, called with one batch.
+    """The network of a file, called with a batch of each of its inputs, in their order or by name.
 
-    `numbers` are constants that nodes read as they are, `made_for` is the batch of a file in which it is fixed.
+    `sources` are the names of these in the file, `numbers` constants that nodes read as they are, `made_for` is the
+    batch of a file in which it is fixed.
     """
 
     def __init__(
-        self, steps: Sequence[Step], source: str, result: str, numbers: Mapping[str, Array], made_for: int | None
+        self,
+        steps: Sequence[Step],
+        sources: tuple[str, ...],
+        result: str,
+        numbers: Mapping[str, Array],
+        made_for: int | None,
     ) -> None:
         super().__init__()
         self.steps = tuple(steps)
-        self.source = source
+        self.sources = sources
         self.result = result
         self.numbers = dict(numbers)
         self.made_for = made_for
         self.then: dict[str, tuple[int, ...]] = {}
 
-    def open_batch(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        """Notes the shapes of all values under the batch that the file is made for, for inputs of this shape."""
+    def open_batch(self, inputs: Sequence[Tensor]) -> None:
+        """Notes the shapes of all values under the batch that the file is made for; `inputs` are one of each."""
         if self.made_for is not None:
             with torch.no_grad():
-                values = self.values(torch.zeros(self.made_for, *shape, dtype=dtype))
+                values = self.values([x.expand(self.made_for, *x.shape[1:]) for x in inputs])
             self.then = {name: tuple(v.shape) for name, v in values.items() if isinstance(v, Tensor)}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """The file's output."""
-        answer: Tensor = self.values(x)[self.result]
+        given = inputs or [named[name] for name in self.sources]
+        answer: Tensor = self.values(given)[self.result]
         return answer
 
-    def values(self, x: Tensor) -> dict[str, Any]:
+    def values(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
         """Every value by its name in the file.
 
         Raises:
             RuntimeError: a node cannot compute with what it gets; names it.
         """
-        values: dict[str, Any] = {self.source: x, **self.numbers}
+        batch = len(inputs[0])
+        values: dict[str, Any] = {**dict(zip(self.sources, inputs, strict=True)), **self.numbers}
         for step in self.steps:
             try:
-                made = self._run(step, values, x.shape[0])
+                made = self._run(step, values, batch)
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as e:
                 line = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
                 raise RuntimeError(f"node {step.label!r} ({step.kind}): {line}") from e

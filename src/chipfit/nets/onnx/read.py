@@ -1,9 +1,4 @@
-"""An ONNX file as a network that can be edited and trained, held against the file.
-
-The batch is the first axis of the file's one input; where the file fixes it, it is opened. Shapes of inputs that the
-file leaves open are those of the data. A file of pictures (H, W, C), as TensorFlow has them, takes the data's (C, H, W)
-through a transpose in front, which meets the file's own.
-"""
+"""An ONNX file as a network that can be edited and trained, held against the file."""
 
 from __future__ import annotations
 
@@ -11,26 +6,19 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-import torch
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
+from torch import nn
 
 from chipfit.core.errors import BadInput, ChipfitError, did_you_mean
+from chipfit.core.ports import Ports, width
 from chipfit.nets.answers import Answers
 from chipfit.nets.onnx.bind import bound
 from chipfit.nets.onnx.file import fed, read
 from chipfit.nets.onnx.held import apart, held
+from chipfit.nets.onnx.inputs import FLOATS, Shape, check_inputs, dims, is_whole, several, shape_of, zeros
 from chipfit.nets.onnx.module import OnnxModule
 from chipfit.nets.onnx.plain import plain
-
-Shape = tuple[int, ...]
-
-WHOLE = (TensorProto.INT64, TensorProto.INT32)
-
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-
-TAKEN = (*FLOATS, *WHOLE)
-"""Types of numbers that a file's input may have."""
-
+from chipfit.nets.presented import Presented
 
 MOST = 10**8
 """Numbers of one input."""
@@ -38,7 +26,10 @@ MOST = 10**8
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A file as it was read: its module, the shape of one input, and in words what the network is not of the file."""
+    """A file as it was read: its module, the shape of one input, and in words what the network is not of the file.
+
+    `ports` are its inputs where it takes several, of which `shape` is a row.
+    """
 
     name: str
     model: ModelProto
@@ -47,15 +38,21 @@ class OnnxFile:
     nhwc: bool
     told: str
     original: ModelProto
+    ports: Ports = ()
 
     @property
     def whole(self) -> bool:
-        """True for a file that takes whole numbers."""
-        return fed(self.model.graph)[0].type.tensor_type.elem_type in WHOLE
+        """True for a file of one input that takes whole numbers."""
+        return not self.ports and is_whole(fed(self.model.graph)[0])
+
+    @property
+    def presented(self) -> nn.Module:
+        """The module as one of one tensor."""
+        return Presented(self.module, self.ports, by_name=True).eval() if self.ports else self.module
 
     def held(self, answers: Answers) -> Answers:
         """The file's own answers; see `held.held`."""
-        return held(self.name, self.model, self.module, answers, self.nhwc)
+        return held(self.name, self.model, self.module, answers, self.nhwc, self.ports)
 
     def said(self, answers: Answers) -> str:
         """What the network is not of the file, in words; of one that rounds, how far it is from it."""
@@ -63,23 +60,23 @@ class OnnxFile:
         if self.nhwc:
             notes.append("takes pictures (C, H, W) in the place of (H, W, C)")
         if self.original is not self.model:
-            error = apart(self.name, self.original, self.module.made_for, answers, self.nhwc)
+            error = apart(self.name, self.original, self.module.made_for, answers, self.nhwc, self.ports)
             notes += [] if error is None else [f"the file's own answers are {100 * error:.2g} % of the largest away"]
         return "; ".join(notes)
 
 
-def load(path: Path, wanted: Shape | None, output: str | None = None) -> OnnxFile:
-    """Reads a file, for inputs of the shape `wanted` where it is known.
+def load(path: Path, wanted: Shape | None, output: str | None = None, ports: Ports = ()) -> OnnxFile:
+    """Reads a file, for inputs of the shape `wanted`, or of these `ports`, where they are known.
 
     `output` is the name or the place of the output that the network is fitted to, of a file with several.
 
     Raises:
-        BadInput: no whole ONNX file, several inputs, or an operator that cannot be read; one line.
+        BadInput: no whole ONNX file, other inputs, or an operator that cannot be read; one line.
     """
     name = str(path)
     model = read(path)
     try:
-        return _loaded(name, model, wanted, output)
+        return _loaded(name, model, wanted, output, ports)
     except ChipfitError:
         raise
     except Exception as e:  # a damaged file: it trips whatever looks at it first
@@ -87,18 +84,21 @@ def load(path: Path, wanted: Shape | None, output: str | None = None) -> OnnxFil
         raise BadInput(f"{name} is no sound ONNX file ({type(e).__name__}: {line})") from e
 
 
-def _loaded(name: str, model: ModelProto, wanted: Shape | None, output: str | None) -> OnnxFile:
-    _check_input(name, model)
+def _loaded(name: str, model: ModelProto, wanted: Shape | None, output: str | None, given: Ports) -> OnnxFile:
+    check_inputs(name, model, given)
     dropped = _keep_one_output(name, model, output)
     original = model
     model, told = plain(name, model)
     told = ", ".join(part for part in (told, dropped) if part)
-    shape, nhwc = _shape(name, model, wanted)
+    inputs = fed(model.graph)
+    ports = several(name, inputs, given) if len(inputs) > 1 else ()
+    shape, nhwc = ((width(ports),), False) if ports else shape_of(name, inputs[0], wanted)
     if prod(shape) > MOST:
         raise BadInput(f"{name} takes inputs of {prod(shape):.3g} numbers, at most {MOST:.0e} are read")
-    module = bound(name, model, _made_for(model), nhwc=nhwc)
-    file = OnnxFile(name, model, module, shape, nhwc, told, original)
-    module.open_batch(shape, torch.int64 if file.whole else torch.float32)
+    module = bound(name, model, dims(inputs[0])[0] or None, nhwc=nhwc)
+    file = OnnxFile(name, model, module, shape, nhwc, told, original, ports)
+    shapes = {port.name: port.shape for port in ports}
+    module.open_batch([zeros(i, shapes.get(i.name, shape)) for i in inputs])
     return file
 
 
@@ -125,57 +125,3 @@ def _keep_one_output(name: str, model: ModelProto, wanted: str | None) -> str:
     del model.graph.output[:]
     model.graph.output.append(kept)
     return f"output {chosen}; {', '.join(list(outputs)[:6])} dropped" if outputs else ""
-
-
-def _check_input(name: str, model: ModelProto) -> None:
-    """Raises BadInput unless one tensor of numbers goes in."""
-    inputs = fed(model.graph)
-    if len(inputs) != 1:
-        names = ", ".join(i.name for i in inputs[:4]) or "none"
-        raise BadInput(f"{name} has {len(inputs)} inputs ({names}); one input is supported")
-    kind = inputs[0].type
-    if not kind.HasField("tensor_type") or kind.tensor_type.elem_type not in TAKEN:
-        what = TensorProto.DataType.Name(kind.tensor_type.elem_type) if kind.HasField("tensor_type") else "no tensor"
-        raise BadInput(f"{name}: its input {inputs[0].name!r} is {what.lower()}; floats or whole numbers are supported")
-
-
-def _dims(model: ModelProto) -> list[int]:
-    """Sizes of the input's axes, 0 for open ones."""
-    dims = fed(model.graph)[0].type.tensor_type.shape.dim
-    return [d.dim_value if d.dim_value > 0 else 0 for d in dims]
-
-
-def _made_for(model: ModelProto) -> int | None:
-    return _dims(model)[0] or None
-
-
-def _shape(name: str, model: ModelProto, wanted: Shape | None) -> tuple[Shape, bool]:
-    """The shape of one input as the network is to take it, and whether the file takes its last axis first.
-
-    Raises:
-        BadInput: the file leaves it open and nobody says it, or it is another one.
-    """
-    dims = _dims(model)
-    if len(dims) < 2:
-        raise BadInput(f"{name}: its input has shape {tuple(dims)}; give a file with a batch axis and one behind it")
-    own = tuple(dims[1:])
-    if wanted is None:
-        if 0 in own:
-            text = ",".join(str(n) if n else "N" for n in own)
-            raise BadInput(f"{name} leaves the shape of its input open; say what is open: --input-shape {text}")
-        return own, False
-    if _fits(own, wanted):
-        return wanted, False
-    if len(wanted) == len(own) == 3 and _fits(own, (*wanted[1:], wanted[0])):
-        return wanted, True
-    if 0 in own:
-        raise BadInput(f"{name} takes inputs of shape {_told(own)}, not {_told(wanted)}; give other data, or --resize")
-    return own, False  # `load_models` says who gave the other one
-
-
-def _fits(own: Shape, wanted: Shape) -> bool:
-    return len(own) == len(wanted) and all(n in (0, m) for n, m in zip(own, wanted, strict=True))
-
-
-def _told(shape: Shape) -> str:
-    return "x".join(str(n) if n else "?" for n in shape)
