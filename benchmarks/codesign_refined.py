@@ -136,7 +136,7 @@ def tuned(rows: Rows, data: str, model: str) -> float | None:
     return None if row is None else 100 * float(row["accuracy"])
 
 
-def scratch(bench: Bench, seed: int = 0) -> None:
+def scratch(bench: Bench, seed: int) -> None:
     """What the recipe found of three networks, from random weights, for the CPU seconds of the whole run."""
     mine, key = bench.rows.rows.get(f"{TOGETHER.tag}/ours/{seed}"), f"{TOGETHER.tag}/scratch/{seed}"
     if mine is None or key in bench.rows.rows:
@@ -164,7 +164,7 @@ def refined(rows: Rows, options: Options) -> list[Target]:
         for case in CASES:
             if (bench := bench_of(case.data, rows)) is not None:
                 final(bench, case, seed)
-    scratch(fashion(rows))
+        scratch(fashion(rows), seed)
     return told(rows)
 
 
