@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,6 +110,36 @@ def test_a_network_of_transformers_answers_with_its_logits(tmp_path: Path) -> No
         load_models([f"hf:{tmp_path / 'none'}"], input_shape=(3, 32, 32))
 
 
+LATE = """
+from types import SimpleNamespace
+from torch import nn
+
+logging = SimpleNamespace(disable_progress_bar=lambda: None)
+
+
+class AutoConfig:
+    @staticmethod
+    def from_pretrained(where, **options):
+        return SimpleNamespace(architectures=["Net"], num_channels=3, image_size=2)
+
+
+class Net(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.last = config, nn.Linear(12, 10)
+
+    def forward(self, x):
+        return self.last(x.flatten(1))
+
+    @classmethod
+    def from_pretrained(cls, where, config, **options):
+        import torchvision
+
+        return cls(config)
+"""
+"""A library that imports torchvision late."""
+
+
 def test_a_library_whose_compiled_operators_do_not_load_builds_what_does_not_call_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +149,7 @@ def test_a_library_whose_compiled_operators_do_not_load_builds_what_does_not_cal
         "import torch\nfrom torchvision import models\n"
         'torch.library.register_fake("torchvision::nms")(lambda boxes: boxes)\n'
     )
+    (tmp_path / "transformers.py").write_text(LATE)
     (folder / "models.py").write_text(
         "from torch import nn\nimport torchvision\n"
         "def list_models(): return ['small']\n"
@@ -126,6 +158,9 @@ def test_a_library_whose_compiled_operators_do_not_load_builds_what_does_not_cal
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "transformers", import_module("transformers"))
+    (late,) = load_models(["hf:mine"])
+    assert late.network.graph.input_shape == (3, 2, 2)
     (entry,) = load_models(["torchvision:small"], input_shape=(3, 2, 2))
     assert entry.network.graph.total_params == 130
     with pytest.raises((NotImplementedError, RuntimeError), match="nms"):

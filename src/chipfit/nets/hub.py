@@ -6,7 +6,7 @@ cache or can download. No weights, no model: random ones would be fitted as if t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.nets.torchvision_operators import importing
+from chipfit.nets.torchvision_operators import importing, ready
 
 Shape = tuple[int, ...]
 
@@ -84,6 +84,8 @@ def _torchvision(wanted: Wanted) -> nn.Module:
 def _hugging_face(wanted: Wanted) -> nn.Module:
     spec = f"hf:{wanted.name}"
     library = _library("transformers", "transformers", spec)
+    ready()
+    library.logging.disable_progress_bar()
     folder = Path(wanted.name).expanduser()
     where = str(folder) if folder.is_dir() else wanted.name
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -116,9 +118,13 @@ def _fetched(spec: str, make: Callable[[], Any]) -> Any:
 
 
 def usual_shape(module: nn.Module) -> Shape | None:
-    """The inputs that timm says a network was trained on; None where nothing is said."""
+    """The pictures that timm, or transformers, says a network was trained on; None where nothing is said."""
     about = getattr(module, "pretrained_cfg", None)
     shape = about.get("input_size") if isinstance(about, Mapping) else None
+    config = getattr(module, "config", None)
+    channels, side = (getattr(config, name, None) for name in ("num_channels", "image_size"))
+    if not shape and isinstance(channels, int) and side:
+        shape = (channels, *(side if isinstance(side, Sequence) else (side, side)))
     return tuple(int(n) for n in shape) if shape else None
 
 

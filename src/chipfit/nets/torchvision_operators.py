@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -37,6 +39,12 @@ def importing(module: str, load: Callable[[str], Any]) -> Any:
         del sys.modules[name]  # half imported
     _declare()
     return load(module)
+
+
+def ready() -> None:
+    """Has torchvision imported, where it is installed, before a library does so late, in the middle of its own work."""
+    with suppress(ImportError, RuntimeError, AttributeError):  # then the library says what it lacks
+        importing("torchvision", import_module)
 
 
 def _declare() -> None:
