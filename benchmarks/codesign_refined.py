@@ -196,9 +196,7 @@ def told(rows: Rows) -> list[Target]:
     mine, other = (_points(rows, f"{TOGETHER.tag}/{arm}") for arm in ("ours", "scratch"))
     gains = [a - b for a, b in zip(mine, other, strict=False)]
     if gains:
-        print(
-            f"From scratch for the CPU seconds of the run: behind by {', '.join(f'{gain:.2f}' for gain in gains)} points"
-        )
+        print("From scratch, for the CPU seconds of the run, points behind:", ", ".join(f"{x:.2f}" for x in gains))
     return [*targets, at_least("scratch_gain", float(np.mean(gains)) if gains else None, 0.5)]
 
 
