@@ -109,6 +109,16 @@ def test_a_tuple_is_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
         (READER, (Port("0", (6,), True),), r"takes 2 inputs \(ids, mask\), the data have 1"),
         (READER, (Port("ids", (6,)), MASK), "takes whole numbers as 'ids', the data have others"),
         (READER, (IDS, Port("mask", (6, 2))), r"takes 'mask' of shape \?, not 6x2"),
+        (
+            "g (float[2, 4] x, float[3] k) => (float[2, 4] y) { y = Mul (x, x) }",
+            (),
+            r"inputs \(x \(2x4\), k \(3\)\) have no",
+        ),
+        (
+            "g (float[2, 4] x, float k) => (float[2, 4] y) { y = Mul (x, k) }",
+            (),
+            r"inputs \(x \(2x4\), k \(\)\) have no",
+        ),
         (PAIR, (Port("picture", (2, 8, 9)), Port("more", (5,))), "takes 'picture' of shape 2x8x8, not 2x8x9"),
         (
             "g (float[n, 4] x) => (float[n, 4] y) { y = Relu (x) }",

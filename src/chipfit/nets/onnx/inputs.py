@@ -86,6 +86,9 @@ def several(name: str, inputs: Sequence[ValueInfoProto], given: Ports) -> Ports:
     Raises:
         BadInput: others are given, or none are and the file leaves a shape open.
     """
+    if not all(dims(i) for i in inputs) or len({dims(i)[0] for i in inputs}) > 1:
+        shapes = ", ".join(f"{i.name} ({_told(tuple(dims(i)))})" for i in inputs)
+        raise BadInput(f"{name}: its inputs ({shapes}) have no first axis in common; give a file with the batch there")
     own = {i.name: Port(i.name, tuple(dims(i)[1:]), is_whole(i)) for i in inputs}
     if not given:
         if any(0 in port.shape for port in own.values()):
