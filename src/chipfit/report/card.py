@@ -156,15 +156,26 @@ def _output(task: str, count: int) -> str:
 def _changed(final: Row) -> list[str]:
     """How many edits there are of each kind, and the formulas of layers that programs compute."""
     rows = list(_rows(final.edits))
+    return [*_numbers(final, rows), *_formulas(rows)]
+
+
+def _numbers(final: Row, rows: Sequence[Sequence[Plain]]) -> Iterator[str]:
+    """How many edits there are of each kind; of precisions, how many sites are in int8 where the row knows it."""
     counts = {kind: str(n) for kind, n in Counter(str(row[0]) for row in rows).items()}
     words = {kind: _counted(kind) for kind in (*counts, PRECISION.name)}
-    if any(_by_itself(row) for row in rows):
+    if any(map(_by_itself, rows)):
         words[PRECISION.name] = "operators in int8"
     elif final.sites is not None and final.sites[0]:
         counts[PRECISION.name] = f"{final.sites[0]} of {final.sites[1]}"
-    swaps = [row for row in rows if row[0] == SWAP.name and len(row) > 2]
-    formulas = [f"{code(str(layer))} is computed by {code(str(program))}" for _, layer, program, *_ in swaps]
-    return [*(f"{text(words[kind])}: {n}" for kind, n in counts.items()), *formulas]
+    for kind, n in counts.items():
+        yield f"{text(words[kind])}: {n}"
+
+
+def _formulas(rows: Sequence[Sequence[Plain]]) -> Iterator[str]:
+    """What computes each layer that a program does."""
+    for row in rows:
+        if row[0] == SWAP.name and len(row) > 2:
+            yield f"{code(str(row[1]))} is computed by {code(str(row[2]))}"
 
 
 def _rows(edits: Plain) -> Iterator[Sequence[Plain]]:

@@ -220,7 +220,10 @@ class _Search:
                 self._leave(len(designs), -math.inf)
             else:
                 kept.append(self._bound(designs))
-        left = _Left(*(np.concatenate(column) for column in zip(*kept, strict=True)))
+        return self._still(_Left(*(np.concatenate(column) for column in zip(*kept, strict=True))))
+
+    def _still(self, left: _Left) -> _Left:
+        """Those that may have a better assignment than the best; the others are ruled out by their bounds."""
         hopeful = left.lower < self.best - self.scale.goal_dust
         self.bounded += int((~hopeful).sum())
         return left.take(np.flatnonzero(hopeful))
@@ -242,9 +245,7 @@ class _Search:
             self.guess = float(bounds.multiplier[np.flatnonzero(designs == self.joint.design)[0]])
         able = bounds.lower <= problem.ceiling()
         self.infeasible += int((~able).sum())
-        hopeful = able & (bounds.lower < self.best - self.scale.goal_dust)
-        self.bounded += int((able & ~hopeful).sum())
-        return _Left(designs, *bounds).take(np.flatnonzero(hopeful))
+        return self._still(_Left(designs, *bounds).take(np.flatnonzero(able)))
 
     def _offer(self, held: Tabled, row: int, design: int, assignment: Assignment, goal: float) -> bool:
         """Takes a pair as the best where it is better and keeps all limits exactly; False where it breaks one."""
@@ -263,13 +264,12 @@ class _Search:
 
     def _solve_batch(self, batch: _Left, *, alone: bool) -> None:
         """Solves designs one by one, or family by family."""
-        hopeful = batch.take(np.flatnonzero(batch.lower < self.best - self.scale.goal_dust))
-        self.bounded += len(batch.designs) - len(hopeful.designs)
-        if len(hopeful.designs):
-            held = tabled(self.costs, hopeful.designs)
-            rows = np.arange(held.count)
+        left = self._still(batch)
+        if len(left.designs):
+            held = tabled(self.costs, left.designs)
+            rows, marked = np.arange(held.count), marks(held)
             for some in np.split(rows, held.count) if alone else [rows]:
-                self._solve_alike(held, hopeful, marks(held), some)
+                self._solve_alike(held, left, marked, some)
 
     def _solve_alike(self, held: Tabled, batch: _Left, marked: Table, rows: Indices) -> None:
         """Solves the designs of these rows, as few of them by themselves as that takes."""

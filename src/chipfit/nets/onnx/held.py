@@ -10,14 +10,14 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from chipfit.core.errors import BadInput
 from chipfit.core.ports import Ports
-from chipfit.core.ports import apart as cut_apart
 from chipfit.nets.answers import Answers, Floats, relative_error
 from chipfit.nets.onnx.file import fed
+from chipfit.nets.onnx.inputs import is_whole, parts_of
 from chipfit.nets.onnx.module import OnnxModule, Step
 from chipfit.nets.questions import DATA
 
@@ -39,10 +39,9 @@ class Runtime:
         options.intra_op_num_threads, options.log_severity_level = 1, 4
         if exactly:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        given = fed(model.graph)
         self.file = file
-        self.dtypes = {i.name: tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in given}
-        self.shapes = {p.name: p.shape for p in ports} or {given[0].name: ()}
+        self.given, self.ports = fed(model.graph), ports
+        self.dtypes = {i.name: tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in self.given}
         self.made_for = made_for
         try:
             self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -64,7 +63,7 @@ class Runtime:
 
     def whole(self, x: Floats) -> list[NDArray[Any]]:
         """Every output for one batch."""
-        parts = cut_apart(x, self.shapes)
+        parts = parts_of(self.given, self.ports, x)
         asked = {name: np.ascontiguousarray(part, self.dtypes[name]) for name, part in parts.items()}
         try:
             found: list[NDArray[Any]] = self.session.run(None, asked)
@@ -149,11 +148,9 @@ def _first(
 def _values(model: ModelProto, module: OnnxModule, inputs: Floats, ports: Ports) -> dict[str, Any]:
     """Every value of the module."""
     given = fed(model.graph)
-    parts = cut_apart(inputs, {p.name: p.shape for p in ports} or {given[0].name: ()})
-    asked = [torch.from_numpy(parts[i.name]) for i in given]
-    floats = [i.type.tensor_type.elem_type == TensorProto.FLOAT for i in given]
+    parts = {name: torch.from_numpy(part) for name, part in parts_of(given, ports, inputs).items()}
     with torch.no_grad():
-        return module.values([x if real else x.long() for x, real in zip(asked, floats, strict=True)])
+        return module.values([parts[i.name].long() if is_whole(i) else parts[i.name] for i in given])
 
 
 def _differs(ours: Any, want: NDArray[Any]) -> bool:

@@ -8,14 +8,15 @@ order of the data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from chipfit.core.errors import BadInput, did_you_mean
-from chipfit.core.ports import Port, Ports
+from chipfit.core.ports import Port, Ports, apart
+from chipfit.nets.answers import Floats
 from chipfit.nets.onnx.file import fed
 
 Shape = tuple[int, ...]
@@ -56,6 +57,11 @@ def is_whole(given: ValueInfoProto) -> bool:
     return given.type.tensor_type.elem_type in WHOLE
 
 
+def parts_of(inputs: Sequence[ValueInfoProto], ports: Ports, x: Floats) -> dict[str, Floats]:
+    """What goes into each input, by name: `x` itself where there is one, or else cut out of its rows."""
+    return apart(x, {port.name: port.shape for port in ports} or {inputs[0].name: ()})
+
+
 def shape_of(name: str, given: ValueInfoProto, wanted: Shape | None) -> tuple[Shape, bool]:
     """The shape of one input as the network is to take it, and whether the file takes its last axis first.
 
@@ -86,14 +92,9 @@ def several(name: str, inputs: Sequence[ValueInfoProto], given: Ports) -> Ports:
     Raises:
         BadInput: others are given, or none are and the file leaves a shape open.
     """
-    if not all(dims(i) for i in inputs) or len({dims(i)[0] for i in inputs}) > 1:
-        shapes = ", ".join(f"{i.name} ({_told(tuple(dims(i)))})" for i in inputs)
-        raise BadInput(f"{name}: its inputs ({shapes}) have no first axis in common; give a file with the batch there")
-    own = {i.name: Port(i.name, tuple(dims(i)[1:]), is_whole(i)) for i in inputs}
+    own = _ports_of(name, inputs)
     if not given:
-        if any(0 in port.shape for port in own.values()):
-            text = " ".join(f"--inputs {port.told.replace('=0', '=N').replace(',0', ',N')}" for port in own.values())
-            raise BadInput(f"{name} leaves the shapes of its inputs open; give data, or say them: {text}")
+        _check_none_open(name, own.values())
         return tuple(own.values())
     names = list(own) if all(port.name.isdecimal() for port in given) else [port.name for port in given]
     strange = next((n for n in names if n not in own), None)
@@ -102,6 +103,22 @@ def several(name: str, inputs: Sequence[ValueInfoProto], given: Ports) -> Ports:
     if len(given) != len(own):
         raise BadInput(f"{name} takes {len(own)} inputs ({', '.join(own)}), the data have {len(given)}")
     return tuple(_matched(name, own[n], port) for n, port in zip(names, given, strict=True))
+
+
+def _ports_of(name: str, inputs: Sequence[ValueInfoProto]) -> dict[str, Port]:
+    """Each input as the file says it, open axes as 0."""
+    sizes = {i.name: tuple(dims(i)) for i in inputs}
+    if len({shape[:1] for shape in sizes.values()}) > 1 or () in sizes.values():
+        told = ", ".join(f"{i} ({_told(shape)})" for i, shape in sizes.items())
+        raise BadInput(f"{name}: its inputs ({told}) have no first axis in common; give a file with the batch there")
+    return {i.name: Port(i.name, sizes[i.name][1:], is_whole(i)) for i in inputs}
+
+
+def _check_none_open(name: str, ports: Collection[Port]) -> None:
+    """Raises BadInput where an axis is open; says what to write."""
+    if any(0 in port.shape for port in ports):
+        text = " ".join(f"--inputs {port.told.replace('=0', '=N').replace(',0', ',N')}" for port in ports)
+        raise BadInput(f"{name} leaves the shapes of its inputs open; give data, or say them: {text}")
 
 
 def _matched(name: str, own: Port, given: Port) -> Port:
