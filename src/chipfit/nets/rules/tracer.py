@@ -17,7 +17,7 @@ from chipfit.core.graph import KINDS, Attr, Op, Weights
 from chipfit.nets.names import INPUT, Names
 from chipfit.nets.program import BATCH
 from chipfit.nets.rules.call import Call, Unruled, module_path, operator_name, shape_of, value_of
-from chipfit.nets.rules.constants import Constant, computed, given
+from chipfit.nets.rules.constants import Constant, Root, computed, given
 from chipfit.nets.rules.known import NONE, Arrays, Known, Loose, Pending
 from chipfit.nets.rules.layout import FIRST, Layout
 
@@ -77,8 +77,8 @@ class Tracer:
     """Source of a constant -> name and shape of the array it became."""
     aliases: dict[str, list[str]] = field(default_factory=dict)
     """Source of a parameter or buffer -> every name that the module has for it."""
-    users: dict[str, str] = field(default_factory=dict)
-    """Parameter -> source of the one array that is made of it."""
+    users: dict[Root, str] = field(default_factory=dict)
+    """Parameter, or a part of it -> source of the one array that is made of it."""
     frozen: set[str] = field(default_factory=set)
     """Sources of parameters that nobody trains: what is made of them may part."""
     layers: dict[tuple[Any, ...], Arrays] = field(default_factory=dict)
@@ -243,7 +243,10 @@ class Tracer:
     def computed_of_parted(self, node: fx.Node) -> bool:
         """True for a constant that is computed of a parameter which has other users."""
         found = self.known.get(node.name)
-        return isinstance(found, Constant) and bool(found.roots & self.parted) and found.source not in found.roots
+        if not isinstance(found, Constant):
+            return False
+        parameters = {root.parameter for root in found.roots}
+        return bool(parameters & self.parted) and found.source not in parameters
 
     def layout(self, node: fx.Node) -> Layout:
         """Where a value has its batch."""
@@ -382,11 +385,15 @@ class Tracer:
     def _array(self, call: Call, constant: Constant, name: str) -> str:
         """The name of a constant's array: that of its first use."""
         shape = tuple(constant.value.shape)
-        for root in constant.roots - self.frozen:
-            if root in self.parted and constant.source != root:
+        for root in constant.roots:
+            if root.parameter in self.frozen:
+                continue
+            if root.parameter in self.parted and constant.source != root.parameter:
                 call.refuse(f"changes parameter '{constant.name}', which is used elsewhere too, so that it")
-            if self.users.setdefault(root, constant.source) != constant.source:
-                raise Parted(root)
+            others = [other for other, source in self.users.items() if source != constant.source]
+            if any(root.overlaps(other) for other in others):
+                raise Parted(root.parameter)
+            self.users[root] = constant.source
         if constant.source:
             name, before = self.arrays.setdefault(constant.source, (name, shape))
             if before != shape:
