@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from chipfit.core.errors import BadInput, Untraceable
 from chipfit.core.graph import Graph
@@ -85,6 +86,7 @@ class Odd(nn.Module):
         (lambda m, y: y.argmax(1), "int64"),
         (lambda m, y: y + torch.rand(8, 16, 16), "another|own"),
         (lambda m, y: torch.bernoulli(torch.sigmoid(y)), "random"),
+        (lambda m, y: y + F.one_hot(torch.arange(len(y)) % 4, 1 << 22).float().sum(), "constant of .* GB"),
         (lambda m, y: y if y.sum() > 0 else -y, "cannot be traced"),
     ],
 )

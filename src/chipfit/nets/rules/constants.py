@@ -25,6 +25,9 @@ from chipfit.nets.rules.call import operator_name
 _SAME = frozenset({"view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "alias", "detach", "lift_fresh_copy"})
 """Operators that keep every value and their order."""
 
+LARGEST = 4e9
+"""Bytes that a constant may take while a network is read."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Constant:
@@ -111,7 +114,7 @@ def computed(node: fx.Node, parts: dict[str, Constant]) -> list[Constant] | Cons
     """The result of a node whose inputs are these constants (by name of their node).
 
     Raises:
-        Untraceable: it draws random numbers, or is not a function of its inputs.
+        Untraceable: it draws random numbers, is not a function of its inputs, or fills the memory.
     """
     name = operator_name(node)
     target = node.target
@@ -120,6 +123,9 @@ def computed(node: fx.Node, parts: dict[str, Constant]) -> list[Constant] | Cons
     def real(value: Any) -> Any:
         return parts[value.name].value if isinstance(value, fx.Node) else value
 
+    made = sum(t.numel() * t.element_size() for t in tree_leaves(node.meta.get("val")) if isinstance(t, Tensor))
+    if made > LARGEST:
+        raise Untraceable(f"operator '{name}' makes a constant of {made / 1e9:.0f} GB for a batch of {BATCH}")
     args, kwargs = fx.node.map_aggregate(node.args, real), fx.node.map_aggregate(node.kwargs, real)
     with torch.no_grad():
         result = target(*args, **kwargs)
