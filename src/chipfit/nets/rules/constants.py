@@ -116,16 +116,26 @@ def computed(node: fx.Node, parts: dict[str, Constant]) -> list[Constant] | Cons
     Raises:
         Untraceable: it draws random numbers, is not a function of its inputs, or fills the memory.
     """
-    name = operator_name(node)
+    name, first = operator_name(node), next(iter(parts.values()), None)
+    result = _result(node, name, parts)
+    if not isinstance(result, Tensor):
+        return [_part(part, name, first, parts) for part in result]
+    if first is not None and _same(name, first.value, result):
+        return replace(first, value=result)
+    return replace(_part(result, name, first, parts), joined=_joined(node, parts) if name == "cat" else ())
+
+
+def _result(node: fx.Node, name: str, parts: dict[str, Constant]) -> Any:
+    """What a node makes of the real tensors."""
     target = node.target
     assert isinstance(target, torch._ops.OpOverload)
+    size = sum(t.numel() * t.element_size() for t in tree_leaves(node.meta.get("val")) if isinstance(t, Tensor))
+    if size > LARGEST:
+        raise Untraceable(f"operator '{name}' makes a constant of {size / 1e9:.0f} GB for a batch of {BATCH}")
 
     def real(value: Any) -> Any:
         return parts[value.name].value if isinstance(value, fx.Node) else value
 
-    made = sum(t.numel() * t.element_size() for t in tree_leaves(node.meta.get("val")) if isinstance(t, Tensor))
-    if made > LARGEST:
-        raise Untraceable(f"operator '{name}' makes a constant of {made / 1e9:.0f} GB for a batch of {BATCH}")
     args, kwargs = fx.node.map_aggregate(node.args, real), fx.node.map_aggregate(node.kwargs, real)
     with torch.no_grad():
         result = target(*args, **kwargs)
@@ -133,16 +143,16 @@ def computed(node: fx.Node, parts: dict[str, Constant]) -> list[Constant] | Cons
         drawn = torch.Tag.nondeterministic_seeded in target.tags and not _equal(result, target(*args, **kwargs))
     if drawn or name.startswith(("empty", "new_empty")):
         raise Untraceable(f"operator '{name}' makes values of its own at each call; the network would not repeat")
-    first = next(iter(parts.values()), None)
-    if isinstance(result, Tensor):
-        if first is not None and _same(name, first.value, result):
-            return replace(first, value=result)
-        if name == "cat" and not kwargs and args[1:] in ((), (0,)):
-            assert isinstance(node.args[0], list | tuple)
-            joined = tuple(parts[n.name] for n in node.args[0] if isinstance(n, fx.Node))
-            return replace(_made(result, f"{name} of {joined[0].name}", parts), joined=joined)
-        return _part(result, name, first, parts)
-    return [_part(part, name, first, parts) for part in result]
+    return result
+
+
+def _joined(node: fx.Node, parts: dict[str, Constant]) -> tuple[Constant, ...]:
+    """What a concatenation along the first axis joins; nothing along another."""
+    joined, *axis = node.args
+    if axis not in ([], [0]) or node.kwargs:
+        return ()
+    assert isinstance(joined, list | tuple)
+    return tuple(parts[n.name] for n in joined if isinstance(n, fx.Node))
 
 
 def _part(value: Tensor, name: str, first: Constant | None, parts: dict[str, Constant]) -> Constant:
