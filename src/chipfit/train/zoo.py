@@ -49,7 +49,7 @@ PLANS = {
     "vgg6": Plan(24, 0.15, 2),
     "resnet8": Plan(24, 0.15, 2),
     "resnet20": Plan(22, 0.15, 2),
-    "vit": Plan(5, 0.002, 1, "resnet8"),
+    "vit": Plan(15, 0.002, 1, "resnet8"),
 }
 """Settled before the test part was read; the rate of the last one is AdamW's."""
 
