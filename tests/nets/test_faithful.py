@@ -295,3 +295,23 @@ def test_what_torch_prints_of_a_failed_export_is_not_shown(capfd: pytest.Capture
 def test_the_error_is_one_of_ours() -> None:
     assert issubclass(Untraceable, ChipfitError)
     assert Untraceable.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (torch.sigmoid, faithful.SATURATED),
+        (lambda y: torch.sigmoid(y).view(-1, 5, 1), faithful.SATURATED),
+        (lambda y: y.softmax(1), faithful.SATURATED),
+        (F.relu, 0.0),
+    ],
+)
+def test_answers_of_a_sigmoid_have_a_scale_however_small_they_are(
+    end: Callable[[Tensor], Tensor], expected: float
+) -> None:
+    """As those of a detector on pictures that show nothing, which runtimes round to 1e-7."""
+    _, answers = traced("small", Small(end), SHAPE)
+    assert answers.least == expected
+    want = np.full((2, 4), 4e-5, np.float32)
+    assert relative_error(want, want + 1.2e-7, ("data", "data"), expected) < NEAR or not expected
+    assert relative_error(want, want * 2, ("data", "data"), expected) > FAR

@@ -70,7 +70,7 @@ def _first_difference(device: Device, network: Network, answers: Answers) -> Op 
         name = operators[n].name
         want = values[name].numpy()
         got = _file_until(device, network, name, answers.inputs)
-        scale = float(np.abs(want).max())
+        scale = max(float(np.abs(want).max()), answers.least)
         return got is None or got.shape != want.shape or float(np.abs(got - want).max()) > answers.allowed * scale
 
     low, high = 0, len(operators) - 1

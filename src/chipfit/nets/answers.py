@@ -37,25 +37,31 @@ BATCH_TOLERANCE = 1e-3
 class Answers:
     """Inputs (n, ...) and what the module answers to them (n, ...); `kinds` says of each row what it is.
 
-    `allowed` is the largest relative error that what was made of the module may show.
+    `allowed` is the largest relative error that what was made of the module may show, where answers are as large as
+    `least` or larger.
     """
 
     inputs: Floats
     outputs: Floats
     kinds: tuple[str, ...]
     allowed: float
+    least: float = 0.0
 
     def error(self, got: NDArray[np.floating]) -> float:
         """Largest difference of other answers (n, ...), as a share of the largest answer to inputs of a kind."""
-        return relative_error(self.outputs, got, self.kinds)
+        return relative_error(self.outputs, got, self.kinds, self.least)
 
     def take(self, n: int) -> Answers:
         """The first `n` of them."""
         return replace(self, inputs=self.inputs[:n], outputs=self.outputs[:n], kinds=self.kinds[:n])
 
 
-def relative_error(want: NDArray[np.floating], got: NDArray[np.floating], kinds: tuple[str, ...]) -> float:
+def relative_error(
+    want: NDArray[np.floating], got: NDArray[np.floating], kinds: tuple[str, ...], least: float = 0.0
+) -> float:
     """The largest of the kinds' errors: each kind has a scale of its own, or wide inputs would hide the others.
+
+    A scale is the largest of the answers, or `least`.
 
     Infinite where the shapes differ or a value is not finite.
     """
@@ -64,7 +70,7 @@ def relative_error(want: NDArray[np.floating], got: NDArray[np.floating], kinds:
     worst = 0.0
     for kind in dict.fromkeys(kinds):
         rows = [n for n, k in enumerate(kinds) if k == kind]
-        difference, scale = np.abs(got[rows] - want[rows]).max(), np.abs(want[rows]).max()
+        difference, scale = np.abs(got[rows] - want[rows]).max(), max(np.abs(want[rows]).max(), least)
         if difference > 0:
             worst = max(worst, float(difference / scale) if scale > 0 else float("inf"))
     return worst

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from chipfit.core.errors import Untraceable
 from chipfit.core.graph import Graph, Network, Op
-from chipfit.core.kinds import named
+from chipfit.core.kinds import KINDS, named
 from chipfit.nets.answers import (
     Answers,
     Counting,
@@ -84,7 +84,7 @@ def traced(
         answers = ask(name, asked, shape, real, largest_number(asked, shape, real) if integer else None)
         with _quiet():
             network = trace(module, shape, whole=True) if integer else trace(module, shape)
-        answers = replace(answers, allowed=allowed_error(network.graph))
+        answers = replace(answers, allowed=allowed_error(network.graph), least=least_scale(network.graph))
         hold(name, asked, network, answers)
     return network, answers
 
@@ -115,6 +115,18 @@ def allowed_error(graph: Graph) -> float:
     return NEAR if depth[graph.output] <= DEEP else FAR
 
 
+SATURATED = 0.01
+"""Least scale of answers between 0 and 1: runtimes round a sigmoid to some 1e-7, however near to 0 all answers are."""
+
+
+def least_scale(graph: Graph) -> float:
+    """The scale below which answers are not told from rounding: of those of a sigmoid or a softmax at the end."""
+    last = graph[graph.output]
+    while KINDS[last.kind].moves and len(last.inputs) == 1:
+        last = graph[last.inputs[0]]
+    return SATURATED if KINDS[last.kind].saturates else 0.0
+
+
 def hold(name: str, module: nn.Module, network: Network, answers: Answers) -> None:
     """Refuses a network that does not answer as the module (in evaluation) does.
 
@@ -132,7 +144,7 @@ def hold(name: str, module: nn.Module, network: Network, answers: Answers) -> No
     pair, limit = _Pair(module, built, x, answers.allowed), answers.allowed
     if error > DOUBT * answers.allowed and (doubled := _in_double(module, built, x)) is not None:
         pair, limit = doubled, DOUBLE
-        error = relative_error(*pair.answers(), answers.kinds)
+        error = relative_error(*pair.answers(), answers.kinds, answers.least)
     if error > limit:
         first = _told(pair.first_difference())
         raise Untraceable(

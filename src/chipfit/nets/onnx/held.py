@@ -119,7 +119,11 @@ def _error(answers: Answers, got: Floats, least: float) -> float:
     far = np.abs(answers.outputs - got).reshape(len(got), -1).max(1) > least
     kinds = {kind for kind, is_far in zip(answers.kinds, far, strict=True) if is_far}
     rows = [n for n, kind in enumerate(answers.kinds) if kind in kinds]
-    return relative_error(answers.outputs[rows], got[rows], tuple(answers.kinds[n] for n in rows)) if rows else 0.0
+    return relative_error(answers.outputs[rows], got[rows], _of(answers.kinds, rows), answers.least) if rows else 0.0
+
+
+def _of(kinds: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
+    return tuple(kinds[n] for n in rows)
 
 
 def _first(
