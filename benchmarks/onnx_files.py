@@ -8,8 +8,8 @@ more than what any network of their depth costs. Files of packages are given wit
 Fashion-MNIST put side by side, or bytes of Python files where they take tokens, each with what a file that classifies
 answers itself, else without labels; then nothing is trained.
 
-    files           how many there were; those of packages that the recorded rows are of: `rapidocr-onnxruntime` 1.4.4
-                    (PaddlePaddle's converter) and `magika` 1.0.3 (Keras)
+    files           how many there were; of packages the recorded rows have one of `rapidocr-onnxruntime` 1.4.4
+                    (PaddlePaddle's converter)
     read_error_max  largest difference of the network that is trained from the file in ONNX Runtime, on rows of the data
                     alone and together, as a share of the largest answer; of a quantised file from its float reading
     edited          files whose result is within 60 % of the latency of the better of fp32 and int8

@@ -55,6 +55,10 @@ class Answers:
         """The first `n` of them."""
         return replace(self, inputs=self.inputs[:n], outputs=self.outputs[:n], kinds=self.kinds[:n])
 
+    def only(self, rows: Rows) -> Answers:
+        """Those of the rows that are true."""
+        return replace(self, inputs=self.inputs[rows], outputs=self.outputs[rows], kinds=_of(self.kinds, rows))
+
 
 def relative_error(
     want: NDArray[np.floating], got: NDArray[np.floating], kinds: tuple[str, ...], least: float = 0.0

@@ -118,12 +118,8 @@ def _error(answers: Answers, got: Floats, least: float) -> float:
     """The relative error, but for kinds of inputs whose answers differ by `least` at most."""
     far = np.abs(answers.outputs - got).reshape(len(got), -1).max(1) > least
     kinds = {kind for kind, is_far in zip(answers.kinds, far, strict=True) if is_far}
-    rows = [n for n, kind in enumerate(answers.kinds) if kind in kinds]
-    return relative_error(answers.outputs[rows], got[rows], _of(answers.kinds, rows), answers.least) if rows else 0.0
-
-
-def _of(kinds: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
-    return tuple(kinds[n] for n in rows)
+    rows = np.array([kind in kinds for kind in answers.kinds])
+    return answers.only(rows).error(got[rows]) if kinds else 0.0
 
 
 def _first(
