@@ -43,14 +43,16 @@ def spread_out(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]
 def to_watch(menu: Menu, n: int, rng: np.random.Generator) -> list[Assignment]:
     """As it is, all int8, and random assignments whose operators are to be seen: two of four mix precisions.
 
-    Every other one is mild: with options nearer to the first, as what is chosen under budgets is.
+    Every other one is mild: with options nearer to the first, as what is chosen under budgets is; precisions stay as
+    they were drawn.
     """
     precision = [i for i, d in enumerate(menu.decisions) if d.kind == "precision"]
     found = spread_out(menu, 0, rng)
     while len(found) < n:
         a = random_assignment(menu, rng)
         if len(found) % 2:
-            a = tied(menu, [int(o * rng.random()) for o in a], rng)
+            mild = (o if i in precision else int(o * rng.random()) for i, o in enumerate(a))
+            a = tied(menu, list(mild), rng)
         if (mode := len(found) % 4) < 2:
             a = tuple(mode if i in precision else o for i, o in enumerate(a))
         found.append(a)

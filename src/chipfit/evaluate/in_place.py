@@ -58,6 +58,7 @@ class Watch:
     reached: int = 0
     _seen: dict[Kernel, list[float]] = field(default_factory=lambda: defaultdict(list))
     _slow_pools: dict[Kernel, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _crossed: dict[Kernel, list[float]] = field(default_factory=lambda: defaultdict(list))
     _conversions: list[tuple[int, float]] = field(default_factory=list)
 
     def look(self, graphs: Iterable[Graph], most: int) -> None:
@@ -80,6 +81,7 @@ class Watch:
         filled_up = [self._filled(u) for u in plain]
         found = dict(zip(plain, rates.ms(filled_up).tolist(), strict=True))
         found |= self._before_pools(kernels, rates)
+        found |= self._boundaries(kernels)
         one_way = self._per_converted_ms or rates.per_value_ms
         for u in kernels:
             if u not in found:
@@ -94,6 +96,11 @@ class Watch:
         usual = rates.ms([_pool(u) for u in before])
         more = np.maximum(slow - usual, 0.0)
         return dict(zip(before, more.tolist(), strict=True))
+
+    def _boundaries(self, kernels: Sequence[Kernel]) -> dict[Kernel, float]:
+        """Boundaries, there and back as if both ways were alike, where any was seen."""
+        between = [u for u in kernels if u.kind == BOUNDARY and self._crossed]
+        return dict(zip(between, (2 * Rates(self._crossed).ms(between)).tolist(), strict=True))
 
     @property
     def blind(self) -> bool:
@@ -114,16 +121,26 @@ class Watch:
             taken = sum(observed.ops.get(inside, 0.0) for inside in executed_within(graph, o))
             if _behind_a_border(graph, o):
                 source = graph[o.inputs[0]]
-                made = taken + observed.conversions.get(source.name, 0.0)
+                made = taken + _crossing_ms(observed, source.name)
                 self._slow_pools[replace(kernel, kind=BEFORE_A_POOL, bits=source.bits)].append(made)
             else:
                 self._seen[self._filled(kernel)].append(taken)
-        self._conversions += [(graph[name].size, ms) for name, ms in observed.conversions.items()]
+        for name, ms in observed.conversions.items():
+            o = graph[name]
+            self._conversions.append((o.size, ms))
+            if o.kind != "input" and len(o.shape) == 3:
+                across = Kernel(BOUNDARY, o.shape[0], o.shape[0], o.shape[1:], o.bits)
+                self._crossed[across].append(_crossing_ms(observed, name))
 
 
-BEFORE_A_POOL = "boundary before a pool"
+def _crossing_ms(observed: Observed, name: str) -> float:
+    """What it takes to bring an operator's output to another precision, in the layout of the kernels there."""
+    return observed.conversions.get(name, 0.0) + observed.layouts.get(name, 0.0)
 
-BETWEEN: Mapping[str, float] = {"boundary": 2.0, BEFORE_A_POOL: 1.0, "unblocked": 1.0}
+
+BOUNDARY, BEFORE_A_POOL = "boundary", "boundary before a pool"
+
+BETWEEN: Mapping[str, float] = {BOUNDARY: 2.0, BEFORE_A_POOL: 1.0, "unblocked": 1.0}
 """What stands between kernels (`borders`), with the passes over a map that it takes: the first is there and back."""
 
 

@@ -16,7 +16,7 @@ from chipfit.core.graph import Graph, Network
 from chipfit.core.protocols import Comparing, Deciding, Device, Foretelling
 from chipfit.core.types import Artifact, DeviceFacts, Fidelity, Measurement
 from chipfit.device.child import DeviceFailed
-from chipfit.evaluate.observed import Observed, operators
+from chipfit.evaluate.observed import OPERATORS, Observed, operators
 from chipfit.export.formats import timing_artifact, writer
 from chipfit.export.lower import Range
 from chipfit.store.memory import MeasurementMemory, measurement_key
@@ -108,7 +108,7 @@ class Timing:
 
         None where it cannot be timed, or its operators not be told apart.
         """
-        how, key = self._key(graph.key, "quick"), self._key(graph.key, "operators")
+        how, key = self._key(graph.key, "quick"), self._key(graph.key, OPERATORS)
         whole, parts = self._memory.get(how), self._memory.get(key)
         if whole is None or parts is None:
             artifact = timing_artifact(graph, self.device.format)
