@@ -37,7 +37,9 @@ import chipfit
 from chipfit.core.data import Dataset, Split
 from chipfit.data.load import load_data
 from chipfit.export.onnx import write
+from chipfit.nets.answers import relative_error
 from chipfit.nets.build import build
+from chipfit.nets.faithful import least_scale
 from chipfit.nets.load import load_models
 from chipfit.nets.onnx.held import Runtime
 from chipfit.nets.onnx.read import load
@@ -172,7 +174,7 @@ def read_error(path: Path, data: Dataset) -> float:
         want = runtime.answers(rows)
         with torch.no_grad():
             got = built(torch.from_numpy(rows)).numpy()
-        worst = max(worst, float(np.abs(got - want).max() / np.abs(want).max()))
+        worst = max(worst, relative_error(want, got, ("row",) * len(rows), least_scale(entry.network.graph)))
     return worst
 
 

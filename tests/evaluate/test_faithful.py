@@ -14,7 +14,7 @@ from torch import nn
 
 import made_up
 from chipfit.core.data import Dataset, Split
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, ChipfitError
 from chipfit.core.graph import Graph, Network
 from chipfit.core.types import Artifact, DeviceFacts
 from chipfit.device.null import Null
@@ -123,14 +123,41 @@ def test_a_file_of_another_shape_is_refused(entry: Entry, monkeypatch: pytest.Mo
         hold_file(entry, timing(), artifact)
 
 
+class Rounding(Null):
+    """A runtime whose answers are off by some rounding of values between 0 and 1."""
+
+    off = 3e-8
+
+    def run(self, artifact: Artifact, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return super().run(artifact, inputs) + np.float32(self.off)
+
+
+class Wrong(Rounding):
+    off = 0.01
+
+
+def noise() -> Dataset:
+    """Normal inputs of three channels with labels of five classes."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.normal(size=(64, 3, 10, 10)).astype(np.float32), rng.integers(0, 5, 64))
+    return Dataset("noise", tuple("abcde"), (0.0,) * 3, (1.0,) * 3, split, split, lambda: split)
+
+
+def test_a_detector_that_sees_nothing_is_not_refused_for_rounding() -> None:
+    """All its answers are some 1e-6, of which a runtime's sigmoid rounds away hundredths."""
+    module = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sigmoid())
+    torch.nn.init.constant_(module[0].bias, -14.0)  # type: ignore[arg-type]
+    network = entry_of("mine", "mine.py:build", module, (3, 10, 10)).network
+    assert Deployer(timing(Rounding()), noise()).export(network).data
+    with pytest.raises(ChipfitError, match="answers differently"):
+        Deployer(timing(Wrong()), noise()).export(network)
+
+
 @pytest.mark.parametrize("bits", [(32, 8), (8,)])
 def test_a_fit_looks_before_anything_is_timed(
     entry: Entry, monkeypatch: pytest.MonkeyPatch, bits: tuple[int, ...]
 ) -> None:
     """Whatever its precisions: the line that names the operator comes before that of a file that is none."""
-    rng = np.random.default_rng(0)
-    split = Split(rng.normal(size=(64, 3, 10, 10)).astype(np.float32), rng.integers(0, 5, 64))
-    dataset = Dataset("noise", tuple("abcde"), (0.0,) * 3, (1.0,) * 3, split, split, lambda: split)
     wrong_writer(monkeypatch)
     with pytest.raises(BadInput, match=r"'avg_pool' \('2'\)"):
-        screen([entry], Deployer(timing(), dataset), bits)
+        screen([entry], Deployer(timing(), noise()), bits)

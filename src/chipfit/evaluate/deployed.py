@@ -23,12 +23,16 @@ from chipfit.evaluate.counts import counted
 from chipfit.evaluate.timing import MEMORY, Latencies
 from chipfit.export.formats import as_written
 from chipfit.nets.build import build
+from chipfit.nets.faithful import least_scale
 
 CHECKED = 32
 """Inputs on which a file's answers are compared with the network's."""
 
 FLOAT_TOLERANCE = 1e-3
 """Largest difference from torch that a float32 file may show, as a share of the largest answer."""
+
+LEAST_SCALE = 1e-6
+"""What the largest answer counts as where all are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ class Deployer:
             written = as_written(network, artifact.format)
             with torch.inference_mode():
                 want = build(written)(torch.from_numpy(inputs)).numpy()
-            error, allowed, least = float(np.abs(got - want).max()), FLOAT_TOLERANCE, 1e-6
+            least = max(LEAST_SCALE, least_scale(network.graph))
+            error, allowed = float(np.abs(got - want).max()), FLOAT_TOLERANCE
         else:
             want = fake_quantised(network, known, inputs, reduce_range=device.facts().reduce_range)
             # rounding ties and fused requantisation move single codes: the mean error tells a wrong file from those
