@@ -1,12 +1,14 @@
 """A whole fit that takes seconds: two small networks on the digits, a counted device, a fixed number of epochs.
 
-As a program it runs (or takes up) the fit in the folder it is given, for the tests that kill it: at the step on the
-disk whose number is given, else never; it prints the number of steps.
+As a program it runs (or takes up) the fit in the folder it is given, of networks that a file holds, for the tests that
+kill it: at the step on the disk whose number is given, else never; it prints the number of steps.
 """
 
 from __future__ import annotations
 
+import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,17 +57,18 @@ def entries(dataset: Dataset, steps: int = 150) -> list[Entry]:
     return made
 
 
-def run(folder: Path, settings: Settings = SETTINGS) -> tuple[Trial, ...]:
-    """The fit in this folder; its finals."""
+def run(folder: Path, settings: Settings = SETTINGS, models: Sequence[Entry] = ()) -> tuple[Trial, ...]:
+    """The fit in this folder, of both networks where no others are given; its finals."""
     dataset = load_data("digits")
+    torch.set_num_threads(1)
     with Store.open_or_create(folder, {"test": "small"}) as store:
-        models = entries(dataset)
-        return fit(models, dataset, [Null()], settings, store, store.memory, Deadline.never(), lambda *_: None)
+        given = models or entries(dataset)
+        return fit(given, dataset, [Null()], settings, store, store.memory, Deadline.never(), lambda *_: None)
 
 
 if __name__ == "__main__":
     from kill_at import Steps
 
-    counted = Steps(int(sys.argv[2]) if len(sys.argv) > 2 else None)
-    run(Path(sys.argv[1]))
+    counted = Steps(int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    run(Path(sys.argv[1]), models=pickle.loads(Path(sys.argv[2]).read_bytes()))
     print(counted.done)

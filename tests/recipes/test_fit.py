@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -155,22 +156,24 @@ def _agreement(network: object, file: bytes, digits: Dataset) -> float:
 KILLS = 20
 
 
-def program(folder: Path, *step: int) -> subprocess.CompletedProcess[str]:
-    """The small fit in a process of its own, killed at a step on the disk where one is given."""
+def program(folder: Path, models: Path, *step: int) -> subprocess.CompletedProcess[str]:
+    """The small fit of these networks in a process of its own, killed at a step on the disk where one is given."""
     here = Path(small.__file__)
     path = os.pathsep.join([str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, str(here), str(folder), *map(str, step)]
+    words = [sys.executable, str(here), str(folder), str(models), *map(str, step)]
     return subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 def test_killed_at_random_steps_it_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
     whole = finals(finished)
-    steps = int(program(tmp_path / "counted").stdout)
+    models = tmp_path / "networks"
+    models.write_bytes(pickle.dumps(small.entries(load_data("digits"))))
+    steps = int(program(tmp_path / "counted", models).stdout)
     chosen = random.Random(0)
     kills, number, folder = 0, 0, tmp_path / "run0"
     while kills < KILLS:
-        done = program(folder, chosen.randint(1, steps))
+        done = program(folder, models, chosen.randint(1, steps))
         if done.returncode == -signal.SIGKILL:
             kills += 1
             with Store(folder):  # it opens, and nothing finished is lost: the next round goes on from it
@@ -180,7 +183,7 @@ def test_killed_at_random_steps_it_ends_in_the_same_choice(finished: Path, tmp_p
             assert finals(folder) == whole
             number += 1
             folder = tmp_path / f"run{number}"
-    assert program(folder).returncode == 0
+    assert program(folder, models).returncode == 0
     assert finals(folder) == whole
 
 
