@@ -20,7 +20,9 @@ from chipfit.search.one_design import least, solved
 from chipfit.space.edits import apply
 from chipfit.space.menu import Menu, Term
 from chipfit.space.offer import Offer, offer
-from chipfit.space.program.seeds import USUAL
+from chipfit.space.program import place_of
+from chipfit.space.program.lower import fits
+from chipfit.space.program.seeds import POINTWISE_USUAL, USUAL, seeds
 from chipfit.space.programmed import programs_of, replaceable, without_programs
 from compress.networks import network_of
 
@@ -123,9 +125,24 @@ def test_what_programs_may_compute() -> None:
     graph = network_of("resnet8").graph
     names = replaceable(graph)
     assert "4.body.0" in names
-    assert not any(graph[n]["kernel"] == (1, 1) for n in names)
+    assert not any(graph[n]["kernel"] == (1, 1) for n in names), "shortcuts of few channels"
     assert replaceable(graph, keep=["4"]) == tuple(n for n in names if not n.startswith("4."))
-    assert all(graph[n]["groups"] == 1 for n in replaceable(network_of("mobilenetv2").graph))
+    mobile = network_of("mobilenetv2").graph
+    assert all(mobile[n]["groups"] == 1 for n in replaceable(mobile))
+
+
+def test_1x1_convolutions_of_many_channels_are_replaceable_and_have_seeds_of_their_own() -> None:
+    layer = {"kernel": (1, 1), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "bias": 1}
+    sizes = {"a": 64, "b": 32, "c": 64, "d": 96, "e": 8}
+    ops, reads = [op("x", "input", (), (64, 6, 6))], "x"
+    for name, channels in sizes.items():
+        ops.append(op(name, "conv", (reads,), (channels, 6, 6), name, **layer))
+        reads = name
+    graph = Graph(tuple(ops), "e")
+    assert replaceable(graph) == ("a", "d")
+    found = seeds(place_of(graph, "d"))
+    assert found[:2] == POINTWISE_USUAL
+    assert all(fits(program, place_of(graph, "d")) for program in found)
 
 
 def test_dense_layers_of_many_features_are_replaceable_but_for_the_one_that_answers() -> None:

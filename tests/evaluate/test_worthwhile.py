@@ -11,7 +11,8 @@ from chipfit.core.kernel import Kernel
 from chipfit.device.null import Null
 from chipfit.evaluate import worthwhile as at
 from chipfit.evaluate.timing import Timing
-from chipfit.evaluate.worthwhile import SEEDS, cheaper_by_macs, worthwhile
+from chipfit.evaluate.worthwhile import cheaper_by_macs, worthwhile
+from chipfit.space.program.seeds import SEPARABLE, USUAL
 from chipfit.space.programmed import replaceable
 from compress.networks import network_of
 from made_up import Memory
@@ -38,7 +39,7 @@ def test_what_saves_in_float_is_nothing_beside_a_launch_in_int8(graph: Graph) ->
     timing = Timing(Null(), Memory())
     in_float = worthwhile(graph, timing, (32,))
     assert set(in_float) <= set(replaceable(graph))
-    assert any(SEEDS[0] in texts for texts in in_float.values())
+    assert any(SEPARABLE.text in texts for texts in in_float.values())
     assert worthwhile(graph, timing, (32, 8)) == {}
     assert worthwhile(graph, timing, (32,), programs=["conv(x, KxK, M)"]) == {}
     assert not any(name.startswith("4.") for name in worthwhile(graph, timing, (32,), keep=["4"]))
@@ -48,5 +49,5 @@ def test_where_no_device_is_asked_work_tells() -> None:
     graph = network_of("resnet8").graph
     found = cheaper_by_macs(graph)
     assert set(found) == set(replaceable(graph))
-    assert all(set(texts) <= set(SEEDS) for texts in found.values())
+    assert all(set(texts) <= {p.text for p in USUAL} for texts in found.values())
     assert cheaper_by_macs(graph, programs=["conv(x, KxK, M)"]) == {}

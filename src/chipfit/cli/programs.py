@@ -19,7 +19,7 @@ from chipfit.device.cache import usable_folder
 from chipfit.space.program.canonical import canonical, structural_hash
 from chipfit.space.program.place import Place
 from chipfit.space.program.program import Program, parse
-from chipfit.space.program.seeds import CONVOLUTION_SEEDS, LINEAR_SEEDS
+from chipfit.space.program.seeds import SEEDS
 from chipfit.space.program.words import lines, place_words, share_of_macs
 from chipfit.store.programs import FILE, Known, ProgramLibrary
 
@@ -35,7 +35,7 @@ def programs_list(*, common: Common = COMMON) -> int:
     with ProgramLibrary(usable_folder() / FILE) as library:
         found = library.programs()
     names = {known.program for known in found}
-    shipped = [Known(structural_hash(p), canonical(p).text, ()) for p in (*CONVOLUTION_SEEDS, *LINEAR_SEEDS)]
+    shipped = [Known(structural_hash(p), canonical(p).text, ()) for p in SEEDS]
     listed = [*found, *(known for known in shipped if known.program not in names)]
     rows = [_row(known) for known in listed]
     head = ("name", "program", "best on", "places", "speed-up", "damage")
@@ -101,7 +101,7 @@ def _known(name: str) -> Known:
     if "(" in name:
         return _shown(name)
     with ProgramLibrary(usable_folder() / FILE) as library:
-        shipped = [p for p in (*CONVOLUTION_SEEDS, *LINEAR_SEEDS) if structural_hash(p).startswith(name)]
+        shipped = [p for p in SEEDS if structural_hash(p).startswith(name)]
         if len(shipped) == 1 and not any(k.program.startswith(name) for k in library.programs()):
             return _bare(shipped[0])
         return library.find(name)

@@ -19,13 +19,11 @@ from chipfit.evaluate.in_time import InTime, work
 from chipfit.evaluate.kernel_ms import kernel_ms
 from chipfit.evaluate.programs import in_place
 from chipfit.evaluate.timing import Latencies, Timing
-from chipfit.space.program.seeds import LINEAR_USUAL, USUAL
+from chipfit.space.program.seeds import usual
 from chipfit.space.programmed import replaceable
 
 GAIN = 0.1
 """Share of a layer's time that a program has to save."""
-
-SEEDS = tuple(program.text for program in (*USUAL, *LINEAR_USUAL))
 
 
 def worthwhile(
@@ -34,7 +32,7 @@ def worthwhile(
     bits: Collection[int],
     keep: Collection[str] = (),
     deadline: Deadline | None = None,
-    programs: Sequence[str] = SEEDS,
+    programs: Sequence[str] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """The layers that programs are offered for on these devices, in the graph's order, with those programs.
 
@@ -72,7 +70,7 @@ def _prices(timing: Timing, asked: Sequence[Kernel], bits: Collection[int], dead
 
 
 def cheaper_by_macs(
-    graph: Graph, keep: Collection[str] = (), programs: Sequence[str] = SEEDS
+    graph: Graph, keep: Collection[str] = (), programs: Sequence[str] | None = None
 ) -> dict[str, tuple[str, ...]]:
     """The same where no device is asked: programs that save multiply-accumulates."""
     layers = _layers(graph, keep)
@@ -101,10 +99,11 @@ def _cheaper(
     return found
 
 
-def _fitting(layer: Kernel, programs: Sequence[str], block: int) -> dict[str, tuple[Kernel, ...]]:
-    """The kernels of each program that fits a layer, and that can be timed by themselves."""
+def _fitting(layer: Kernel, programs: Sequence[str] | None, block: int) -> dict[str, tuple[Kernel, ...]]:
+    """The kernels of each program that fits a layer, the usual ones if none are given, and that can be timed alone."""
     found = {}
-    for text in programs:
+    known = [p.text for p in usual(layer.kind, layer.attr("kernel", (1, 1)))]
+    for text in known if programs is None else programs:
         try:
             inside = in_place(layer, text, block)
         except ValueError:  # ill-typed there

@@ -58,14 +58,17 @@ def without_programs(menu: Menu) -> Menu:
 
 
 LEAST_FEATURES = 48
-"""Channels that a dense layer reads and makes at least to be worth a program: a launch costs as much as a small one."""
+"""Channels that a dense layer, or a 1x1 convolution, reads and makes at least to be worth a program.
+
+A launch costs as much as a small one.
+"""
 
 
 def replaceable(graph: Graph, keep: Collection[str] = ()) -> tuple[str, ...]:
     """The layers that programs may compute, in the graph's order; `keep` names layers to leave alone.
 
-    Convolutions over several places of a map, in one group, and dense layers of many features, whose weights are their
-    own. What a layer costs is then a table over one group of channels that it reads and one that it makes, so that
+    Convolutions in one group and dense layers whose weights are their own, those of a single place with many channels
+    alone. What a layer costs is then a table over one group of channels that it reads and one that it makes, so that
     those behind a concatenation and before a split are left out; so is what answers.
     """
     plain = _of_one_group(channel_groups(graph))
@@ -83,7 +86,9 @@ def _is_wide(graph: Graph, o: Op) -> bool:
     if o.kind == "linear":
         return min(o.shape[-1], graph.in_shape(o)[-1]) >= LEAST_FEATURES
     on_map = o.kind == "conv" and len(o["kernel"]) == len(o["padding"]) == 2
-    return on_map and prod(o["kernel"]) > 1 and o["groups"] == 1
+    if not on_map or o["groups"] != 1:
+        return False
+    return prod(o["kernel"]) > 1 or min(o.shape[0], graph.in_shape(o)[0]) >= LEAST_FEATURES
 
 
 def _answering(graph: Graph) -> frozenset[str]:

@@ -7,6 +7,7 @@ was found by evolution, with less error than a depth-wise kernel at 16 channels.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 from chipfit.core.op import Op
@@ -65,6 +66,21 @@ LINEAR_SEEDS: Final[tuple[Program, ...]] = (
 )
 """For dense layers."""
 
+POINTWISE_USUAL: Final = (parse("pwconv(x, M/4); pwconv(_, M)"), parse("pwconv(x, C/4); pwconv(_, M)"))
+"""The same of 1x1 convolutions."""
+
+POINTWISE_SEEDS: Final[tuple[Program, ...]] = (
+    *POINTWISE_USUAL,
+    parse("pwconv(x, M/2); pwconv(_, M)"),
+    parse("pwconv(x, C/2); pwconv(_, M)"),
+    parse("gconv(x, 1x1, M, 2)"),
+    parse("gconv(x, 1x1, M, 4); shuffle(_, 4); gconv(_, 1x1, M, 4)"),
+)
+"""For 1x1 convolutions."""
+
+SEEDS: Final[tuple[Program, ...]] = tuple(dict.fromkeys((*CONVOLUTION_SEEDS, *LINEAR_SEEDS, *POINTWISE_SEEDS)))
+"""All of them."""
+
 NORMED: Final[tuple[Program, ...]] = (
     parse("dwconv(x, KxK); norm(_); pwconv(_, M)"),
     parse("conv(x, Kx1, M/2); norm(_); conv(_, 1xK, M)"),
@@ -84,9 +100,19 @@ def seeds(place: Place) -> tuple[Program, ...]:
 
     The layer itself is not among them.
     """
-    known = CONVOLUTION_SEEDS if place.kind == "conv" else LINEAR_SEEDS
     found: dict[tuple[Op, ...], Program] = {}
-    for program in known:
+    for program in _of(place.kind, place.kernel, LINEAR_SEEDS, POINTWISE_SEEDS, CONVOLUTION_SEEDS):
         if fits(program, place) and alone(program, place).total_macs < place.macs:
             found.setdefault(lowered(program, place).ops, program)
     return tuple(found.values())
+
+
+def usual(kind: str, kernel: tuple[int, int]) -> tuple[Program, ...]:
+    """Those that are worth pricing for a layer wherever nobody searches."""
+    return _of(kind, kernel, LINEAR_USUAL, POINTWISE_USUAL, USUAL)
+
+
+def _of(kind: str, kernel: tuple[int, int], *sets: tuple[Program, ...]) -> tuple[Program, ...]:
+    """Of the sets for dense layers, 1x1 and all other convolutions the one for a layer."""
+    linear, pointwise, others = sets
+    return linear if kind == "linear" else pointwise if prod(kernel) == 1 else others
