@@ -88,13 +88,16 @@ def fitted(
             break
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
-        except Infeasible:
-            if not tried and scale < MARGIN:  # the one sought need not drift as much
-                scale = MARGIN
-                continue
-            if not tried:
+        except Infeasible as e:
+            if tried:
+                break
+            # the one sought need not drift as much, and tables err: what is nearest may hold the limit when measured
+            reach = e.nearest.get(latency.metric, math.inf) / latency.value * (1 + 1e-6)
+            wider = MARGIN if scale < MARGIN else reach
+            if not scale < wider <= 1 + doubt:
                 raise
-            break
+            scale = wider
+            continue
         design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
             scale *= 0.98
