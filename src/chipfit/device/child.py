@@ -21,7 +21,7 @@ from chipfit.device.wire import Blob, Header, receive, send
 START_S = 60.0
 """Time a worker has to import its runtime, on a busy machine."""
 
-KEEP, KEEP_BYTES = 64, 1 << 29
+KEEP, KEEP_BYTES = 64, 1 << 28
 """Sessions (and bytes of model files behind them) that a worker keeps loaded."""
 
 

@@ -58,6 +58,9 @@ __all__ = ["Scorer", "additivity", "all_scored", "damage", "divergence", "diverg
 MEMORY_MB = 2000.0
 """For the values of the original that options start from and are held against."""
 
+WHOLE_MB = 1000.0
+"""The same where edits are all over the network, and as much again is held of what it becomes."""
+
 Floats = NDArray[np.float32]
 
 
@@ -65,7 +68,8 @@ class Scorer:
     """Damage of sets of edits (`wanted`) of one network, the values of the original being kept between them.
 
     What the edits break is repaired on `repair`, and the answers compared on `inputs`, both normalised (n, C, H, W).
-    `model` names the network in errors, `task` says how answers are compared.
+    `model` names the network in errors, `task` says how answers are compared; fewer inputs than given are looked at
+    where the original's values take more than `memory_mb`.
 
     Raises:
         BadInput: the network's own answers are not finite.
@@ -82,6 +86,7 @@ class Scorer:
         *,
         model: str = "the model",
         task: Task = CLASSIFICATION,
+        memory_mb: float = MEMORY_MB,
     ) -> None:
         self.network = network
         self.model = model
@@ -94,7 +99,7 @@ class Scorer:
             values |= more
             noted |= moments
         held = sum(network.graph[name].size for name in values)
-        n = min(affordable(network.graph, MEMORY_MB), max(16, int(MEMORY_MB * 1e6 / (4 * held)))) // 2
+        n = min(affordable(network.graph, memory_mb), max(16, int(memory_mb * 1e6 / (4 * held)))) // 2
         self.repair, self.inputs = repair[:n], inputs[:n]
         self.original = Original(network, batch(np.concatenate([self.repair, self.inputs])))
         self.original.want(values, noted)
@@ -372,7 +377,7 @@ def additivity(
     drawn = (mild_assignment(menu, rng.uniform(0.1, 0.8), rng) for _ in range(20 * n))
     picked = list(islice((a for a in drawn if any(a)), n))
     edits = [menu.edits(a) for a in picked]
-    scorer = Scorer(network, profile, repair, inputs, edits, task=task)
+    scorer = Scorer(network, profile, repair, inputs, edits, task=task, memory_mb=WHOLE_MB)
     true = [mean for mean, _ in _scored(scorer, {str(i): e for i, e in enumerate(edits)}, deadline).values()]
     predicted = np.array([menu.total("damage", a) for a in picked[: len(true)]])
     return predicted, np.array(true)
