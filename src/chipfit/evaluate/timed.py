@@ -176,10 +176,13 @@ class Sought:
         return [*constants, *self._conversions(ms), *groups]
 
     def looks(self, ms: Mapping[Kernel, float]) -> list[Part]:
-        """What looking at the kernels added to these milliseconds, to be taken off again; never all that one takes."""
+        """What looking at the kernels added to these milliseconds, to be taken off again.
+
+        No more than a quarter of what one takes: three or four times the guess leave something of it.
+        """
         terms: list[Term] = []
         for name, parts in self.own:
-            terms += latency(self.variants.menu, parts, lambda k: -min(LOOK_MS, ms[k] / 2), f"{name} looked at")
+            terms += latency(self.variants.menu, parts, lambda k: -min(LOOK_MS, ms[k] / 4), f"{name} looked at")
         return [Part("looks", tuple(terms), 1.0)]
 
     def _by_size_and_bits(self, ms: Mapping[Kernel, float]) -> dict[tuple[Size, int], list[Term]]:
