@@ -58,7 +58,7 @@ __all__ = ["Scorer", "additivity", "all_scored", "damage", "divergence", "diverg
 MEMORY_MB = 2000.0
 """For the values of the original that options start from and are held against."""
 
-WHOLE_MB = 1000.0
+WHOLE_MB = 600.0
 """The same where edits are all over the network, and as much again is held of what it becomes."""
 
 Floats = NDArray[np.float32]
