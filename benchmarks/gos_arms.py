@@ -48,34 +48,29 @@ def _with_kinds(*kinds: str) -> Callable[[Decision, Option], bool]:
     return lambda decision, option: decision.kind in kinds
 
 
-def free(bits: Bits, allowed: Callable[[Decision, Option], bool]) -> Callable[[Decision, Option], bool]:
+def _free(bits: Bits, allowed: Callable[[Decision, Option], bool]) -> Callable[[Decision, Option], bool]:
     """What is allowed, and precisions where there are two."""
     return lambda d, o: (d.kind == "precision" and bits is BOTH) or (d.kind != "precision" and allowed(d, o))
 
 
-def without_programs(decision: Decision, option: Option) -> bool:
-    """All but programs."""
-    return decision.kind != "swap"
-
-
 def without(bench: Bench, start: Start, bits: Bits, ms: float) -> Network:
     """Widths, depth and precisions."""
-    return _found(only(start, free(bits, without_programs)), bench, ms)
+    return _found(only(start, _free(bits, lambda d, o: d.kind != "swap")), bench, ms)
 
 
 def programs(bench: Bench, start: Start, bits: Bits, ms: float) -> Network:
     """The same and programs."""
-    return _found(only(start, free(bits, lambda d, o: True)), bench, ms)
+    return _found(only(start, _free(bits, lambda d, o: True)), bench, ms)
 
 
 def depth(bench: Bench, start: Start, bits: Bits, ms: float) -> Network:
     """Dropped blocks alone."""
-    return _found(only(start, free(bits, lambda d, o: drops(o.edits))), bench, ms)
+    return _found(only(start, _free(bits, lambda d, o: drops(o.edits))), bench, ms)
 
 
 def widths(bench: Bench, start: Start, bits: Bits, ms: float) -> Network:
     """Widths alone."""
-    return _found(only(start, free(bits, lambda d, o: narrowed_to(o.edits) is not None)), bench, ms)
+    return _found(only(start, _free(bits, lambda d, o: narrowed_to(o.edits) is not None)), bench, ms)
 
 
 def _found(start: Start, bench: Bench, ms: float) -> Network:
@@ -145,7 +140,7 @@ def repaired(start: Start, edits: Sequence[Edit]) -> Network:
 
 def lana(bench: Bench, start: Start, bits: Bits, ms: float) -> Network:
     """Programs and precisions by the exact solver, each program distilled alone."""
-    part = only(start, free(bits, _with_kinds("swap")))
+    part = only(start, _free(bits, _with_kinds("swap")))
     design: Design = designed(part, bench, ms)
     edits = part.menu.edits(design.assignment)
     made = stitch(start.entry.network, start.profile, edits)

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from bench import Arm, Bench, measured
 from codesign_refined import cpu_s_per_step
-from gos_arms import ARMS, free, without_programs
-from gos_cases import BOTH, CIFAR20, CIFAR56, FLOAT, RESNET20, SIX, Bits, Case, Cases, only
+from gos_arms import ARMS
+from gos_cases import BOTH, CIFAR20, CIFAR56, FLOAT, RESNET20, SIX, Bits, Case, Cases
 from gos_normed import normed
 from gos_untrained import designed
 from harness import Options, Rows, Target, at_least, at_most, table
@@ -95,7 +95,7 @@ def budget_of(cases: Cases, bench: Bench, case: Case, bits: Bits, share: float) 
 
     def least() -> dict[str, float]:
         try:
-            designed(only(cases.whole(case), free(bits, without_programs)), bench, 1e-9)
+            designed(cases.start(case, bits, programs=False), bench, 1e-9)
         except Infeasible as e:
             return {"ms": e.nearest["latency_ms"]}
         return {"ms": 0.0}

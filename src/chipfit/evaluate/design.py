@@ -91,9 +91,7 @@ def fitted(
         except Infeasible as e:
             if tried:
                 break
-            # the one sought need not drift as much, and tables err: what is nearest may hold the limit when measured
-            reach = e.nearest.get(latency.metric, math.inf) / latency.value * (1 + 1e-6)
-            wider = MARGIN if scale < MARGIN else reach
+            wider = _wider(scale, e.nearest.get(latency.metric, math.inf) / latency.value)
             if not scale < wider <= 1 + doubt:
                 raise
             scale = wider
@@ -118,6 +116,14 @@ def fitted(
         )
     # what holds by less than the margin is only taken where nothing else holds
     return min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
+
+
+def _wider(scale: float, nearest: float) -> float:
+    """The share of the limit to aim at where nothing is foretold within this one; `nearest` is what is, as a share.
+
+    What is sought need not drift as what was measured before it did, and tables err: the nearest may hold the limit.
+    """
+    return MARGIN if scale < MARGIN else nearest * (1 + 1e-6)
 
 
 def _checked(

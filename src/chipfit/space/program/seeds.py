@@ -101,7 +101,7 @@ def seeds(place: Place) -> tuple[Program, ...]:
     The layer itself is not among them.
     """
     found: dict[tuple[Op, ...], Program] = {}
-    for program in _of(place.kind, place.kernel, LINEAR_SEEDS, POINTWISE_SEEDS, CONVOLUTION_SEEDS):
+    for program in _known(place.kind, place.kernel)[1]:
         if fits(program, place) and alone(program, place).total_macs < place.macs:
             found.setdefault(lowered(program, place).ops, program)
     return tuple(found.values())
@@ -109,10 +109,13 @@ def seeds(place: Place) -> tuple[Program, ...]:
 
 def usual(kind: str, kernel: tuple[int, int]) -> tuple[Program, ...]:
     """Those that are worth pricing for a layer wherever nobody searches."""
-    return _of(kind, kernel, LINEAR_USUAL, POINTWISE_USUAL, USUAL)
+    return _known(kind, kernel)[0]
 
 
-def _of(kind: str, kernel: tuple[int, int], *sets: tuple[Program, ...]) -> tuple[Program, ...]:
-    """Of the sets for dense layers, 1x1 and all other convolutions the one for a layer."""
-    linear, pointwise, others = sets
-    return linear if kind == "linear" else pointwise if prod(kernel) == 1 else others
+def _known(kind: str, kernel: tuple[int, int]) -> tuple[tuple[Program, ...], tuple[Program, ...]]:
+    """The usual programs and all seeds for a layer of a kind."""
+    if kind == "linear":
+        return LINEAR_USUAL, LINEAR_SEEDS
+    if prod(kernel) == 1:
+        return POINTWISE_USUAL, POINTWISE_SEEDS
+    return USUAL, CONVOLUTION_SEEDS
