@@ -12,23 +12,32 @@ from chipfit.export.formats import timing_bytes
 
 
 def test_canaries_are_the_same_everywhere() -> None:
-    of = [canary.Family("dense"), canary.Family("separable"), canary.Family("int8")]
+    of = [canary.Family(canaries) for canaries in get_args(canary.Canaries)]
     digests = [r.digest for f in of for r in canary.ladder(f, _write)]
     assert [r.digest for f in of for r in canary.ladder(f, _write)] == digests
-    assert len(set(digests)) == len(digests) == 8 + 8 + 7
+    assert len(set(digests)) == len(digests) == 8 + 8 + 6 + 7
     assert canary.ladder(canary.Family("dense", settled=True), _write) == canary.ladder(of[0], _write)
 
 
 def test_families_are_told_by_what_a_network_computes() -> None:
-    wide, point = canary.separable(16, 1, 7), canary.chain(16, 2, 7)
+    apart, point = canary.separable(16, 1, 7), canary.chain(16, 2, 7)
     half = Graph(tuple(replace(o, bits=8) if o.name in ("conv1", "relu1") else o for o in point), point.output)
     less = Graph(tuple(replace(o, bits=8) if o.name == "relu1" else o for o in point), point.output)
     found = {
-        how: [canary.family(g, how).name for g in (point, wide, canary.chain(16, 2, 7, bits=8), half, less)]
+        how: [canary.family(g, how).name for g in (point, apart, canary.chain(16, 2, 7, bits=8), half, less)]
         for how in get_args(canary.Int8)
     }
     assert found["settled"] == ["dense", "separable", "dense settled", "dense settled", "dense settled"]
     assert found["int8 canaries"] == ["dense", "separable", "int8", "int8", "dense"]
+
+
+def test_separable_networks_of_large_maps_are_settled_in_any_precision() -> None:
+    large, small = canary.separable(2, 1, 65), canary.separable(2, 1, 64)
+    low = Graph(tuple(replace(o, bits=8) for o in large), large.output)
+    for how in get_args(canary.Int8):
+        assert [canary.family(g, how).name for g in (large, low)] == ["wide settled"] * 2
+        assert canary.family(small, how).name == "separable"
+        assert canary.family(canary.chain(2, 1, 65), how).name == "dense", "dense ones wait for no memory"
 
 
 def _write(graph: Graph) -> bytes:
