@@ -12,8 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import small_transformers
 from bench import Bench
 from harness import Rows
+from small_transformers import WEIGHTS
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
@@ -147,8 +149,14 @@ def only(start: Start, allowed: Callable[[Decision, Option], bool]) -> Start:
 
 @cache
 def fashion() -> tuple[Dataset, list[Entry]]:
-    """Networks of the Fashion-MNIST zoo."""
-    return fashion_mnist.load(), list(load_models(["zoo:fashion-mnist"]))
+    """Networks of the Fashion-MNIST zoo, and its ViT where `small_transformers.py` has trained it."""
+    dataset, entries = fashion_mnist.load(), list(load_models(["zoo:fashion-mnist"]))
+    weights = WEIGHTS / "vit.safetensors"
+    if not weights.is_file():
+        print("the ViT's rows need its weights, which small_transformers.py trains: skipped")
+        return dataset, entries
+    (vit,) = load_models([f"{small_transformers.__file__}:vit"], weights=[weights], dataset=dataset)
+    return dataset, [*entries, replace(vit, name="vit")]
 
 
 @cache
