@@ -6,6 +6,7 @@ itself, in float each site is in float. So both arms of a row have the same widt
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cache
@@ -97,11 +98,12 @@ class Cases:
         return as_it_is(self.whole(case), fixed)
 
     def whole(self, case: Case) -> Start:
-        """The opened menu of a case with all that may change."""
+        """The opened menu of a case with all that may change; how long it took to open is a row."""
         if case not in self._starts:
-            bench = self.bench(case)
+            bench, began = self.bench(case), time.monotonic()
             assert bench is not None
             self._starts[case] = opened(bench, case.model)
+            self.rows.get(f"{case.name}/search s", lambda: {"s": time.monotonic() - began})
         return self._starts[case]
 
     def reference_ms(self, case: Case, bits: Bits) -> float:

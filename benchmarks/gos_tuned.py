@@ -18,7 +18,6 @@ Where the menu without programs does not reach a budget, both have the tightest 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,9 +112,7 @@ def reached(cases: Cases, case: Case, bits: Bits, arm: str, ms: float) -> Networ
     if key not in _REACHED:
         bench = cases.bench(case)
         assert bench is not None
-        began = time.monotonic()
         start = cases.whole(case)
-        cases.rows.get(f"{case.name}/search s", lambda: {"s": time.monotonic() - began})
         if arm == NORMED:
             _REACHED[key] = normed(start, reached(cases, case, bits, "programs", ms))
         else:

@@ -44,12 +44,14 @@ Solve = Callable[[Sequence[Limit]], Assignment]
 class Design:
     """An assignment with its latency in ms, as predicted by the tables and as measured.
 
-    On a device whose latencies are foretold both are the upper ends of intervals.
+    On a device whose latencies are foretold both are the upper ends of intervals. `final`: measured as its file will
+    be, not in a moment's look.
     """
 
     assignment: Assignment
     predicted_ms: float
     measured_ms: float
+    final: bool = False
 
     @property
     def drift(self) -> float:
@@ -107,15 +109,18 @@ def fitted(
         step = latency.value * MARGIN / design.measured_ms
         # a miss shrinks the limit by 2 % at least: the next optimum is as likely to be priced too low as this one
         scale *= min(step, 1.25) if holds else min(max(step, 0.7), 0.98)
-    within = [d for d in tried.values() if d.measured_ms <= latency.value]
-    if not within:
-        nearest = min((d.measured_ms for d in tried.values() if math.isfinite(d.measured_ms)), default=math.nan)
-        raise Infeasible(
-            f"no design within {latency} was found: the nearest takes {nearest:.4g} ms; relax the limit",
-            {latency.metric: nearest},
-        )
-    # what holds by less than the margin is only taken where nothing else holds
-    return min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
+    while within := [d for d in tried.values() if d.measured_ms <= latency.value]:
+        # what holds by less than the margin is only taken where nothing else holds
+        best = min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
+        sure = best.final or best.measured_ms <= latency.value * (1 - DOUBT)
+        if sure or (deadline is not None and deadline.passed()):
+            return best
+        tried[best.assignment] = timed(menu, graph, best.assignment, timing, latency.value)
+    nearest = min((d.measured_ms for d in tried.values() if math.isfinite(d.measured_ms)), default=math.nan)
+    raise Infeasible(
+        f"no design within {latency} was found: the nearest takes {nearest:.4g} ms; relax the limit",
+        {latency.metric: nearest},
+    )
 
 
 def _wider(scale: float, nearest: float) -> float:
@@ -131,19 +136,21 @@ def _checked(
 ) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
-    Foretold is what the tables say, times how far off they were for the design before: neighbours err alike.
+    Foretold is what the tables say, times how far off they were for the design before: neighbours err alike. One that
+    would be taken, since it holds the limit by little, is timed as its file will be.
     """
     quick = timed(menu, graph, a, timing)
     foretold = drift * quick.predicted_ms
     doubtful = not abs(quick.measured_ms - foretold) <= doubt * foretold  # also where it is nan
-    return timed(menu, graph, a, timing, limit_ms) if doubtful else quick
+    taken = SLACK * limit_ms <= quick.measured_ms <= MARGIN * limit_ms
+    return timed(menu, graph, a, timing, limit_ms) if doubtful or taken else quick
 
 
 def timed(menu: Menu, graph: Graph, a: Assignment, timing: Latencies, limit_ms: float | None = None) -> Design:
     """One assignment, predicted and measured: quickly, or until it is clear on which side of a limit it lies."""
     edited = on_graph.apply(graph, menu.edits(a))
     m = timing.graphs([edited], "quick")[0] if limit_ms is None else timing.decided(edited, limit_ms)
-    return Design(a, menu.total("latency_ms", a), m.bound)
+    return Design(a, menu.total("latency_ms", a), m.bound, final=limit_ms is not None)
 
 
 def thrifty(menu: Menu) -> Menu:
