@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import Arm, Bench, fresh, graph_of, measured, ours
+from bench import MEANS_STDS, SHARED, Arm, Bench, fresh, graph_of, measured, ours
 from harness import Options, Rows, Target, at_least, at_most, table
 
 from chipfit.core.data import Dataset
@@ -38,7 +38,6 @@ from chipfit.nets.zoo import Entry
 from chipfit.store.memory import MeasurementTable
 from chipfit.train.loop import Schedule, train
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEEDS = (0, 1, 2)
 FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 6.0
 STARTS = 1
@@ -98,7 +97,7 @@ def cifar(rows: Rows) -> Bench | None:
         print("CIFAR rows need ../shared/data, which is absent: skipped")
         return None
     model = Path(__file__).resolve().parents[1] / "tests" / "models" / "cifar_resnet.py"
-    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=MEANS_STDS)
     file = SHARED / "cifar_resnet" / f"{TEACHER}.safetensors"
     (entry,) = load_models([f"{model}:{TEACHER}"], weights=[file], dataset=dataset)
     return on_part("cifar", "zu3eg", dataset, [replace(entry, name=TEACHER)], rows, CIFAR_EPOCHS)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import small_transformers
-from bench import Bench
+from bench import MEANS_STDS, SHARED, Bench
 from harness import Rows
-from small_transformers import WEIGHTS
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
@@ -34,8 +33,6 @@ from chipfit.recipes.settings import Settings
 from chipfit.space.menu import Decision, Option
 from chipfit.store.memory import MeasurementTable
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-MEANS_STDS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 12.0
 
 
@@ -153,7 +150,7 @@ def only(start: Start, allowed: Callable[[Decision, Option], bool]) -> Start:
 def fashion() -> tuple[Dataset, list[Entry]]:
     """Networks of the Fashion-MNIST zoo, and its ViT where `small_transformers.py` has trained it."""
     dataset, entries = fashion_mnist.load(), list(load_models(["zoo:fashion-mnist"]))
-    weights = WEIGHTS / "vit.safetensors"
+    weights = small_transformers.WEIGHTS / "vit.safetensors"
     if not weights.is_file():
         print("the ViT's rows need its weights, which small_transformers.py trains: skipped")
         return dataset, entries

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -141,19 +142,19 @@ _WIDE = ((16, 1, 112), (16, 3, 112), (24, 3, 112), (48, 3, 112), (48, 9, 112), (
 # On LiteRT 3 us, 16 us, 58 us, 170 us, .5 ms, 2 ms, 10 ms.
 _INT8 = ((16, 1, 7), (16, 2, 14), (16, 2, 28), (32, 6, 28), (64, 16, 28), (128, 16, 28), (128, 20, 56))
 
+_LADDERS: Mapping[Canaries, tuple[Callable[[int, int, int], Graph], Sequence[tuple[int, int, int]]]] = {
+    "dense": (chain, _DENSE), "separable": (separable, _SEPARABLE), "wide": (separable, _WIDE),
+    "int8": (partial(chain, bits=8), _INT8),
+}  # fmt: skip
+
 HOME = 4
 """The rung of `BASE` whose own time sets the scale, and that of any other family which is held against `BASE`."""
 
 
 def ladder(of: Family, write: Callable[[Graph], bytes]) -> tuple[Rung, ...]:
     """All rungs of a family, lightest first, written by `write`."""
-    if of.canaries in ("separable", "wide"):
-        graphs = [separable(*r) for r in (_WIDE if of.canaries == "wide" else _SEPARABLE)]
-    elif of.canaries == "int8":
-        graphs = [chain(*r, bits=8) for r in _INT8]
-    else:
-        graphs = [chain(*r) for r in _DENSE]
-    data = [write(g) for g in graphs]
+    make, rungs = _LADDERS[of.canaries]
+    data = [write(make(*r)) for r in rungs]
     return tuple(Rung(d, hashlib.sha256(d).hexdigest()[:16]) for d in data)
 
 

@@ -7,7 +7,7 @@ low: it is optimistic by 1-5 %. So the chosen network is timed, the limit scaled
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chipfit.core.deadline import Deadline
@@ -83,10 +83,10 @@ def fitted(
     if latency is None:
         return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
-    doubt = max(DOUBT, 2 * table_error)
+    doubt, until = max(DOUBT, 2 * table_error), deadline or Deadline.never()
     scale, tried = MARGIN / drift, dict[Assignment, Design]()
     for _ in range(ROUNDS):
-        if tried and deadline is not None and deadline.passed():
+        if tried and until.passed():
             break
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
@@ -109,14 +109,32 @@ def fitted(
         step = latency.value * MARGIN / design.measured_ms
         # a miss shrinks the limit by 2 % at least: the next optimum is as likely to be priced too low as this one
         scale *= min(step, 1.25) if holds else min(max(step, 0.7), 0.98)
-    while within := [d for d in tried.values() if d.measured_ms <= latency.value]:
+    return _held(menu, graph, tried, latency, timing, prefer, until)
+
+
+def _held(
+    menu: Menu,
+    graph: Graph,
+    tried: Mapping[Assignment, Design],
+    latency: Limit,
+    timing: Latencies,
+    prefer: Callable[[Assignment], float],
+    until: Deadline,
+) -> Design:
+    """The one of the designs tried that is preferred of those that hold the limit, also as their files will be timed.
+
+    Raises:
+        Infeasible: none does.
+    """
+    known = dict(tried)
+    while within := [d for d in known.values() if d.measured_ms <= latency.value]:
         # what holds by less than the margin is only taken where nothing else holds
         best = min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
         sure = best.final or best.measured_ms <= latency.value * (1 - DOUBT)
-        if sure or (deadline is not None and deadline.passed()):
+        if sure or until.passed():
             return best
-        tried[best.assignment] = timed(menu, graph, best.assignment, timing, latency.value)
-    nearest = min((d.measured_ms for d in tried.values() if math.isfinite(d.measured_ms)), default=math.nan)
+        known[best.assignment] = timed(menu, graph, best.assignment, timing, latency.value)
+    nearest = min((d.measured_ms for d in known.values() if math.isfinite(d.measured_ms)), default=math.nan)
     raise Infeasible(
         f"no design within {latency} was found: the nearest takes {nearest:.4g} ms; relax the limit",
         {latency.metric: nearest},
