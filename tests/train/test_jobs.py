@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,4 +136,23 @@ def test_the_highest_rate_that_is_nearly_the_best(
         return 60
 
     monkeypatch.setattr(module, "train", trial)
+    monkeypatch.setattr(module, "FEW", (0, 0))
     assert find_rate(job("free", digits, 1500), digits, None) == rate
+
+
+@pytest.mark.parametrize(("inputs", "tried"), [(20, 1), (999, 1), (1000, 2), (1400, 2)])
+def test_high_rates_are_not_tried_on_few_inputs(
+    inputs: int, tried: int, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def trial(net: object, data: object, schedule: Schedule, *_: object, on_step: object, **__: object) -> int:
+        rates.append(schedule.peak)
+        for step in range(60):
+            on_step(step, 1 / schedule.peak)  # type: ignore[operator]  # the higher the better, as it looks
+        return 60
+
+    monkeypatch.setattr(module, "train", trial)
+    few = replace(digits, train=digits.train.take(slice(inputs)))
+    assert find_rate(job("few", digits, 1500), few, None) == RATES[tried - 1]
+    assert rates == ([] if tried == 1 else list(RATES[:tried]))

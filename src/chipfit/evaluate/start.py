@@ -61,7 +61,7 @@ OPEN_SHARE, PROFILE_SHARE = 0.85, 0.5
 """Of a menu's time, for scores and prices before optima are looked at; of the first, for what damages rest on."""
 
 SHIP_INPUTS = 384
-"""Of those for compensation: what a design is repaired on before it is trained or shipped."""
+"""What a design is repaired on before it is trained or shipped: of few, those that others were scored on, too."""
 
 REPAIR_INPUTS = 128
 """Of those for compensation: what a network is repaired on to be scored, not shipped."""
@@ -149,7 +149,7 @@ class Start:
         known = store.arrays(name) if store is not None else None
         if known is not None:
             return Network(stitched.graph, known)
-        repair = self._compensating(SHIP_INPUTS)
+        repair = self.inputs[:SHIP_INPUTS]  # those for compensation come first
         effort = self.plan.shipped
         rng, edits = np.random.default_rng(0), self.menu.edits(a)
         made = refit(self.entry.network, stitched, edits, repair, rng, effort, deadline)

@@ -17,7 +17,10 @@ FIRST_SHARE = 0.3
 """Of the training time, for the short schedules that choose among a budget's designs."""
 
 MOST_EPOCHS = 30
-"""A fine-tune is not made longer than this, whatever the time."""
+"""A fine-tune is not made longer than this, whatever the time; but see `MOST_STEPS`."""
+
+MOST_STEPS = 1000
+"""Steps that it may have however few the inputs. [measured] ResNet-20 on 320 pictures gains a point from 300 to 1,200."""
 
 DEFAULT_EPOCHS = 6.0
 """Length of the long schedule where neither --time nor --epochs says otherwise."""
@@ -145,7 +148,8 @@ def _from_time(run: Run, everyone: Sequence[tuple[Plan, Designed]], costs: Costs
     left = PLANNED * until.left()
     first = FIRST_SHARE * left if len(candidates) > finals else 0.0
     seconds = (left - first) / math.ceil(last / beside) / RATE_TRIALS
-    long = {k: min(MOST_EPOCHS * per_epoch(run), int(seconds / c)) for k, c in costs.long.items()}
+    most = max(MOST_EPOCHS * per_epoch(run), MOST_STEPS)
+    long = {k: min(most, int(seconds / c)) for k, c in costs.long.items()}
     short = int(first * min(beside, len(candidates)) / max(sum(candidates), 1e-9) / RATE_TRIALS)
     return Steps(short, long, costs.threads)
 
