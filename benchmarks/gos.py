@@ -15,7 +15,7 @@ from pathlib import Path
 from gos_cases import CIFAR20, RESNET20, VGG6, Cases
 from gos_published import published, published_targets
 from gos_rungs import rung_targets, rungs
-from gos_tuned import RATE, tuned, tuned_targets
+from gos_tuned import tuned, tuned_targets
 from gos_untrained import untrained, untrained_targets
 from harness import arguments, finish
 
@@ -36,7 +36,7 @@ def main() -> None:
         untrained(cases, options, (CIFAR20, RESNET20))
         tuned(cases, options)
         if options.seeds and not (options.quick or options.here):
-            published(cases, RATE)
+            published(cases)
     targets = [*untrained_targets(rows), *rung_targets(rows), *tuned_targets(rows), *published_targets(rows)]
     finish("gos", rows, targets, options)
 

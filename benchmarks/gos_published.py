@@ -14,6 +14,7 @@ from typing import Any
 from bench import Arm, Bench, measured
 from gos_arms import ARMS
 from gos_cases import BOTH, VGG6, Cases
+from gos_tuned import rate_of
 from harness import Rows, Target, at_least
 
 from chipfit.core.errors import Infeasible, OutOfTime
@@ -25,13 +26,13 @@ ROUNDS, MOST_CPU_S = 2, 3600.0
 KEY = f"{VGG6.name}/published"
 
 
-def published(cases: Cases, rate: float) -> None:
+def published(cases: Cases) -> None:
     """The rows of the loop, and of our designs with and without programs at its ms."""
     bench = cases.bench(VGG6)
     if bench is None:
         return
     if f"{KEY}/loop/0" not in cases.rows.rows:
-        _loop(bench, rate)
+        _loop(bench)
     ms = cases.rows.rows[f"{KEY}/loop/0"]["ms"]
     for arm in ("without", "programs"):
         key = f"{KEY}/{arm}/0"
@@ -41,10 +42,10 @@ def published(cases: Cases, rate: float) -> None:
             except (Infeasible, OutOfTime) as e:
                 cases.rows.get(key, lambda e=e: {"note": str(e)})
                 continue
-            measured(bench, [Arm(key, network, 0, bench.steps, rate)], VGG6.model)
+            measured(bench, [Arm(key, network, 0, bench.steps, rate_of(network))], VGG6.model)
 
 
-def _loop(bench: Bench, rate: float) -> None:
+def _loop(bench: Bench) -> None:
     began = time.process_time()
     entry = bench.entries[VGG6.model]
     clock = Clock(lambda graph: bench.timing.graphs([graph], "quick")[0].value, lambda graph: _operators(bench, graph))
@@ -53,7 +54,7 @@ def _loop(bench: Bench, rate: float) -> None:
     told = [{"layers": list(r.layers), "program": r.program.text, "looked_at": r.looked_at} for r in found]
     about: dict[str, Any] = {"rounds": told, "search_cpu_s": time.process_time() - began}
     bench.rows.get(f"{KEY}/search/0", lambda: about)
-    measured(bench, [Arm(f"{KEY}/loop/0", found[-1].network, 0, bench.steps, rate)], VGG6.model)
+    measured(bench, [Arm(f"{KEY}/loop/0", found[-1].network, 0, bench.steps, rate_of(found[-1].network))], VGG6.model)
 
 
 def _operators(bench: Bench, graph: Graph) -> Mapping[str, float]:

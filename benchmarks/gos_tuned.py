@@ -33,11 +33,12 @@ from harness import Options, Rows, Target, at_least, at_most, table
 
 from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.graph import Network
+from chipfit.train.optimiser import rates
 
 SEEDS = (0, 1, 2)
 SHARES = (0.50, 0.35, 0.25)
-RATE = 0.03
-"""One rate for all arms: found for each arm, rate and programs would be confounded."""
+MIDDLE = 1
+"""One rate for all arms of a network, of those that are tried: found for each, rate and programs would be confounded."""
 FIRST = (CIFAR56, BOTH, 0.35)
 """What is trained first: where programs once ended lower, at a lower rate."""
 NORMED = "programs, normed"
@@ -86,7 +87,7 @@ def trained(cases: Cases, case: Case, bits: Bits, share: float, seed: int, arms:
             rows.get(f"{tag(case, bits, share, arm)}/none", lambda e=e: {"note": str(e)})
             continue
         steps = steps_for(cases, case, bits, share, seed, network)
-        measured(bench, [Arm(key, network, seed, steps, RATE, validated=True)], case.model)
+        measured(bench, [Arm(key, network, seed, steps, rate_of(network), validated=True)], case.model)
 
 
 def budget_of(cases: Cases, bench: Bench, case: Case, bits: Bits, share: float) -> float:
@@ -142,8 +143,14 @@ def original(cases: Cases, case: Case, seed: int) -> None:
     """The untouched network, fine-tuned for the recipe's schedule."""
     bench = cases.bench(case)
     if bench is not None:
-        arm = Arm(f"{case.name}/tuned original/{seed}", bench.entries[case.model].network, seed, bench.steps, RATE)
+        network = bench.entries[case.model].network
+        arm = Arm(f"{case.name}/tuned original/{seed}", network, seed, bench.steps, rate_of(network))
         measured(bench, [arm], case.model)
+
+
+def rate_of(network: Network) -> float:
+    """The peak rate at which a network is trained in every arm."""
+    return rates(network.graph)[MIDDLE]
 
 
 def gains(rows: Rows, bits: Bits, share: float, arm: str = "programs", other: str = "without") -> dict[str, float]:
