@@ -38,7 +38,7 @@ from chipfit.train.optimiser import rates
 SEEDS = (0, 1, 2)
 SHARES = (0.50, 0.35, 0.25)
 MIDDLE = 1
-"""One rate for all arms of a network, of those that are tried: found for each, rate and programs would be confounded."""
+"""Which of the rates that suit a network all its arms have: found for each, rate and programs would be confounded."""
 FIRST = (CIFAR56, BOTH, 0.35)
 """What is trained first: where programs once ended lower, at a lower rate."""
 NORMED = "programs, normed"
