@@ -38,10 +38,6 @@ from chipfit.train.distill import teach, views_for
 from chipfit.train.jobs import Done, Job, run_jobs
 from chipfit.train.loop import Schedule, Views
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-MEANS_STDS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Of ImageNet's channels: what published networks of colour pictures are trained with."""
-
 
 @dataclass
 class Bench:

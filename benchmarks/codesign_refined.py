@@ -17,19 +17,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import MEANS_STDS, SHARED, Arm, Bench, fresh, graph_of, measured, ours
+from bench import Arm, Bench, fresh, graph_of, measured, ours
+from cifar import cifar_networks
 from harness import Options, Rows, Target, at_least, at_most, table
 
 from chipfit.core.data import Dataset
 from chipfit.core.graph import Network
 from chipfit.data import fashion_mnist
-from chipfit.data.load import load_data
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build
@@ -93,14 +93,11 @@ def fashion(rows: Rows) -> Bench:
 @cache
 def cifar(rows: Rows) -> Bench | None:
     """The published ResNet-20 on the CIFAR JPEGs on a ZU3EG; None where these are absent."""
-    if not SHARED.is_dir():
-        print("CIFAR rows need ../shared/data, which is absent: skipped")
+    if (found := cifar_networks()) is None:
         return None
-    model = Path(__file__).resolve().parents[1] / "tests" / "models" / "cifar_resnet.py"
-    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=MEANS_STDS)
-    file = SHARED / "cifar_resnet" / f"{TEACHER}.safetensors"
-    (entry,) = load_models([f"{model}:{TEACHER}"], weights=[file], dataset=dataset)
-    return on_part("cifar", "zu3eg", dataset, [replace(entry, name=TEACHER)], rows, CIFAR_EPOCHS)
+    dataset, entries = found
+    (entry,) = (e for e in entries if e.name == TEACHER)
+    return on_part("cifar", "zu3eg", dataset, [entry], rows, CIFAR_EPOCHS)
 
 
 def bench_of(data: str, rows: Rows) -> Bench | None:

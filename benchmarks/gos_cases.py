@@ -7,20 +7,19 @@ itself, in float each site is in float. So both arms of a row have the same widt
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import small_transformers
-from bench import MEANS_STDS, SHARED, Bench
+from bench import Bench
+from cifar import cifar_networks
 from harness import Rows
 
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.data import fashion_mnist
-from chipfit.data.load import load_data
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.evaluate.grown import offered
 from chipfit.evaluate.screen import all_int8
@@ -76,12 +75,14 @@ class Cases:
     def bench(self, case: Case) -> Bench | None:
         """The bench of a case; None where its data or its network is not here."""
         if case.data not in self._benches:
-            make: Callable[[], tuple[Dataset, list[Entry]] | None] = fashion if case.data == "fashion" else cifar
+            make: Callable[[], tuple[Dataset, Sequence[Entry]] | None] = (
+                fashion if case.data == "fashion" else cifar_networks
+            )
             self._benches[case.data] = self._made(case.data, make())
         found = self._benches[case.data]
         return found if found is not None and case.model in found.entries else None
 
-    def _made(self, name: str, parts: tuple[Dataset, list[Entry]] | None) -> Bench | None:
+    def _made(self, name: str, parts: tuple[Dataset, Sequence[Entry]] | None) -> Bench | None:
         if parts is None:
             return None
         dataset, entries = parts
@@ -156,17 +157,3 @@ def fashion() -> tuple[Dataset, list[Entry]]:
         return dataset, entries
     (vit,) = load_models([f"{small_transformers.__file__}:vit"], weights=[weights], dataset=dataset)
     return dataset, [*entries, replace(vit, name="vit")]
-
-
-@cache
-def cifar() -> tuple[Dataset, list[Entry]] | None:
-    """The published ResNet-20 and ResNet-56 on the CIFAR JPEGs; None where these are absent."""
-    if not SHARED.is_dir():
-        print("CIFAR rows need ../shared/data, which is absent: skipped")
-        return None
-    model = Path(__file__).resolve().parents[1] / "tests" / "models" / "cifar_resnet.py"
-    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=MEANS_STDS)
-    names = ("resnet20", "resnet56")
-    files = [SHARED / "cifar_resnet" / f"{name}.safetensors" for name in names]
-    loaded = load_models([f"{model}:{name}" for name in names], weights=files, dataset=dataset)
-    return dataset, [replace(entry, name=name) for name, entry in zip(names, loaded, strict=True)]

@@ -16,6 +16,8 @@ import numpy as np
 T = TypeVar("T")
 
 RESULTS = Path(__file__).parent / "results"
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real tables, weights and pictures; rows that need them are skipped where it is absent."""
 
 
 @dataclass(frozen=True, slots=True)

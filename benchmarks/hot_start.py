@@ -13,20 +13,19 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from arms import bisected, depth_only, faster, pruner, uniform
 from bench import Arm, Bench, fresh, graph_of, measured, ours
+from cifar import cifar_networks
 from claims import claims, over_budget
 from cold import cold_start
 from harness import Rows, Target, arguments, at_least, at_most, finish, paired_interval, table
 
 from chipfit.core.graph import Network
 from chipfit.data import fashion_mnist
-from chipfit.data.load import load_data
 from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.evaluate.timing import Timing
 from chipfit.export.formats import timing_bytes
@@ -37,7 +36,6 @@ from chipfit.store.memory import MeasurementTable
 from chipfit.train.jobs import seconds_per_step
 from chipfit.train.loop import accuracy
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEEDS = (0, 1, 2)
 FASHION_BUDGETS = (0.50, 0.30, 0.20, 0.12)
 FASHION_EPOCHS, CIFAR_EPOCHS = 4.0, 12.0
@@ -170,18 +168,12 @@ def _load(module: torch.nn.Module, entry: Entry) -> None:
 
 def cifar(rows: Rows, memory: MeasurementTable, device: OnnxRuntime) -> Bench | None:
     """The published ResNet-20 and ResNet-56 on the JPEGs; None where they are absent."""
-    if not SHARED.is_dir():
-        print("CIFAR rows need ../shared/data, which is absent: skipped")
+    if (found := cifar_networks()) is None:
         return None
-    model = Path(__file__).resolve().parents[1] / "tests" / "models" / "cifar_resnet.py"
-    means, stds = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    dataset = load_data(str(SHARED / "cifar10_jpeg.zip"), normalize=(means, stds))
-    names = ("resnet20", "resnet56")
-    files = [SHARED / "cifar_resnet" / f"{n}.safetensors" for n in names]
-    loaded = load_models([f"{model}:{n}" for n in names], weights=files, dataset=dataset)
-    entries = {n: replace(e, name=n) for n, e in zip(names, loaded, strict=True)}
+    dataset, loaded = found
+    entries = {e.name: e for e in loaded}
     bench = Bench("cifar", dataset, entries, Timing(device, memory), memory, rows, CIFAR_EPOCHS)
-    for n in names:
+    for n in entries:
         _, ms = faster(entries[n].network, bench.timing)
         rows.get(f"cifar/reference {n}", lambda ms=ms: {"ms": ms})
     return bench

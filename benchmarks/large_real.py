@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import MEANS_STDS, SHARED, plain_session
+from bench import plain_session
+from cifar import MEANS_STDS, PICTURES
 from harness import Rows, arguments, finish, table
 from large_networks import built
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ Floats = NDArray[np.float32]
 
 def pictures() -> Dataset:
     """CIFAR-10, enlarged, the first rows of each part in random order."""
-    data = load_data(str(SHARED / "cifar10_jpeg.zip"), resize=(224, 224), normalize=MEANS_STDS)
+    data = load_data(str(PICTURES), resize=(224, 224), normalize=MEANS_STDS)
     rng = np.random.default_rng(0)
 
     def part(split: Split, rows: int) -> Split:
@@ -119,7 +120,7 @@ def main() -> None:
     asked, sys.argv[1:] = parser.parse_known_args()
     options = arguments(__doc__ or "")
     rows = Rows("large_real", full=options.full)
-    if options.quick or asked.weights is None or not SHARED.is_dir():
+    if options.quick or asked.weights is None or not PICTURES.is_file():
         print("new rows need --weights, ../shared/data and ten minutes: those that are recorded are shown")
     else:
         data = pictures()

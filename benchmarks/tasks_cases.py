@@ -20,6 +20,7 @@ from typing import Any
 import kws
 import numpy as np
 import torch
+from harness import SHARED
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ from torch.nn import functional as F
 
 from chipfit.data.load import load_data
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 BATCH, RATE = 64, 3e-3
 
 Floats = NDArray[np.float32]

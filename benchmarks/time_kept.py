@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import kws
+from cifar import MEANS_STDS, MODEL, PICTURES, weights
 from harness import Options, Rows, Target, arguments, at_least, at_most, finish, table
 
 from chipfit.core.types import Trial
@@ -33,7 +34,6 @@ from chipfit.report.view import Parity
 from chipfit.store.store import Store
 
 HERE = Path(__file__).resolve().parent
-SHARED = HERE.parents[1] / "shared" / "data"
 SOURCE = HERE.parent / "src"
 
 TIMES = (60, 120, 300)
@@ -67,15 +67,12 @@ def cases(folder: Path) -> list[Case]:
         f"{spotter}:loaders",
     )
     found = [Case("kws", words), Case("zoo", ("zoo:fashion-mnist", "--data", "fashion-mnist"))]
-    weights, pictures = SHARED / "cifar_resnet" / "resnet20.safetensors", SHARED / "cifar10_jpeg.zip"
-    if not (weights.is_file() and pictures.is_file()):
-        print(f"  cifar: skipped, {weights} or {pictures} is absent", flush=True)
+    named = weights("resnet20")
+    if not (named.is_file() and PICTURES.is_file()):
+        print(f"  cifar: skipped, {named} or {PICTURES} is absent", flush=True)
         return found
-    model = HERE.parent / "tests" / "models" / "cifar_resnet.py"
-    means, deviations = "0.485/0.456/0.406", "0.229/0.224/0.225"
-    words = (
-        f"{model}:resnet20", "--weights", str(weights), "--data", str(pictures), "--normalize", f"{means},{deviations}",
-    )  # fmt: skip
+    normal = ",".join("/".join(map(str, values)) for values in MEANS_STDS)
+    words = (f"{MODEL}:resnet20", "--weights", str(named), "--data", str(PICTURES), "--normalize", normal)
     return [Case("cifar", words), *found]
 
 
