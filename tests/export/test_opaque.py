@@ -57,6 +57,38 @@ def test_files_answer_like_the_module(pair) -> None:
     np.testing.assert_allclose(answers(write(network, batch=None).data, x.numpy()), want, atol=1e-5)
 
 
+class Fourier(nn.Module):
+    """The mixing of FNet beside the one operator that raises a file's opset."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.gelu(torch.fft.fft(torch.fft.fft(x, dim=-1), dim=-2).real)
+
+
+class Turned(nn.Module):
+    """A spatial transformer beside the same."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.place = nn.Linear(108, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta = self.place(x.flatten(1)).reshape(-1, 2, 3)
+        grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+        return nn.functional.gelu(nn.functional.grid_sample(x, grid, mode=self.mode, align_corners=False))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("module", [Fourier(), Turned("bilinear"), Turned("nearest"), Turned("bicubic")])
+def test_pieces_follow_a_file_of_a_higher_opset(module: nn.Module) -> None:
+    network = trace(module.eval(), SHAPE)
+    x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    file = write(network, batch=None).data
+    assert {entry.version for entry in onnx.load_from_string(file).opset_import} == {20}
+    onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
+    np.testing.assert_allclose(answers(file, x.numpy()), module(x).numpy(), atol=1e-4)
+
+
 def test_equal_pieces_are_exported_once(pair) -> None:
     _, network = pair
     opaque.piece.cache_clear()

@@ -23,7 +23,7 @@ from chipfit.export import opaque, ports
 from chipfit.export.lower import Range, prepared
 from chipfit.export.nodes import EMIT
 from chipfit.export.qdq import Grid, grids, int_arrays, quantised
-from chipfit.export.sheet import OPSET, Sheet
+from chipfit.export.sheet import GELU_OPSET, OPSET, Sheet, raise_opset
 
 IR_VERSION: Final = 9
 INPUT: Final = "input"
@@ -95,11 +95,13 @@ class _Job:
 
 def _model(job: _Job, name: str, ends: Sequence[ValueInfoProto], metadata: Mapping[str, str]) -> ModelProto:
     """The whole file of what was written on the sheet; `ends` are its inputs and its output."""
+    opset = OPSET
+    if any(o.kind in ("gelu", "gelu_tanh") for o in job.network.graph):
+        opset = GELU_OPSET
+        raise_opset(job.sheet)
     body = GraphProto(name=name, node=job.sheet.nodes, initializer=job.sheet.constants.values())
     body.input.extend(ends[:-1])
     body.output.append(ends[-1])
-    gelus = any(o.kind in ("gelu", "gelu_tanh") for o in job.network.graph)
-    opset = 20 if gelus else OPSET  # the first with Gelu
     return ModelProto(
         ir_version=IR_VERSION,
         producer_name="chipfit",

@@ -19,6 +19,8 @@ from chipfit.core.kinds import Shapes
 Attribute = int | float | str | Sequence[int]
 
 OPSET: Final = 18
+GELU_OPSET: Final = 20
+"""The first with Gelu."""
 
 _TYPES: Final = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -52,6 +54,24 @@ class Sheet:
                 name=name, data_type=_TYPES[array.dtype], dims=array.shape, raw_data=array.tobytes()
             )
         return name
+
+
+def raise_opset(sheet: Sheet) -> None:
+    """Makes of what opset 18 has what opset 20 has: the axis of DFT is an input, modes of GridSample are called anew."""
+    for node in sheet.nodes:
+        given = {a.name: a for a in node.attribute}
+        if node.op_type == "DFT":
+            axis = 1
+            if "axis" in given:
+                axis = given["axis"].i
+                node.attribute.remove(given["axis"])
+            length = list(node.input[1:2]) or [""]
+            node.input[:] = [node.input[0], *length, sheet.constant(f"axis/{axis}", np.int64(axis))]
+        elif node.op_type == "GridSample" and "mode" in given:
+            given["mode"].s = _MODES.get(given["mode"].s, given["mode"].s)
+
+
+_MODES: Final = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 
 
 def _attribute(name: str, value: Attribute) -> AttributeProto:
