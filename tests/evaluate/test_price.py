@@ -296,6 +296,21 @@ def test_a_budget_a_little_below_what_tables_reach_is_decided_by_measuring(share
             fitted(menu, graph, [limit], timing, solve, lambda a: menu.total("damage", a))
 
 
+def test_what_misses_the_margin_and_holds_the_limit_is_taken_where_nothing_else_is() -> None:
+    """A bad moment had a tighter margin aimed at, below what the menu reaches."""
+    graph = trace(BUILDERS["resnet8"](), (1, 28, 28)).graph
+    offered, timing = offer(graph, {8: 8}, bits=(32,)), Timing(Null(), Memory())
+    priced = pricer(timing).price(graph, offered, np.random.default_rng(0), networks=40).menu
+    counts = [t for t in priced_counts(graph, offered).terms if t.metric == "macs"]
+    damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in counts]
+    menu = priced.priced([*priced.terms, *damage])
+    times = [replace(t, metric="damage") for t in menu.terms if t.metric == "latency_ms"]
+    least = menu.total("latency_ms", assign(menu.priced([*menu.terms, *times]), []))
+    solve, limit = lambda limits: assign(menu, limits), Limit("latency_ms", 1.05 * least)
+    found = fitted(menu, graph, [limit], timing, solve, lambda a: menu.total("damage", a), margin=0.8)
+    assert 0.8 * limit.value < found.measured_ms <= limit.value
+
+
 class Moody(Null):
     """Every quick timing of a whole network is off by a factor."""
 

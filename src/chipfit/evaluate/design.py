@@ -69,12 +69,14 @@ def fitted(
     *,
     table_error: float = 0.0,
     drift: float = 1.0,
+    margin: float = MARGIN,
     deadline: Deadline | None = None,
 ) -> Design:
     """The design within the limits, as measured, that `prefer` (lower is better) likes best.
 
     `table_error` is what the tables err by, as a share; `drift` what a design like the one sought was measured to take
-    over what they foretold of it. At the `deadline` the best of those tried by then is taken.
+    over what they foretold of it. `margin` is the share of the latency limit that is aimed at; what lies between it
+    and the limit is taken where nothing else is found. At the `deadline` the best of those tried by then is taken.
 
     Raises:
         Infeasible: the tables leave no assignment, or none of those tried holds the limit when measured.
@@ -84,7 +86,7 @@ def fitted(
         return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
     doubt, until = max(DOUBT, 2 * table_error), deadline or Deadline.never()
-    scale, tried = MARGIN / drift, dict[Assignment, Design]()
+    scale, tried = margin / drift, dict[Assignment, Design]()
     for _ in range(ROUNDS):
         if tried and until.passed():
             break
@@ -98,18 +100,19 @@ def fitted(
                 raise
             scale = wider
             continue
-        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt)
+        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt, margin)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
             scale *= 0.98
             continue
         drift = design.drift
-        holds = design.measured_ms <= latency.value * MARGIN
-        if holds and design.measured_ms >= SLACK * latency.value:
+        aimed_ms = latency.value * margin
+        holds = design.measured_ms <= aimed_ms
+        if holds and design.measured_ms >= SLACK / MARGIN * aimed_ms:
             break
-        step = latency.value * MARGIN / design.measured_ms
+        step = aimed_ms / design.measured_ms
         # a miss shrinks the limit by 2 % at least: the next optimum is as likely to be priced too low as this one
         scale *= min(step, 1.25) if holds else min(max(step, 0.7), 0.98)
-    return _held(menu, graph, tried, latency, timing, prefer, until)
+    return _held(menu, graph, tried, latency, timing, prefer, margin, until)
 
 
 def _held(
@@ -119,6 +122,7 @@ def _held(
     latency: Limit,
     timing: Latencies,
     prefer: Callable[[Assignment], float],
+    margin: float,
     until: Deadline,
 ) -> Design:
     """The one of the designs tried that is preferred of those that hold the limit, also as their files will be timed.
@@ -129,7 +133,7 @@ def _held(
     known = dict(tried)
     while within := [d for d in known.values() if d.measured_ms <= latency.value]:
         # what holds by less than the margin is only taken where nothing else holds
-        best = min(within, key=lambda d: (d.measured_ms > latency.value * MARGIN, prefer(d.assignment)))
+        best = min(within, key=lambda d: (d.measured_ms > latency.value * margin, prefer(d.assignment)))
         sure = best.final or best.measured_ms <= latency.value * (1 - DOUBT)
         if sure or until.passed():
             return best
@@ -150,7 +154,14 @@ def _wider(scale: float, nearest: float) -> float:
 
 
 def _checked(
-    menu: Menu, graph: Graph, a: Assignment, timing: Latencies, drift: float, limit_ms: float, doubt: float
+    menu: Menu,
+    graph: Graph,
+    a: Assignment,
+    timing: Latencies,
+    drift: float,
+    limit_ms: float,
+    doubt: float,
+    margin: float,
 ) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
@@ -160,7 +171,7 @@ def _checked(
     quick = timed(menu, graph, a, timing)
     foretold = drift * quick.predicted_ms
     doubtful = not abs(quick.measured_ms - foretold) <= doubt * foretold  # also where it is nan
-    taken = SLACK * limit_ms <= quick.measured_ms <= MARGIN * limit_ms
+    taken = SLACK / MARGIN * margin * limit_ms <= quick.measured_ms <= margin * limit_ms
     return timed(menu, graph, a, timing, limit_ms) if doubtful or taken else quick
 
 

@@ -383,11 +383,11 @@ def _held(
     solve = sized(partial(solved, thrifty(menu), scale=scale, deadline=deadline), sizes, prefer)
     fit_to = partial(fitted, menu, graph, timing=timing, solve=solve, prefer=prefer, table_error=error)
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
-    aimed, least = list(limits), np.inf
+    margin, least = MARGIN, np.inf
     close: Design | None = None
     for _ in range(LAST_LOOKS):
         try:
-            found = fit_to(limits=aimed, drift=drift, deadline=deadline)
+            found = fit_to(limits=limits, drift=drift, margin=margin, deadline=deadline)
         except (Infeasible, OutOfTime):
             if close is None:
                 raise
@@ -400,7 +400,7 @@ def _held(
         if close is None and found.measured_ms <= budget_ms:
             close = found
         least = min(least, found.measured_ms)
-        aimed = _tighter(aimed, room)
+        margin *= min(1.0, room)
     if close is None:
         raise Infeasible(f"no design within {budget_text(limits)} was found", {"latency_ms": float(least)})
     return close
