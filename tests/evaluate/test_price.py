@@ -24,7 +24,7 @@ from chipfit.evaluate.pricing import NOISES, noise_of, scales
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import BUILDERS
-from chipfit.search.assign import assign
+from chipfit.search.assign import assign, reachable
 from chipfit.space.edits import Precision, Skip, Width, apply
 from chipfit.space.menu import Assignment, Menu
 from chipfit.space.offer import offer
@@ -304,8 +304,7 @@ def test_what_misses_the_margin_and_holds_the_limit_is_taken_where_nothing_else_
     counts = [t for t in priced_counts(graph, offered).terms if t.metric == "macs"]
     damage = [replace(t, metric="damage", table=t.table.max() - t.table) for t in counts]
     menu = priced.priced([*priced.terms, *damage])
-    times = [replace(t, metric="damage") for t in menu.terms if t.metric == "latency_ms"]
-    least = menu.total("latency_ms", assign(menu.priced([*menu.terms, *times]), []))
+    least, _ = reachable(menu, "latency_ms")
     solve, limit = lambda limits: assign(menu, limits), Limit("latency_ms", 1.05 * least)
     found = fitted(menu, graph, [limit], timing, solve, lambda a: menu.total("damage", a), margin=0.8)
     assert 0.8 * limit.value < found.measured_ms <= limit.value
