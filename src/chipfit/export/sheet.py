@@ -57,7 +57,7 @@ class Sheet:
 
 
 def raise_opset(sheet: Sheet) -> None:
-    """Makes of what opset 18 has what opset 20 has: the axis of DFT is an input, modes of GridSample are called anew."""
+    """Makes of nodes of opset 18 such of opset 20: DFT has its axis as an input, modes of GridSample other names."""
     for node in sheet.nodes:
         given = {a.name: a for a in node.attribute}
         if node.op_type == "DFT":
