@@ -86,19 +86,21 @@ def fitted(
         return timed(menu, graph, solve(limits), timing)
     others = [limit for limit in limits if limit is not latency]
     doubt, until = max(DOUBT, 2 * table_error), deadline or Deadline.never()
-    scale, tried = margin / drift, dict[Assignment, Design]()
+    scale, tried, looked = margin / drift, dict[Assignment, Design](), set[float]()
     for _ in range(ROUNDS):
         if tried and until.passed():
             break
         try:
             a = solve([replace(latency, value=latency.value * scale), *others])
         except Infeasible as e:
-            if tried:
-                break
-            wider = _wider(scale, e.nearest.get(latency.metric, math.inf) / latency.value)
-            if not scale < wider <= 1 + doubt:
+            wider = _wider(scale, e.nearest.get(latency.metric, math.inf) / latency.value, bool(tried))
+            held = any(d.measured_ms <= latency.value for d in tried.values())
+            if held or wider in looked or not scale < wider <= 1 + doubt:
+                if tried:
+                    break
                 raise
             scale = wider
+            looked.add(wider)
             continue
         design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt, margin)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
@@ -145,12 +147,13 @@ def _held(
     )
 
 
-def _wider(scale: float, nearest: float) -> float:
+def _wider(scale: float, nearest: float, tried: bool) -> float:
     """The share of the limit to aim at where nothing is foretold within this one; `nearest` is what is, as a share.
 
     What is sought need not drift as what was measured before it did, and tables err: the nearest may hold the limit.
+    It is what is left where others were `tried`.
     """
-    return MARGIN if scale < MARGIN else nearest * (1 + 1e-6)
+    return MARGIN if scale < MARGIN and not tried else nearest * (1 + 1e-6)
 
 
 def _checked(
