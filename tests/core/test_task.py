@@ -21,7 +21,8 @@ def whole(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     [
         (whole(), (5,), "classification"),
         (whole() % 2, (2,), "classification"),
-        (np.eye(3)[whole() % 3], (3,), "multi-label"),
+        (np.eye(3)[whole() % 3], (3,), "classification"),  # one-hot
+        (np.array([[1, 0], [1, 1], [0, 0]]), (2,), "multi-label"),
         (whole(3) % 2, (3,), "multi-label"),
         (whole(8, 8) % 2, (1, 8, 8), "multi-label"),
         (REAL, (), "regression"),

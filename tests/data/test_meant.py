@@ -52,7 +52,8 @@ def test_whole_numbers_beside_one_output_are_numbers_and_no_classes() -> None:
 
 
 def test_labels_maps_and_pictures() -> None:
-    labels = meant(data(np.eye(4)[np.arange(12) % 4].astype(np.float32)), {"net": (4,)})
+    several = np.maximum(np.eye(4)[np.arange(12) % 4], np.eye(4)[np.arange(12) % 3]).astype(np.float32)
+    labels = meant(data(several), {"net": (4,)})
     assert (labels.task.name, labels.classes) == ("multi-label", ())
     maps = meant(data(np.arange(192).reshape(12, 4, 4) % 3), {"net": (3, 4, 4)})
     assert (maps.task.name, maps.classes, maps.task.axis) == ("segmentation", ("0", "1", "2"), 1)
@@ -60,6 +61,32 @@ def test_labels_maps_and_pictures() -> None:
     pictures = meant(data(X), {"net": (1, 4, 4)})
     assert (pictures.task.name, pictures.task.metric.peak) == ("image", 1.0)
     assert meant(data(3 * X), {"net": (1, 4, 4)}).task.metric.peak == pytest.approx(3 * (X.max() - X.min()))
+
+
+def test_one_hot_targets_are_classes_unless_they_are_said_to_be_labels() -> None:
+    targets = np.eye(4)[np.arange(12) % 4].astype(np.float32)
+    for told in (None, "classification"):
+        found = meant(data(targets), {"net": (4,)}, told)
+        assert (found.task.name, found.classes) == ("classification", ("0", "1", "2", "3"))
+        for part in (found.train, found.validation, found.open_test()):
+            np.testing.assert_array_equal(part.targets, np.arange(12) % 4)
+            assert part.targets is not None
+            assert part.targets.dtype == np.int64
+        assert any("a single 1 in each row" in n for n in found.notes)
+    assert meant(data(targets), {"net": (4,)}, "multi-label").task.name == "multi-label"
+    assert meant(data(np.eye(4)[np.arange(12) % 4], tuple("abcd")), {"net": (4,)}).classes == tuple("abcd")
+
+
+def test_models_answer_with_logits_or_with_probabilities() -> None:
+    classes = np.arange(12) % 4
+    assert not meant(data(classes), {"net": (4,)}).task.probabilities
+    found = meant(data(classes), {"net": (4,)}, probabilities={"net": True})
+    assert found.task.probabilities
+    assert found.digest() != meant(data(classes), {"net": (4,)}).digest()
+    numbers = meant(data(X[:, 0, 0, :1]), {"net": (1,)}, probabilities={"net": True})
+    assert not numbers.task.probabilities, "a number between 0 and 1 is a number"
+    with pytest.raises(BadInput, match="of the models a ends in a softmax or sigmoid, and b in logits"):
+        meant(data(classes), {"a": (4,), "b": (4,)}, probabilities={"a": True, "b": False})
 
 
 def test_what_is_told_comes_before_what_is_seen() -> None:

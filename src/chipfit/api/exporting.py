@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -153,7 +153,8 @@ def _verify(artifact: Artifact, true: bytes, run: RunView, samples: NDArray[np.f
     with opened(device) as on:
         got = on.run(artifact, inputs)
     low = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    found = _compared(device, got, want, INT8_TIE if low else FLOAT_TIE, TASKS.get(run.task.name, CLASSIFICATION))
+    task = replace(TASKS.get(run.task.name, CLASSIFICATION), probabilities=run.task.probabilities)
+    found = _compared(device, got, want, INT8_TIE if low else FLOAT_TIE, task)
     worst, allowed = (found.mean_error, INT8_TOLERANCE) if low else (found.largest_error, FLOAT_TOLERANCE)
     if not worst <= allowed:
         raise ChipfitError(
@@ -184,7 +185,8 @@ def _same(got: NDArray[np.float32], want: NDArray[np.float32], tie: float, task:
     if task.divergence == "squared":
         return np.ones(1, np.bool_)
     if task.divergence == "bernoulli":
-        alike: NDArray[np.bool_] = ((got > 0) == (want > 0)) | (np.abs(want) <= tie)
+        t = task.threshold
+        alike: NDArray[np.bool_] = ((got > t) == (want > t)) | (np.abs(want - t) <= tie)
         return alike
     chosen = np.take_along_axis(want, got.argmax(task.axis, keepdims=True), task.axis).squeeze(task.axis)
     near: NDArray[np.bool_] = want.max(task.axis) - chosen <= tie

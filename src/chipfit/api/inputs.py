@@ -29,6 +29,7 @@ from chipfit.evaluate.latency.device import PREFIX, PredictedDevice
 from chipfit.evaluate.latency.predict import FittedPredictor, read_predictor
 from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
+from chipfit.nets.ending import ends_in_probabilities
 from chipfit.nets.load import Entry, entry_of, load_models
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.programs import FILE as PROGRAMS
@@ -126,7 +127,9 @@ def load(config: Config, given: Given) -> Inputs:
     entries = load_entries(config, given, dataset)
     check_kept(config.kept, entries)
     dataset = replace(dataset, notes=(*dataset.notes, *_notes(entries)))
-    dataset = meant(dataset, {e.name: answers_of(e) for e in entries}, config.task, config.judged)
+    shapes = {e.name: answers_of(e) for e in entries}
+    likely = {e.name: ends_in_probabilities(e.network.graph) for e in entries}
+    dataset = meant(dataset, shapes, config.task, config.judged, likely)
     _check_direction(config, dataset)
     predicted = [d.removeprefix(PREFIX) for d in config.devices if d.startswith(PREFIX)]
     return Inputs(entries, dataset, tuple(load_predictor(name) for name in predicted))

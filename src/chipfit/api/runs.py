@@ -360,6 +360,7 @@ def _settings(config: Config) -> Settings:
         starts=config.starts, finalists=config.finalists, baselines=config.baselines, programs=config.programs,
         seed=config.seed, time_s=parse_duration(config.time),
         profile_s=None if config.profile_time is None else parse_duration(config.profile_time),
+        minimize=config.minimized if config.steps_down else None, floor=config.floor,
     )  # fmt: skip
 
 
@@ -427,7 +428,7 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
     if (first := run_as(best.format.split("+")[0])) in PREDICTED_WITH:
         source = predict_source(
             first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels, task=run.task.name,
-            tokens=data.tokens,
+            tokens=data.tokens, probabilities=run.task.probabilities,
         )  # fmt: skip
         write_atomically(place / "predict.py", source.encode())
 

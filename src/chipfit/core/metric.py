@@ -99,13 +99,24 @@ MAE = Metric("mae", False, "mean absolute error")
 R2 = Metric("r2", True, "share of the targets' variance that is explained", share=True)
 PSNR = Metric("psnr", True, "peak signal over noise", unit="dB")
 
+_OF_LABELS = (ACCURACY.name, F1.name)
+"""What asks of a label whether it is told."""
+
 KNOWN: Mapping[str, Metric] = {m.name: m for m in (ACCURACY, IOU, F1, RMSE, MAE, R2, PSNR)}
 """Metrics by name; a user's own have other names."""
 
 
-def sums(metric: Metric, answers: NDArray[Any], targets: NDArray[Any], axis: int = 1) -> Numbers:
-    """What each input adds to the sums that a metric is made of, (n, k); `axis` of the answers holds classes."""
-    return _SUMS[metric.name](np.asarray(answers), np.asarray(targets), axis)
+def sums(
+    metric: Metric, answers: NDArray[Any], targets: NDArray[Any], axis: int = 1, threshold: float = 0.0
+) -> Numbers:
+    """What each input adds to the sums that a metric is made of, (n, k).
+
+    `axis` of the answers holds classes; labels are told by answers above the `threshold`.
+    """
+    found = np.asarray(answers)
+    if threshold and metric.name in _OF_LABELS and found.shape == np.shape(targets):
+        found = found - threshold
+    return _SUMS[metric.name](found, np.asarray(targets), axis)
 
 
 def value_of(metric: Metric, total: Numbers) -> Numbers:
@@ -130,12 +141,13 @@ def score(metric: Metric, rows: Numbers) -> tuple[float, float]:
 class Scored:
     """The score of answers that come in pieces.
 
-    `axis` of the answers holds classes.
+    `axis` of the answers holds classes; labels are told by answers above the `threshold`.
     """
 
-    def __init__(self, metric: Metric, axis: int = 1) -> None:
+    def __init__(self, metric: Metric, axis: int = 1, threshold: float = 0.0) -> None:
         self.metric = metric
         self.axis = axis
+        self.threshold = threshold
         self._rows: list[Numbers] = []
         self._whole: list[tuple[NDArray[Any], NDArray[Any]]] = []
 
@@ -144,7 +156,7 @@ class Scored:
         if self.metric.own is not None:
             self._whole.append((answers, targets))
         else:
-            self._rows.append(sums(self.metric, answers, targets, self.axis))
+            self._rows.append(sums(self.metric, answers, targets, self.axis, self.threshold))
 
     def result(self) -> tuple[float, float]:
         """(value, standard error) over all that was added."""

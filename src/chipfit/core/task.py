@@ -46,6 +46,7 @@ class Task:
         axis: of the answers, batch first, that holds the classes.
         scale: variance of the numbers that are learnt, by which squared errors are divided.
         own_loss: the user's function, in the place of `loss`.
+        probabilities: answers are those of a softmax or a sigmoid, not logits (`nets.ending`).
     """
 
     name: str = "classification"
@@ -55,6 +56,7 @@ class Task:
     axis: int = 1
     scale: float = 1.0
     own_loss: OwnLoss | None = field(default=None, compare=False, repr=False)
+    probabilities: bool = False
 
     @property
     def of_classes(self) -> bool:
@@ -70,11 +72,17 @@ class Task:
     def key(self) -> str:
         """What distinguishes damages and trained weights of one task from those of another on the same data."""
         loss = "own" if self.own_loss is not None else self.loss
-        return f"{self.name} {loss} {self.divergence} {self.axis}"
+        ending = " probabilities" if self.probabilities else ""
+        return f"{self.name} {loss} {self.divergence} {self.axis}{ending}"
 
     def scored(self) -> Scored:
         """Takes answers and targets, and gives their score."""
-        return Scored(self.metric, self.axis)
+        return Scored(self.metric, self.axis, self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """The answer from which on a label is told."""
+        return 0.5 if self.probabilities else 0.0
 
     def judged_by(self, name: str) -> Task:
         """The task with another of its metrics.
@@ -141,18 +149,23 @@ def metric_named(name: str) -> Metric:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What targets look like: their shape without the batch, whether they are whole numbers, and only 0 and 1."""
+    """What targets look like: their shape without the batch, whether they are whole numbers, and only 0 and 1.
+
+    `one_hot` ones (n, k) have a single 1 in each row: the column is the class.
+    """
 
     shape: Shape
     whole: bool
     binary: bool = False
+    one_hot: bool = False
 
 
 def seen(targets: NDArray[Any]) -> Seen:
     """What an array of targets (n, ...) looks like."""
     binary = bool(((targets == 0) | (targets == 1)).all())
     whole = targets.dtype.kind in "iub" or bool((targets == np.floor(targets)).all())
-    return Seen(tuple(targets.shape[1:]), whole, binary)
+    several = binary and targets.ndim == 2 and targets.shape[1] > 1
+    return Seen(tuple(targets.shape[1:]), whole, binary, several and bool((targets.sum(1) == 1).all()))
 
 
 def seen_in(looks: Seen, answers: Shape, where: str, among: Collection[str] = ()) -> Task:
@@ -186,9 +199,10 @@ def _fits(task: Task, looks: Seen, answers: Shape) -> bool:
     same, single = _same(looks.shape, answers), answers in ((), (1,))
     match task.name:
         case "classification":
-            return looks.shape == () and looks.whole and len(answers) == 1 and not single
+            classes = looks.shape == () and looks.whole and len(answers) == 1 and not single
+            return classes or (looks.one_hot and answers == looks.shape)
         case "multi-label":
-            return same and looks.binary
+            return same and looks.binary and not looks.one_hot
         case "regression":
             return same and len(answers) <= 1 and (single or not looks.binary)
         case "image":
@@ -215,7 +229,7 @@ def check_targets(task: Task, looks: Seen, answers: Shape, where: str) -> None:
     match task.name:
         case "classification":
             wanted = "one class number a row, and an output for each class"
-            right = looks.shape == () and looks.whole and len(answers) == 1
+            right = (looks.shape == () and looks.whole and len(answers) == 1) or looks.one_hot
         case "segmentation":
             wanted = "class numbers (n, H, W) for answers (n, classes, H, W)"
             right = _positions(looks, answers, answers[1:], answers[:1])

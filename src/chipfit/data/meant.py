@@ -35,7 +35,11 @@ Changed = Callable[[Targets], Targets]
 
 
 def meant(
-    dataset: Dataset, answers: Mapping[str, Shape], told: str | None = None, judged: str | None = None
+    dataset: Dataset,
+    answers: Mapping[str, Shape],
+    told: str | None = None,
+    judged: str | None = None,
+    probabilities: Mapping[str, bool] = {},
 ) -> Dataset:
     """The data set with its task, its targets as the task's loss takes them, and a note where one was seen.
 
@@ -44,6 +48,7 @@ def meant(
         answers: shape of the answer to one input, by network.
         told: name of the task (`--task`).
         judged: name of the metric that quality is to be measured in.
+        probabilities: whether it answers with them, by network; logits where nothing is said.
 
     Raises:
         BadInput: networks whose answers differ, targets that do not fit, no such metric.
@@ -57,11 +62,14 @@ def meant(
     else:
         task, note = _seen(looks, shape, given, f"data {dataset.name!r}")
     task = _with_own(task, given)
+    if task.divergence != "squared":
+        task = replace(task, probabilities=_one_ending(probabilities))
     task = task if judged is None else task.judged_by(judged)
     if looks is not None and (told is not None or not task.default):
         check_targets(task, looks, shape, f"data {dataset.name!r}")
     if task.name == CLASSIFICATION.name:
-        return replace(dataset, task=task)
+        dataset = replace(dataset, task=task)
+        return _numbered(dataset) if looks is not None and looks.one_hot else dataset
     return _prepared(dataset, task, shape, note)
 
 
@@ -94,6 +102,21 @@ def _one_shape(answers: Mapping[str, Shape]) -> Shape:
         told = ", ".join(f"{name} {shape}" for name, shape in answers.items())
         raise BadInput(f"the models answer in different shapes ({told}); give models for one task")
     return next(iter(shapes), (1, 1))
+
+
+def _one_ending(probabilities: Mapping[str, bool]) -> bool:
+    """Whether all networks answer with probabilities.
+
+    Raises:
+        BadInput: some do, and some do not.
+    """
+    found = set(probabilities.values())
+    if len(found) > 1:
+        of = {kind: ", ".join(name for name, p in probabilities.items() if p == kind) for kind in (True, False)}
+        raise BadInput(
+            f"of the models {of[True]} ends in a softmax or sigmoid, and {of[False]} in logits; give models of one kind"
+        )
+    return found == {True}
 
 
 def _seen_in_answers(shape: Shape) -> Task:
@@ -135,6 +158,23 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
             f"model with an output for each class"
         )
     return replace(made, task=_scaled(task, made.train.targets))
+
+
+def _numbered(dataset: Dataset) -> Dataset:
+    """The data set with the column of the 1 of one-hot targets as the class, and a note of it."""
+
+    def changed(found: Targets) -> Targets:
+        return np.asarray(found.argmax(1), np.int64)
+
+    assert dataset.train.targets is not None
+    kinds, test = dataset.train.targets.shape[1], dataset.open_test
+    classes = dataset.classes if len(dataset.classes) == kinds else tuple(map(str, range(kinds)))
+    note = "targets with a single 1 in each row are taken for classes (--task multi-label says otherwise)"
+    return replace(
+        dataset, classes=classes, train=_with(dataset.train, changed), validation=_with(dataset.validation, changed),
+        open_test=lambda: _with(test(), changed),
+        notes=(*(n for n in dataset.notes if not n.startswith(TAKEN_FOR_CLASSES)), note),
+    )  # fmt: skip
 
 
 def _with(part: Split, changed: Changed) -> Split:

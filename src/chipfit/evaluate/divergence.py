@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from chipfit.core.task import CLASSIFICATION, Task
+from chipfit.nets.ending import as_logits
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +29,7 @@ def divergence(teacher: Floats, student: Floats, task: Task = CLASSIFICATION) ->
 
 def divergences(teacher: Floats, student: Floats, task: Task = CLASSIFICATION) -> NDArray[np.float64]:
     """The same of each input, (n,)."""
-    a, b = (torch.from_numpy(np.asarray(x)).double() for x in (teacher, student))
+    a, b = (as_logits(torch.from_numpy(np.asarray(x)).double(), task) for x in (teacher, student))
     match task.divergence:
         case "kl":
             each = _of_classes(a, b, task.axis)

@@ -9,14 +9,14 @@ from importlib import resources
 from string import Template
 
 from chipfit.core.edits import Precision
-from chipfit.core.metric import ACCURACY, Metric
+from chipfit.core.metric import ACCURACY, PSNR, Metric
 from chipfit.core.types import Measurement, Plain
 from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.hardware import words as hardware_words
 from chipfit.report.method import doubts
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
-from chipfit.report.view import RunView
+from chipfit.report.view import RunView, TaskFact
 from chipfit.space.edits import from_plain, named
 from chipfit.space.edits.precision import PRECISION
 from chipfit.space.edits.swap import SWAP
@@ -135,20 +135,27 @@ def _input(run: RunView) -> list[str]:
         else "",
         f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean and not d.tokens else "",
         "pictures of another size are resized (bilinear) by predict.py" if picture else "",
-        f"output: {answer}{names}" if (answer := _output(run.task.name, count)) else "",
-        f"judged by {run.task.metric.name}: {text(run.task.metric.words)}" if run.task.metric != ACCURACY else "",
+        f"output: {answer}{names}" if (answer := _output(run.task, count)) else "",
+        f"judged by {_judged(run.task.metric)}" if run.task.metric != ACCURACY else "",
     ]
 
 
-def _output(task: str, count: int) -> str:
+def _judged(metric: Metric) -> str:
+    """A metric's name and what it is."""
+    peak = f", peak {metric.peak:.4g}" if metric.name == PSNR.name else ""
+    return f"{metric.name}: {text(metric.words)}{peak}"
+
+
+def _output(task: TaskFact, count: int) -> str:
     """What a network answers with, by its task."""
-    match task:
+    one, many = ("probability", "probabilities") if task.probabilities else ("logit", "logits")
+    match task.name:
         case "segmentation" | "tokens":
-            return f"one logit for each of {count} classes at each position" if count else "logits at each position"
+            return f"one {one} for each of {count} classes at each position" if count else f"{many} at each position"
         case "multi-label":
-            return f"one logit for each of {count} yes-or-no labels" if count else "logits of yes-or-no labels"
+            return f"one {one} for each of {count} yes-or-no labels" if count else f"{many} of yes-or-no labels"
         case "classification":
-            return f"one logit for each of {count} classes" if count else ""
+            return f"one {one} for each of {count} classes" if count else ""
         case _:
             return "numbers, in the unit of the targets"
 
@@ -269,16 +276,24 @@ def runner():
 """Format -> package that runs it, and the import and the function `runner` of predict.py."""
 
 
-CLASSES_TOLD = """        logits = run(x).astype(np.float64)
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        best = np.argsort(-shares, kind="stable")[: options.top]
+CLASSES_TOLD = """        best = np.argsort(-shares, kind="stable")[: options.top]
         words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in best)
         print(f"{row}: " + ", ".join(words))"""
-LABELS_TOLD = """        logits = run(x).astype(np.float64).ravel()
-        shares = 1 / (1 + np.exp(-logits))
-        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in np.flatnonzero(shares > 0.5)[:50])
+LABELS_TOLD = """        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in np.flatnonzero(shares > 0.5)[:50])
         print(f"{row}: " + (", ".join(words) or "none"))"""
+OF_LOGITS = {
+    "classification": """        logits = run(x).astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+""",
+    "multi-label": """        logits = run(x).astype(np.float64).ravel()
+        shares = 1 / (1 + np.exp(-logits))
+""",
+}
+AS_THEY_ARE = """        shares = run(x).astype(np.float64).ravel()
+"""
+"""What predict.py makes of answers: of logits by task, of probabilities nothing."""
+
 NUMBERS_TOLD = """        print(f"{row}: {np.array2string(run(x), precision=5, threshold=50)}")"""
 TOP = """    parser.add_argument("--top", type=int, default=3, help="classes to print (3)")\n"""
 TOLD = {
@@ -298,6 +313,7 @@ def predict_source(
     pixels: bool = True,
     task: str = "classification",
     tokens: bool = False,
+    probabilities: bool = False,
 ) -> str:
     """The text of predict.py: runs a file that lies beside it on a picture or a .npy array.
 
@@ -313,16 +329,18 @@ def predict_source(
         pixels: inputs are bytes, scaled to 0..1 first; else floats as the data have them, and no pictures are read.
         task: what the model is for, which says what is printed.
         tokens: inputs are numbers of tokens.
+        probabilities: the model answers with them, not with logits.
     """
     source_text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
     package, source = PREDICTED_WITH[format]
     imported, _, function = source.partition("\n")
+    shares = "" if task not in OF_LOGITS else AS_THEY_ARE if probabilities else OF_LOGITS[task]
     printed, option, told = TOLD.get(task, ("its answers", "", NUMBERS_TOLD))
     floats = WHOLE if tokens else FLOATS
     return Template(source_text).substitute(
         printed=printed,
         option=option,
-        told=told,
+        told=shares + told,
         tokens=repr(tokens),
         arrays=BYTES if pixels else floats,
         arrays_words="uint8 (0..255) or float32 (0..1)" if pixels else floats,

@@ -97,6 +97,7 @@ class TaskFact:
 
     name: str = CLASSIFICATION.name
     metric: Metric = ACCURACY
+    probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +257,14 @@ def view(store: Store) -> RunView:
 def _task(facts: Mapping[str, Plain]) -> TaskFact:
     """What the run says of its task; classification where it says nothing, as runs did when there was no other."""
     fact = _read(facts, "task", dict[str, Any], {})
-    return TaskFact(str(fact["name"]), Metric(**fact["metric"])) if fact else TaskFact()
+    if not fact:
+        return TaskFact()
+    return TaskFact(str(fact["name"]), Metric(**fact["metric"]), bool(fact.get("probabilities", False)))
 
 
 def task_fact(task: Task) -> dict[str, Plain] | None:
-    """The fact `task`; None of a classification."""
-    if task.metric == ACCURACY and task.name == CLASSIFICATION.name:
+    """The fact `task`; None of a classification by logits."""
+    if task.metric == ACCURACY and task.name == CLASSIFICATION.name and not task.probabilities:
         return None
     m = task.metric
     metric: Plain = {
@@ -272,7 +275,7 @@ def task_fact(task: Task) -> dict[str, Plain] | None:
         "unit": m.unit,
         "peak": m.peak,
     }
-    return {"name": task.name, "metric": metric}
+    return {"name": task.name, "metric": metric, **({"probabilities": True} if task.probabilities else {})}
 
 
 def _rows(trials: Iterable[Trial], judged: Metric) -> tuple[Row, ...]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from chipfit.core.data import Dataset, release
 from chipfit.nets.accelerator import fast_bf16, here
+from chipfit.nets.ending import as_logits
 from chipfit.train.loop import Views, answered_at_once, as_tensor, normaliser, placed, shifted
 from chipfit.train.memory import in_halves
 
@@ -53,7 +54,8 @@ def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None 
 
     Logits are kept as float16; numbers, which may be beyond its range, as float32.
     """
-    kind = torch.float32 if dataset.task.divergence == "squared" else torch.float16
+    task = dataset.task
+    kind = torch.float32 if task.divergence == "squared" else torch.float16
     device, normalise, inputs = here(), normaliser(dataset), as_tensor(dataset.train.take(slice(first)))
     placed(teacher, device).eval()
     parts, batch = [], answered_at_once(dataset)
@@ -61,7 +63,7 @@ def answers(teacher: nn.Module, dataset: Dataset, view: View, first: int | None 
         x = inputs[start : start + batch]
         moved = shifted(x, *view) if x.ndim == 4 else x
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-            parts.append(in_halves(lambda y: teacher(normalise(y)).to(kind), moved.to(device)).cpu())
+            parts.append(in_halves(lambda y: as_logits(teacher(normalise(y)), task).to(kind), moved.to(device)).cpu())
         release(dataset.train.inputs)
     return Views(torch.cat(parts)[None], (view,))
 

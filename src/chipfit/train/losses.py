@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from chipfit.core.errors import BadInput
 from chipfit.core.metric import IGNORED
 from chipfit.core.task import Task
+from chipfit.nets.ending import as_logits
 
 TEMPERATURE = 2.0
 """Softening of teacher and student in the distillation term (Hinton et al. 2015)."""
@@ -25,6 +26,8 @@ TEMPERATURE = 2.0
 def loss_of(task: Task, answers: Tensor, targets: Tensor | None, teacher: Tensor | None) -> Tensor:
     """The loss of a batch: against targets, against the teacher's answers, or half of each.
 
+    The teacher's are logits, also where a network answers with probabilities; only a loss of the user's own sees those.
+
     Raises:
         ValueError: neither is there.
     """
@@ -32,7 +35,7 @@ def loss_of(task: Task, answers: Tensor, targets: Tensor | None, teacher: Tensor
         if targets is None:
             raise ValueError("a loss needs targets or a teacher")
         return against_targets(task, answers, targets)
-    towards = towards_teacher(task, answers, teacher)
+    towards = towards_teacher(task, as_logits(answers, task), teacher)
     return towards if targets is None else 0.5 * against_targets(task, answers, targets) + 0.5 * towards
 
 
@@ -45,7 +48,7 @@ def against_targets(task: Task, answers: Tensor, targets: Tensor) -> Tensor:
             raise BadInput(f"your loss returns {form}; return one number as a tensor, such as the mean over the batch")
         scalar: Tensor = loss.reshape(())
         return scalar
-    return _LOSSES[task.loss](task, answers, targets)
+    return _LOSSES[task.loss](task, as_logits(answers, task), targets)
 
 
 def towards_teacher(task: Task, answers: Tensor, teacher: Tensor) -> Tensor:
