@@ -27,12 +27,19 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> Weights:
                 made[key] = np.zeros(shape, np.float32)
             elif o.kind in _NORMS:
                 centre = np.float32(key.endswith(("weight", "running_var", "scale"))) * _CENTRE.get(o.kind, 1)
-                made[key] = np.float32(centre) + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
+                drawn = np.float32(centre) + rng.uniform(-0.1, 0.1, shape).astype(np.float32)
+                made[key] = np.abs(drawn) if key in _constants(o) else drawn
             elif key.endswith("weight"):
                 made[key] = rng.standard_normal(shape, np.float32) * np.float32((2 / math.prod(shape[1:])) ** 0.5)
             else:
                 made[key] = rng.standard_normal(shape, np.float32) / np.float32(10)
     return made
+
+
+def _constants(o: Op) -> frozenset[str]:
+    """Arrays that are a network's constants, as what is added under a root: that has to stay above 0."""
+    fixed = o.kind == "affine" and not o["learnt"]
+    return frozenset({o.array("scale"), o.array("shift")}) if fixed else frozenset()
 
 
 def _whole(o: Op) -> frozenset[str]:

@@ -36,7 +36,9 @@ def questions(
     """
     if isinstance(module, Presented) and module.ports:
         return _side_by_side(module, real)
-    return _values(shape, real) if largest is None else _numbers(shape, real, largest)
+    if largest is None:
+        return _values(shape, real)
+    return _numbers(shape, real, _ends_by_place(module, shape, real, largest))
 
 
 def tokens_as_floats(module: nn.Module) -> bool:
@@ -56,8 +58,7 @@ def largest_number(module: nn.Module, shape: tuple[int, ...], real: Floats | Non
     if not (ends := _table_ends(module)):
         return BYTE
     for largest in ends:
-        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
-            module(torch.full((1, *shape), float(largest)))
+        if _takes(module, torch.full((1, *shape), float(largest))):
             return largest
     return 0
 
@@ -76,9 +77,27 @@ def _values(shape: tuple[int, ...], real: Floats | None) -> tuple[Floats, tuple[
     return np.concatenate([drawn, data]).astype(np.float32), kinds
 
 
-def _numbers(shape: tuple[int, ...], real: Floats | None, largest: int) -> tuple[Floats, tuple[str, ...]]:
-    """Whole numbers as floats."""
-    drawn = np.random.default_rng(0).integers(0, largest, (ROWS, *shape), endpoint=True).astype(np.float32)
+def _takes(module: nn.Module, row: torch.Tensor) -> bool:
+    """Whether a module answers to a row at all."""
+    with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
+        module(row)
+        return True
+    return False
+
+
+def _ends_by_place(module: nn.Module, shape: tuple[int, ...], real: Floats | None, largest: int) -> Floats:
+    """The largest number to ask at each place: of columns that each have a table of their own, the data's own."""
+    everywhere = np.full(shape, float(largest), np.float32)
+    if real is None or not len(real) or _takes(module, torch.from_numpy(everywhere[None])):
+        return everywhere
+    by_place: Floats = real.max(0).astype(np.float32)
+    return by_place
+
+
+def _numbers(shape: tuple[int, ...], real: Floats | None, ends: Floats) -> tuple[Floats, tuple[str, ...]]:
+    """Whole numbers as floats, up to the `ends` of each place."""
+    most = ends.astype(np.int64)
+    drawn = np.random.default_rng(0).integers(0, most, (ROWS, *shape), endpoint=True).astype(np.float32)
     data = np.empty((0, *shape), np.float32) if real is None else real[:ROWS]
     return np.concatenate([drawn, data]).astype(np.float32), (NORMAL,) * ROWS + (DATA,) * len(data)
 
@@ -97,28 +116,40 @@ def _side_by_side(module: Presented, real: Floats | None) -> tuple[Floats, tuple
     return np.concatenate([rows, data]).astype(np.float32), kinds
 
 
-def _column(rng: np.random.Generator, port: Port, end: int | None, n: int, wide: bool) -> Floats:
-    """What one input is asked with, a row each: n normal ones, and where there are `wide` ones as many of these."""
+def _column(rng: np.random.Generator, port: Port, end: Floats | None, n: int, wide: bool) -> Floats:
+    """What one input is asked with, a row each: n normal ones, and where there are `wide` ones as many of these.
+
+    Whole numbers go up to `end` of each place.
+    """
     count = 2 * n if wide else n
     if end is None:
         values = rng.standard_normal((count, port.size), np.float32)
         values[n:] *= WIDTH
         return values
-    numbers = rng.integers(0, end, (count, port.size), endpoint=True).astype(np.float32)
+    numbers = rng.integers(0, end.astype(np.int64), (count, port.size), endpoint=True).astype(np.float32)
     if says_what_counts(port.name):
         numbers[:, :1] = 1
     return numbers
 
 
-def _ends(module: Presented, real: Floats | None) -> dict[str, int]:
-    """The largest whole number that each input of such takes, by name."""
+def _ends(module: Presented, real: Floats | None) -> dict[str, Floats]:
+    """The largest whole number that each input of such takes at each of its places, by name."""
     ports = module.ports
-    if real is not None and real.size:
-        return {
-            p.name: int(real[:, start:stop].max())
-            for p, (start, stop) in zip(ports, spans(ports), strict=True)
-            if p.whole
-        }
+    if real is None or not real.size:
+        found = _ends_of_tables(module)
+        return {p.name: np.full(p.size, float(found[p.name]), np.float32) for p in ports if p.whole}
+    places = list(zip(ports, spans(ports), strict=True))
+    most = real.max(0)
+    everywhere = np.concatenate(
+        [np.full(p.size, most[a:b].max() if p.whole else 0, np.float32) for p, (a, b) in places]
+    )
+    ends = everywhere if _takes(module, torch.from_numpy(everywhere[None])) else most
+    return {p.name: ends[a:b] for p, (a, b) in places if p.whole}
+
+
+def _ends_of_tables(module: Presented) -> dict[str, int]:
+    """The largest whole number that each input of such takes, by name, where there are no data to see it in."""
+    ports = module.ports
     ends = {p.name: int(says_what_counts(p.name)) for p in ports if p.whole}
     for port in ports:
         if port.whole and not ends[port.name]:
@@ -131,7 +162,6 @@ def _end_of(module: Presented, ports: Ports, port: Port, others: dict[str, int])
     for largest in _table_ends(module):
         ends = others | {port.name: largest}
         row = torch.cat([torch.full((1, p.size), float(ends.get(p.name, 0))) for p in ports], 1)
-        with suppress(Exception), torch.no_grad():  # whatever it raises, it does not take that one
-            module(row)
+        if _takes(module, row):
             return largest
     return 0
