@@ -139,3 +139,17 @@ def test_no_telemetry_leaves_files_in_the_users_cache(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, **home}, check=True, timeout=60)
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--inputs", "image=3,32,32", "ids=24:int", "--max", "latency_ms=60%"],
+        ["--inputs", "image=3,32,32", "--max", "latency_ms=60%", "--inputs", "ids=24:int"],
+        ["--inputs=image=3,32,32", "--inputs=ids=24:int"],
+    ],
+)
+def test_several_inputs_stand_behind_one_word_or_each_behind_its_own(words: list[str]) -> None:
+    _, bound, _ = app.build().parse_args(["check", "model.py:build", *words])
+    networks = next(value for value in bound.arguments.values() if hasattr(value, "inputs"))
+    assert networks.inputs == ("image=3,32,32", "ids=24:int")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _input(a: Analysis, o: Op) -> Rows:
     first, *others = o.shape
-    return (a.terms.new(first, "it is the network's input"), *map(fixed, others))
+    return (a.terms.new(first, "they go with the network's input"), *map(fixed, others))
 
 
 def _conv(a: Analysis, o: Op) -> Rows:
