@@ -246,3 +246,16 @@ def test_a_loader_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(limits, "LOADER_SECONDS", 0.0)
     with pytest.raises(BadInput, match="gave 0 rows in 0 s and has not ended; does it ever"):
         walked(itertools.repeat((X, Y)))
+
+
+def test_a_pair_of_inputs_by_name_and_targets_is_one_batch() -> None:
+    batches = Batches("mine.py: train", ({"a": X[:, 0, 0], "b": X[:, 0, 1]}, Y))
+    ((x, y),) = batches
+    assert (x.shape, [port.name for port in batches.ports]) == ((20, 8), ["a", "b"])
+    np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.parametrize("items", [(X, Y[:9]), [X, Y[:9].tolist()], ({"a": X, "b": X}, Y[:9])])
+def test_other_numbers_of_targets_than_of_inputs_are_named(items: object) -> None:
+    with pytest.raises(BadInput, match="20 inputs with 9 targets; give one for each"):
+        walked(items)

@@ -46,7 +46,7 @@ def test_a_class_folder_whose_files_are_passed_over_says_which(tmp_path: Path) -
     root = two_classes(tmp_path)
     (root / "c").mkdir()
     (root / "c" / "x.heic").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"class folder 'c' holds no pictures; fill or remove it; 1 files .*: 1 \.heic"):
+    with pytest.raises(BadInput, match=r"class folder 'c' holds no pictures; fill or remove it; 1 file .*: 1 \.heic"):
         load(root, resize=None, normalize=None)
 
 
@@ -54,3 +54,21 @@ def test_more_classes_than_a_network_has_outputs_are_refused(tmp_path: Path, mon
     monkeypatch.setattr(limits, "CLASSES", 1)
     with pytest.raises(BadInput, match="has 2 class folders, at most 1 are possible"):
         load(two_classes(tmp_path), resize=None, normalize=None)
+
+
+@pytest.mark.parametrize("name", ["dev", "development", "valid"])
+def test_names_of_the_validation_part(tmp_path: Path, name: str) -> None:
+    two_classes(tmp_path / "training")
+    two_classes(tmp_path / name)
+    d = load(tmp_path, resize=None, normalize=None)
+    assert len(d.validation) == sum(1 for _ in (tmp_path / name).rglob("*.png"))
+    assert not any("outside" in n for n in d.notes)
+
+
+def test_a_folder_beside_the_parts_is_named(tmp_path: Path) -> None:
+    two_classes(tmp_path / "train")
+    two_classes(tmp_path / "extra")
+    (tmp_path / "train" / "loose.png").write_bytes(png(999))
+    n = sum(1 for p in (tmp_path / "extra").rglob("*.png"))
+    d = load(tmp_path, resize=None, normalize=None)
+    assert f"{n + 1} pictures outside the class folders left out: {n} in 'extra', 1 in 'train'" in d.notes

@@ -159,9 +159,9 @@ def test_what_is_changed_is_counted_in_the_notes(tmp_path: Path) -> None:
     (root / "a" / "c.jpg").write_bytes(saved_cmyk)
     d = read(root)
     for note in (
-        "2 grey pictures among coloured ones were read as RGB", "1 pictures in CMYK were read as RGB",
+        "2 grey pictures among coloured ones were read as RGB", "1 picture in CMYK was read as RGB",
         "4 pictures have an alpha channel, which was dropped", "2 pictures with a palette were read as RGB",
-        "1 pictures have several frames or pages, of which the first was taken",
+        "1 picture has several frames or pages, of which the first was taken",
     ):  # fmt: skip
         assert note in d.notes
     first = np.asarray(frames[0])
@@ -184,7 +184,7 @@ def test_a_format_that_pillow_lacks_is_passed_over_with_a_count(
     monkeypatch.setattr("chipfit.data.files.readable", lambda: frozenset({".png"}))
     root = two_classes(tmp_path)
     (root / "a" / "x.avif").write_bytes(b"anything")
-    assert "1 files that are no pictures passed over: 1 .avif" in read(root).notes
+    assert "1 file that is no picture passed over: 1 .avif" in read(root).notes
     monkeypatch.setattr("chipfit.data.files.readable", lambda: frozenset({".bmp"}))
     with pytest.raises(
         BadInput, match="holds no pictures.*; 9 files that are no pictures passed over: 8 .png, 1 .avif"

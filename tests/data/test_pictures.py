@@ -83,7 +83,7 @@ def test_parts_are_taken_as_they_are_and_validation_is_cut_where_it_is_missing(t
     fill(tmp_path / "valid" / "cat", 2, 900)
     three = read(tmp_path)
     assert (len(three.train), len(three.validation), len(three.open_test())) == (40, 2, 6)
-    assert "validation has no pictures of 1 classes, 'bird' among them" in three.notes
+    assert "validation has no pictures of class 'bird'" in three.notes
 
 
 def test_pictures_without_class_folders_have_no_labels(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_grey_among_colour_is_repeated_and_told(flat: Path) -> None:
     picture(7, "L").save(flat / "cat" / "grey.png")
     d = read(flat)
     assert d.input_shape[0] == 3
-    assert "1 grey pictures among coloured ones were read as RGB" in d.notes
+    assert "1 grey picture among coloured ones was read as RGB" in d.notes
 
 
 def test_resize_takes_pictures_of_different_sizes(flat: Path) -> None:
@@ -142,7 +142,7 @@ def test_loose_pictures_beside_class_folders_are_told(flat: Path) -> None:
     fill(flat, 3, first=700)
     d = read(flat)
     assert len(d.train) + len(d.validation) + len(d.open_test()) == 40
-    assert "3 pictures outside the class folders were left out" in d.notes
+    assert "3 pictures outside the class folders left out: 3 beside them" in d.notes
 
 
 def _empty_class(flat: Path) -> None:

@@ -72,8 +72,8 @@ def _nan(state: dict[str, Any]) -> None:
     ("spoil", "said"),
     [
         (_missing, r"do not fit the model: 1 missing \(0.weight\) and 1 unexpected \(3.wait\)"),
-        (_shape, r"1 shapes differ, the first is '3.weight': \(5, 12\) in the file, \(2, 12\) in the model"),
-        (_nan, "NaN or infinite values in 1 tensors, the first is '1.running_var'"),
+        (_shape, r"1 shape differs, the first is '3.weight': \(5, 12\) in the file, \(2, 12\) in the model"),
+        (_nan, "NaN or infinite values in 1 tensor, the first is '1.running_var'"),
     ],
 )
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -93,9 +93,17 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(
     assert all(torch.equal(t, before[n]) for n, t in module.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["w.ckpt", "w.bin"])
+def test_checkpoints_by_other_names_are_read(tmp_path: Path, trained: nn.Sequential, name: str) -> None:
+    torch.save({"state_dict": trained.state_dict(), "epoch": 3}, tmp_path / name)
+    module = net()
+    load_into(module, tmp_path / name)
+    assert all(torch.equal(t, trained.state_dict()[n]) for n, t in module.state_dict().items())
+
+
 def test_a_pickle_of_more_than_tensors_is_not_run(tmp_path: Path, trained: nn.Sequential) -> None:
     torch.save(trained, tmp_path / "whole.pt")
-    with pytest.raises(BadInput, match="would run code; convert them once where you trust them") as caught:
+    with pytest.raises(BadInput, match="would run code; where you trust them, convert what torch.load") as caught:
         load_into(net(), tmp_path / "whole.pt")
     assert "\n" not in str(caught.value)
 
@@ -106,7 +114,7 @@ def test_a_pickle_of_more_than_tensors_is_not_run(tmp_path: Path, trained: nn.Se
         ("w.pt", b"not a checkpoint", "cannot be read|would run code"),
         ("w.pt", b"", "cannot be read"),
         ("w.safetensors", b"not a checkpoint", "are no safetensors file"),
-        ("w.bin", b"", "of unknown kind '.bin'; give .safetensors, .pt or .pth"),
+        ("w.h5", b"", "of unknown kind '.h5'; give .safetensors, .pt, .pth, .ckpt, .bin"),
         ("absent.pt", None, "do not exist"),
     ],
 )

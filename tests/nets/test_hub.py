@@ -66,7 +66,7 @@ def test_a_file_of_weights_takes_the_place_of_the_librarys(library: Library, tmp
     (entry,) = load_models(["timm:resnet18"], weights=[tmp_path / "w.safetensors"], input_shape=(1, 16, 16))
     assert library.asked == [{"name": "resnet18", "pretrained": False, "in_chans": 1}]
     assert any(np.array_equal(w, mine[0].weight.detach().numpy()) for w in entry.network.weights.values())  # type: ignore[operator, union-attr]
-    with pytest.raises(BadInput, match="names 1 files for 2 models of yours"):
+    with pytest.raises(BadInput, match="names 1 file for 2 models of yours"):
         load_models(["timm:resnet18"] * 2, weights=[tmp_path / "w.safetensors"])
 
 

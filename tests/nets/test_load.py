@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_one_file_of_weights_for_each_model_in_order(mine: str, tmp_path: Path) 
     assert second.source.endswith("mine.py:build with w1.safetensors")
     for k, entry in enumerate((first, second)):
         assert any((w == k).all() for n, w in entry.network.weights.items() if w.shape == (10, 256))
-    with pytest.raises(BadInput, match="names 1 files for 2 models of yours"):
+    with pytest.raises(BadInput, match="names 1 file for 2 models of yours"):
         load_models([f"{mine}:build"] * 2, weights=files[:1], input_shape=(1, 8, 8))
 
 
@@ -264,3 +265,19 @@ def test_real_cifar_resnets_give_their_known_logits(
     (entry,) = load_models([f"{RESNET}:resnet{depth}"], weights=[weights], input_shape=(3, 32, 32))
     answer = build(entry.network).eval()(torch.from_numpy(first_test_picture)).detach().numpy()
     assert answer[0] == pytest.approx(logits, abs=1e-2)
+
+
+def test_a_file_of_a_whole_model_is_said_to_be_one_at_once(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    torch.save(module, tmp_path / "whole.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(module).save(str(tmp_path / "script.pt"))
+    torch.save(module.state_dict(), tmp_path / "state.ckpt")
+    for name, said in (
+        ("whole.pt", "is no network that can be read: .* would run code; where you trust them, convert what"),
+        ("script.pt", r"TorchScript archive.*torch.jit.load\('script.pt'\).state_dict\(\), 'script-weights.pth'"),
+        ("state.ckpt", "holds weights, not the network; give FILE.py:FUNCTION with --weights"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            load_models([str(tmp_path / name)], input_shape=(4,))

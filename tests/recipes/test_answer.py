@@ -111,7 +111,7 @@ def test_no_pass_over_a_directory_ends_in_a_worse_file_than_it_held(
     def none_found(limits: tuple[Limit, ...], *_: object) -> Plan:
         raise Infeasible(f"no design within {limits[0]}", {})
 
-    monkeypatch.setattr("chipfit.recipes.fit.plan_budget", none_found)
+    monkeypatch.setattr("chipfit.recipes.plans.plan_budget", none_found)
     with Store(tmp_path / "run") as store:
         forget(store, training=False)
     settings = replace(settings, budgets=((Limit("latency_ms", 0.55, relative=True),),))

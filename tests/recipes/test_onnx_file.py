@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import made_up
+from chipfit.cli.show import feasibility, number
 from chipfit.core.errors import ChipfitError
 from chipfit.core.types import Artifact, Fidelity, Limit, Measurement
 from chipfit.device.null import Null
@@ -16,6 +17,7 @@ from chipfit.device.onnxruntime import OnnxRuntime
 from chipfit.device.openvino import OpenVino
 from chipfit.device.processor import Processor
 from chipfit.evaluate.onnx_file import read
+from chipfit.evaluate.onnx_int8 import quantised
 from chipfit.export.formats import timing_bytes
 from chipfit.recipes.onnx_file import FileFeasibility, check, profile
 from made_up import Memory
@@ -76,6 +78,20 @@ def test_what_cannot_be_quantised_is_still_timed(tmp_path: Path) -> None:
     assert (found.speedup, found.faster) == (None, False)
     assert [v.holds for v in found.versions] == [True, False]
     assert found.versions[1].reason.startswith("not quantised: it holds no operator")
+
+
+def test_a_file_in_int8_has_no_int8_version(tmp_path: Path) -> None:
+    file = quantised(read(write(tmp_path / "m.onnx", MLP)))
+    (tmp_path / "q.onnx").write_bytes(file.data)
+    found = checked(str(tmp_path / "q.onnx"), Clock(1.0, 1.0), "latency_ms=2")
+    assert [v.reason for v in found.versions] == ["", "not quantised: it is in int8 as it is"]
+
+
+def test_what_could_not_be_timed_is_a_dash_and_no_reference(tmp_path: Path) -> None:
+    found = checked(write(tmp_path / "m.onnx", MLP), Clock(math.nan, math.nan), "latency_ms=2")
+    shown = " ".join(str(part) for part in feasibility({"m.onnx": found}))
+    assert "a share is of" not in shown
+    assert number(math.nan) == number(None)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from chipfit.device.null import Null
 from chipfit.nets.trace import trace
 from chipfit.nets.zoo import Entry
 from chipfit.recipes import fit as recipe
+from chipfit.recipes import plans
+from chipfit.recipes.answer import Option
 from chipfit.store.store import Store
 from recipes import small
 
@@ -80,14 +82,14 @@ def test_in_the_final_measure_it_is_one_failed_design(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device, said = Dying(), list[str]()
-    real = recipe.deploy
+    real = plans.file_all
 
-    def deploy(run: object, rows: object, plans: object, tuned: object, base: object) -> tuple[Trial, ...]:
+    def file_all(run: object, tuned: object, budgets: object) -> list[Option]:
         first = next(t for t in tuned if t.role == "candidate")  # type: ignore[attr-defined]
         device.fatal = {run.deployer.export(first.network).data}  # type: ignore[attr-defined]
-        return real(run, rows, plans, tuned, base)  # type: ignore[arg-type]
+        return real(run, tuned, budgets)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recipe, "deploy", deploy)
+    monkeypatch.setattr(plans, "file_all", file_all)
     (final,) = fitted(tmp_path / "run", digits, device, said)
     assert final.error is None
     with Store(tmp_path / "run", read_only=True) as store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import chipfit
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given, load_entries
 from chipfit.core.errors import BadInput, Note
-from chipfit.core.ports import Port, ports_of
+from chipfit.core.ports import Port, packed, ports_of
 from chipfit.device.engines.engine import feed, taken
 
 MINE = """
@@ -44,6 +46,9 @@ def loaders():
 """
 
 
+PORTS = (Port("image", (3, 8, 8)), Port("ids", (5,), True), Port("mask", (5,), True))
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
@@ -65,6 +70,16 @@ def test_a_fit_of_several_inputs_writes_a_file_that_has_them(mine: Path) -> None
     (got,) = session.run(None, feed(given, np.zeros((1, 202), np.float32)))
     assert got.shape == (1, 4)
     assert "mine-build: output classes; text dropped" in result.view.dataset.notes
+    rng = np.random.default_rng(0)
+    rows = {"image": rng.integers(0, 256, (2, 3, 8, 8), np.uint8), "ids": rng.integers(0, 10, (2, 5))}
+    np.savez("rows.npz", mask=np.ones((2, 5), bool), **rows)
+    predict = [sys.executable, str(mine / "run" / "best" / "predict.py"), "rows.npz"]
+    told = subprocess.run(predict, capture_output=True, text=True, check=True).stdout.splitlines()
+    for n, line in enumerate(told):
+        row = packed(PORTS, {name: values[n : n + 1] for name, values in (*rows.items(), ("mask", np.ones((2, 5))))})
+        (answers,) = session.run(None, feed(given, row))
+        assert line.startswith(f"{n}: {answers[0].argmax()} ")
+    assert len(told) == 2
 
 
 def test_without_data_the_inputs_are_named(mine: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_card_of_a_whole_run(whole_run: Path):
         "- lenet5, `conv1`: its 6 channels are no more than one kernel block of 8",
         "- `conv1`: int8 was slower: 0.031 ms against 0.024 ms",
         "- fashion-mnist, digest `9f86d081884c7d65`, licence MIT",
-        "- the test split was opened 1 time(s): the report's before/after table",
+        "- the test split was opened 1 time: the report's before/after table",
         "- latency measured on `epyc-7763-ort-1.31-1t`, protocol canary ratio v1, 1 thread, 40 blocks",
         "- seed 0",
         "- chipfit 0.1.0, torch 2.13.0, onnx 1.23.2, onnxruntime 1.31.1",

@@ -82,7 +82,8 @@ class Config(BaseModel):
         " or FILE.pt2; several for one task are a hot-start zoo",
     )
     weights: Annotated[Texts, BeforeValidator(read.paths("--weights", split=True))] = _said(
-        (), "a .safetensors, .pt or .pth file for each FILE.py:FUNCTION and each model of a library, in order"
+        (),
+        "a .safetensors, .pt, .pth, .ckpt or .bin file for each FILE.py:FUNCTION and each model of a library, in order",
     )
     data: str | None = _said(None, "fashion-mnist, digits, a folder or zip of class folders, or FILE.py:FUNCTION")
     device: Annotated[str, BeforeValidator(read.devices)] = _said(
@@ -294,6 +295,11 @@ class Config(BaseModel):
     def minimized(self) -> str | None:
         """The cost that is made as small as the floor of quality allows."""
         return self.minimize if self.minimize in COSTS else None
+
+    @property
+    def steps_down(self) -> bool:
+        """True where the budgets are steps of chipfit's own towards the least of what is minimised."""
+        return self.minimized is not None and self.ladder == tuple(f"{self.minimized}={share}" for share in LADDER)
 
     @property
     def own_metrics(self) -> bool:

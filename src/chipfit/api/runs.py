@@ -32,10 +32,13 @@ from chipfit.api.result import Model, Result, read_result, written
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import UNLIMITED, Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
+from chipfit.core.ports import Ports, ports_of
 from chipfit.core.types import Limit, Plain
+from chipfit.data.depth import noted
 from chipfit.export.formats import FORMATS, run_as
 from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
+from chipfit.recipes import master
 from chipfit.recipes.cost_front import cost_front
 from chipfit.recipes.settings import Progress, Settings
 from chipfit.report.card import PREDICTED_WITH, predict_source
@@ -401,7 +404,7 @@ def _ended(store: Store, config: Config) -> Result:
     if result.best is not None:
         _write_hardware(result.path, as_file(store.fact("hardware"), result.best.file))
     if result.best is not None and result.best.exportable:
-        _write_best(result.path, result.best, result.view)
+        _write_best(result.path, result.best, result.view, _ports(store, result.best))
     page(store)
     _check_floor(result, config)
     return result
@@ -418,7 +421,13 @@ def _write_hardware(folder: Path, design: Plain | None) -> None:
         write_atomically(folder / "best" / HARDWARE, json.dumps(design, indent=2).encode())
 
 
-def _write_best(folder: Path, best: Model, run: RunView) -> None:
+def _ports(store: Store, best: Model) -> Ports:
+    """The inputs of a model that takes several; none for one input, or where the network was not kept."""
+    kept = best.blob is not None and master.known(store, best.blob)
+    return ports_of(master.network(store, best.blob or "").graph.ops[0]) if kept else ()
+
+
+def _write_best(folder: Path, best: Model, run: RunView, ports: Ports) -> None:
     """best/model.*, and where a few lines of Python can run it best/predict.py."""
     place, data = folder / "best", run.dataset
     place.mkdir(exist_ok=True)
@@ -428,7 +437,7 @@ def _write_best(folder: Path, best: Model, run: RunView) -> None:
     if (first := run_as(best.format.split("+")[0])) in PREDICTED_WITH:
         source = predict_source(
             first, data.input_shape, data.mean, data.std, names, best.file_name, pixels=data.pixels, task=run.task.name,
-            tokens=data.tokens, probabilities=run.task.probabilities,
+            tokens=data.tokens, probabilities=run.task.probabilities, ports=ports, depth=noted(data.notes),
         )  # fmt: skip
         write_atomically(place / "predict.py", source.encode())
 

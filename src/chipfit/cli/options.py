@@ -54,7 +54,9 @@ class Networks:
     device: Annotated[str | None, said("device", "NAME")] = None
     weights: Annotated[Texts | None, said("weights", "FILE")] = None
     input_shape: Annotated[str | None, said("input_shape", "C,H,W")] = None
-    inputs: Annotated[Texts | None, said("inputs", "NAME=SHAPE"), Parameter(consume_multiple=True, allow_leading_hyphen=False)] = None
+    inputs: Annotated[
+        Texts | None, said("inputs", "NAME=SHAPE"), Parameter(consume_multiple=True, allow_leading_hyphen=False)
+    ] = None
     output: Annotated[str | None, said("output", "NAME|PLACE")] = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Renderable
 
 
 def number(value: float | None, digits: str = ".4g", scale: float = 1.0) -> str:
-    """A number, or a dash where there is none."""
-    return NONE if value is None else f"{value * scale:{digits}}"
+    """A number, or a dash where there is none: nobody has it, or it could not be measured (NaN)."""
+    return NONE if value is None or math.isnan(value) else f"{value * scale:{digits}}"
 
 
 def between(interval: tuple[float, float] | None) -> str:
@@ -285,7 +286,7 @@ def _files(found: Mapping[str, FileFeasibility]) -> list[RenderableType]:
                 notes.append(f"{name}, {word}: {v.reason}")
         if f.why:
             notes.append(f"{name}: timed as it is, for it cannot be edited: {f.why}")
-        if f.of is not None:
+        if f.of is not None and f.timed:
             notes.append(f"{name}: a share is of {f.of.words()}")
         if f.speedup is not None and f.error is not None:
             said = "faster" if f.faster else "not faster"

@@ -26,6 +26,15 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
+def number_of(n: int, noun: str, several: str = "") -> str:
+    """A number of things; `several` is the noun's plural where that is not an s behind it.
+
+    >>> number_of(1, "file"), number_of(0, "file"), number_of(2, "class", "classes")
+    ('1 file', '0 files', '2 classes')
+    """
+    return f"{n} {noun if n == 1 else several or f'{noun}s'}"
+
+
 def whole(option: str, value: object, least: int, most: int) -> int:
     """The whole number that was given for an option, as text or as a number.
 

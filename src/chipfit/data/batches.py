@@ -143,6 +143,11 @@ def _iterable(where: str, items: Any) -> Iterable[Any]:
     ):
         inputs, targets = map(_slices, items)
         return zip(inputs, targets, strict=True)
+    if isinstance(items, tuple) and len(items) == 2 and isinstance(items[0], Mapping) and _rows(items[1], True):
+        return [items]
+    two = isinstance(items, tuple | list) and len(items) == 2
+    if two and getattr(items[0], "ndim", 0) >= 2 and (n := _rows(items[1], False)) is not None:
+        raise BadInput(f"{where} has {len(items[0])} inputs with {n} targets; give one for each")
     if isinstance(items, Iterable):
         return items
     if hasattr(items, "__getitem__") and hasattr(items, "__len__"):

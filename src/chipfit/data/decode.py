@@ -156,7 +156,7 @@ class _Decoding:
             (n["frames"], "pictures have several frames or pages, of which the first was taken"),
             (self.turned, "pictures were turned as their EXIF orientation says"),
         ]
-        notes = [f"{count} {what}" for count, what in lines if count]
+        notes = [f"{count} {what if count > 1 else _singular(what)}" for count, what in lines if count]
         return (*notes, self.depth.note()) if self.depth.pictures else tuple(notes)
 
     def _check_fits(self, size: Size) -> None:
@@ -200,3 +200,13 @@ def _reason(e: Exception) -> str:
     if isinstance(e, UnidentifiedImageError):
         return "not a picture"
     return shown(" ".join(str(e).split()))[:80] or type(e).__name__
+
+
+def _singular(note: str) -> str:
+    """A note on several pictures as one on a single one.
+
+    >>> _singular("pictures in CMYK were read as RGB")
+    'picture in CMYK was read as RGB'
+    """
+    words = {"pictures": "picture", "were": "was", "have": "has"}
+    return " ".join(words.get(word, word) for word in note.split(" "))

@@ -10,7 +10,8 @@ the next power of two. Negative values and NaN have no such rule: that picture i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ Values = NDArray[Any]
 
 LARGEST_SHARE = 128.0
 """Floats with fractions up to here lose more by rounding than by scaling."""
+
+_NOTED = re.compile(r"(\d+) pictures of (?:floats in 0\.\.(\S+) were multiplied|more than 8 bits .*\((\d+) bits\))")
+"""What `Depth.note` says: how many pictures, and the unit or the bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,15 @@ def depth_of(pictures: Iterable[Values]) -> Depth:
     if not floats or largest > (LARGEST_SHARE if fractions else 1.0):
         return Depth(largest, 0.0, count)
     return Depth(largest, 2.0 ** math.ceil(math.log2(max(1.0, largest))), count)
+
+
+def noted(notes: Sequence[str]) -> Depth | None:
+    """The rule that the notes of a data set tell, its largest value as far as they do; None where they tell of none."""
+    for found in filter(None, map(_NOTED.match, notes)):
+        pictures, unit, bits = found.groups()
+        largest = 2.0 ** int(bits) - 1 if unit is None else float(unit)
+        return Depth(largest, float(unit or 0), int(pictures))
+    return None
 
 
 def checked(values: Values) -> Values:

@@ -92,7 +92,8 @@ class PassedOver:
         kinds = ", ".join(f"{n} {shown(suffix)}" for suffix, n in commonest[:6])
         more = ", ..." if len(commonest) > 6 else ""
         total = self._suffixes.total()
-        return (*lines, f"{total} files that are no pictures passed over: {kinds}{more}")
+        told = "1 file that is no picture" if total == 1 else f"{total} files that are no pictures"
+        return (*lines, f"{told} passed over: {kinds}{more}")
 
 
 def composed(parts: Iterable[str]) -> Names:

@@ -6,10 +6,12 @@ Pictures without class folders have no labels.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chipfit.core.errors import BadInput
+from chipfit.core.words import number_of
 from chipfit.data import limits
 from chipfit.data.files import File, Names, Tree, shown
 from chipfit.data.split import Part
@@ -17,6 +19,7 @@ from chipfit.data.split import Part
 _PART_NAMES: Mapping[str, Part] = {
     "train": "train", "training": "train",
     "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "development": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
 
@@ -99,8 +102,7 @@ def _by_part(tree: Tree, roots: Mapping[Part, Names], source: str) -> Layout:
     if not classes and roots["train"] and "train" not in map(str.lower, roots["train"]):
         one = shown(roots["train"][-1])
         notes.append(f"all pictures stand in one folder, {one!r}, so they have no labels: two folders make classes")
-    if left := len(tree.pictures) - sum(map(len, parts.values())):
-        notes.append(f"{left} pictures outside the class folders were left out")
+    notes += _left_out(tree, parts, roots["train"])
     return Layout(parts, labels, classes, tuple(notes))
 
 
@@ -115,12 +117,29 @@ def _labelled(folder: _Folder, classes: tuple[str, ...]) -> tuple[tuple[File, ..
     return tuple(pictures), tuple(labels)
 
 
+def _left_out(tree: Tree, parts: Mapping[Part, tuple[File, ...]], train: Names) -> list[str]:
+    """What to say of pictures that stand in none of the class folders: how many, and where most of them are."""
+    taken = {picture.place for pictures in parts.values() for picture in pictures}
+    folders = Counter(picture.place[:-1] for picture in tree.pictures if picture.place not in taken)
+    if not folders:
+        return []
+    outer = train[:-1]  # what stands beside train is named as a whole
+    places = Counter[str]()
+    for folder, n in folders.items():
+        beside = folder[: len(outer) + 1] if folder[: len(train)] != train else folder
+        places[shown("/".join(beside))] += n
+    named = ", ".join(f"{n} in {name!r}" if name else f"{n} beside them" for name, n in places.most_common(4))
+    pictures = number_of(folders.total(), "picture")
+    return [f"{pictures} outside the class folders left out: {named}{', ...' if len(places) > 4 else ''}"]
+
+
 def _absent(folders: Mapping[Part, _Folder], classes: tuple[str, ...]) -> list[str]:
     """What to say of classes that a part has no folder for."""
     notes = []
     for part, folder in folders.items():
         if absent := [c for c in classes if c not in folder.by_class]:
-            notes.append(f"{part} has no pictures of {len(absent)} classes, {absent[0]!r} among them")
+            told = f"class {absent[0]!r}" if len(absent) == 1 else f"{len(absent)} classes, {absent[0]!r} among them"
+            notes.append(f"{part} has no pictures of {told}")
     return notes
 
 
@@ -162,6 +181,6 @@ def _folder(tree: Tree, root: Names, source: str) -> _Folder:
             by_class.setdefault(picture.place[depth], []).append(picture)
     empty = [f for f in tree.folders if f[:-1] == root and f[-1] not in by_class] if by_class else []
     if empty:
-        passed = next((f"; {note}" for note in tree.notes if "no pictures" in note), "")
+        passed = next((f"; {note}" for note in tree.notes if "no picture" in note), "")
         raise BadInput(f"class folder {shown('/'.join(empty[0]))!r} holds no pictures; fill or remove it{passed}")
     return _Folder(root[-1] if root else source, {c: tuple(by_class[c]) for c in sorted(by_class)}, tuple(loose))

@@ -24,6 +24,7 @@ from chipfit.core.task import (
     seen_in,
     task_named,
 )
+from chipfit.core.words import number_of
 
 NAMED_CLASSES = 256
 """Classes of positions that are given a number for a name, at most: a vocabulary has none."""
@@ -154,8 +155,8 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
         return made
     if task.of_classes and int(targets.max()) >= kinds:
         raise BadInput(
-            f"data {dataset.name!r} has the class number {int(targets.max())} and the model {kinds} classes; give a "
-            f"model with an output for each class"
+            f"data {dataset.name!r} has the class number {int(targets.max())} and the model "
+            f"{number_of(kinds, 'class', 'classes')}; give a model with an output for each class"
         )
     return replace(made, task=_scaled(task, made.train.targets))
 

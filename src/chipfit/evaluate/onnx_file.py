@@ -14,12 +14,13 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from chipfit.core.errors import BadInput
 from chipfit.core.types import Artifact
 from chipfit.evaluate.onnx_counts import counted, inputs, subgraphs
+from chipfit.nets.onnx.order import sort_nodes
 
 Shape = tuple[int, ...]
 
 
 def read(path: str, shape: Sequence[int] | None = None) -> Artifact:
-    """The file with its inputs' dimensions fixed and every node named, and its operators as a Graph.
+    """The file with its inputs' dimensions fixed, every node named and in running order; its operators as a Graph.
 
     Args:
         path: of the file; weights that it keeps in files of their own are read too.
@@ -50,6 +51,7 @@ def _loaded(path: str) -> ModelProto:
         raise BadInput(f"{path} is not a whole ONNX file: {_line(e)}") from e
     if not model.graph.node:
         raise BadInput(f"{path} holds no operators; give an ONNX model")
+    sort_nodes(path, model.graph)
     return model
 
 

@@ -29,6 +29,7 @@ from chipfit.core.scratch import scratch_folder
 from chipfit.core.types import Artifact
 from chipfit.device.engines.engine import seeded
 from chipfit.evaluate.onnx_counts import inputs
+from chipfit.nets.onnx.plain import QUANTISED
 
 OPSET = 13
 """The first with a scale for each channel."""
@@ -42,13 +43,14 @@ def quantised(file: Artifact, *, reduce_range: bool = False) -> Artifact:
         reduce_range: weights of 7 bits, for x86 processors without VNNI.
 
     Raises:
-        ChipfitError: it cannot be quantised; says why in one line.
+        ChipfitError: it cannot be quantised, or is already; says why in one line.
     """
     step = "it cannot be read"
     try:
         with scratch_folder() as folder, _silence():
             ready, made = folder / "ready.onnx", folder / "int8.onnx"
             model = onnx.load_from_string(file.data)
+            _check_not_quantised(model)
             sample = _sample(model)
             step = f"it cannot be brought to operator set {OPSET}"
             if any(o.domain in ("", "ai.onnx") and o.version < OPSET for o in model.opset_import):
@@ -67,6 +69,8 @@ def quantised(file: Artifact, *, reduce_range: bool = False) -> Artifact:
                 weight_type=quantization.QuantType.QInt8,
             )
             data = made.read_bytes()
+    except ChipfitError:
+        raise
     except Exception as e:  # converter, runtime and quantiser share no base class, and all speak of the file here
         lines = str(e).strip().splitlines() or [type(e).__name__]
         raise ChipfitError(f"{step}: {' '.join(lines[0].split())[:200]}") from e
@@ -130,3 +134,9 @@ def _silence() -> Iterator[None]:
     finally:
         set_default_logger_severity(2)
         logging.disable(before)
+
+
+def _check_not_quantised(model: onnx.ModelProto) -> None:
+    """Raises ChipfitError for a file in int8: rounded twice, it would be neither the file nor its int8 version."""
+    if any(n.op_type in QUANTISED or n.op_type == "QuantizeLinear" for n in model.graph.node):
+        raise ChipfitError("it is in int8 as it is")

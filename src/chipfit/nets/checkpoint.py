@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from chipfit.core.errors import BadInput
+from chipfit.core.words import number_of
 from chipfit.nets.weights_file import State, one_line, read_state
 
 __all__ = ["load_into", "read_state"]
@@ -43,7 +44,7 @@ _OLD_NORM = {"original0": "_g", "original1": "_v", "original": "_orig", "0._u": 
 
 
 def load_into(module: nn.Module, path: Path) -> str:
-    """Fills the module's parameters and buffers from a .safetensors, .pt or .pth file.
+    """Fills the module's parameters and buffers from a file of weights (`read_state`).
 
     Returns:
         What was converted, in words; empty where nothing was.
@@ -181,9 +182,9 @@ def _same_kind(tensor: Tensor, own: Tensor) -> bool:
 def _check_shapes(file: str, state: State, own: State) -> None:
     differ = [n for n in state if own[n].shape != state[n].shape]
     if differ:
-        n = differ[0]
+        n, told = differ[0], f"{len(differ)} shapes differ" if len(differ) > 1 else "1 shape differs"
         raise BadInput(
-            f"weights {file!r} do not fit the model: {len(differ)} shapes differ, the first is {n!r}: "
+            f"weights {file!r} do not fit the model: {told}, the first is {n!r}: "
             f"{tuple(state[n].shape)} in the file, {tuple(own[n].shape)} in the model"
         )
 
@@ -197,7 +198,7 @@ def _check_values(file: str, state: State, fitting: State, own: State) -> None:
     if _sound(state[name]):
         raise BadInput(f"weights {file!r}: {name!r} holds values too large for {fitting[name].dtype}; scale them down")
     raise BadInput(
-        f"weights {file!r} hold NaN or infinite values in {len(spoilt)} tensors, the first is {name!r}; "
+        f"weights {file!r} hold NaN or infinite values in {number_of(len(spoilt), 'tensor')}, the first is {name!r}; "
         f"take an earlier checkpoint"
     )
 

@@ -20,6 +20,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.graph import Network
 from chipfit.core.ports import ONE, Ends, width
 from chipfit.core.supervised import supervised
+from chipfit.core.words import number_of
 from chipfit.nets import hub, zoo
 from chipfit.nets.answers import ROWS, Floats, undisturbed
 from chipfit.nets.checkpoint import load_into
@@ -32,6 +33,7 @@ from chipfit.nets.published import PUBLISHED as NETWORKS
 from chipfit.nets.published import published
 from chipfit.nets.reading import as_one, told
 from chipfit.nets.received import check_weights, lazy, received
+from chipfit.nets.weights_file import KINDS, read_state
 from chipfit.nets.zoo import Entry
 
 __all__ = ["Entry", "entry_of", "load_models"]
@@ -66,8 +68,8 @@ def load_models(
     own = sum(user_code.names_code(s) or s.startswith(tuple(LIBRARIES)) for s in specs)
     if weights and len(weights) != own:
         raise BadInput(
-            f"--weights names {len(weights)} files for {own} models of yours; give one for each, in order "
-            f"(entries of the zoo bring their own)"
+            f"--weights names {number_of(len(weights), 'file')} for {number_of(own, 'model')} of yours; give one "
+            f"for each, in order (entries of the zoo bring their own)"
         )
     files = iter(weights)
     input_shape = (width(ends.ports),) if ends.ports else input_shape
@@ -279,7 +281,16 @@ def _unsupported(spec: str) -> BadInput:
             f"model {spec!r} is not known; write {PUBLISHED}{name} for what a published network would cost on an"
             f" accelerator; {_NOW}"
         )
-    suffix = Path(spec).suffix
-    if suffix in (".pt", ".pth", ".safetensors"):
-        return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")
+    if Path(spec).suffix.lower() in KINDS:
+        return _of_weights(spec)
     return BadInput(f"model {spec!r} is not known; {_NOW}")
+
+
+def _of_weights(spec: str) -> BadInput:
+    """What to do with a file of weights that was given as a model; or what it is instead, where it is none."""
+    path = Path(spec).expanduser()
+    try:
+        _ = read_state(path) if path.is_file() else {}
+    except BadInput as e:
+        return BadInput(f"model {spec!r} is no network that can be read: {e}; its network comes from FILE.py:FUNCTION")
+    return BadInput(f"model {spec!r} holds weights, not the network; give FILE.py:FUNCTION with --weights {spec}")

@@ -28,6 +28,9 @@ NESTS = (
 )  # fmt: skip
 """Where training scripts put a state dict; the first that is there counts: weights before their averages."""
 
+KINDS = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".ckpt": "torch", ".bin": "torch"}
+"""What files of weights are, by their suffixes."""
+
 DEEPEST = 5
 """Levels of such nests that are followed."""
 
@@ -51,21 +54,21 @@ _HEADER = struct.Struct("<Q")
 
 
 def read_state(path: Path) -> State:
-    """Names and tensors of a .safetensors, .pt or .pth file.
+    """Names and tensors of a .safetensors file, or of a checkpoint of torch: .pt, .pth, .ckpt or .bin.
 
     Raises:
         BadInput: no such file, an unknown suffix, a file of another kind than its suffix says, a damaged one, or one
             that holds more than tensors.
     """
     if path.is_dir():
-        raise BadInput(f"weights {str(path)!r} are a folder; give the .safetensors, .pt or .pth file in it")
+        raise BadInput(f"weights {str(path)!r} are a folder; give the file in it, such as .safetensors or .pth")
     if not path.exists():
-        raise BadInput(f"weights {str(path)!r} do not exist; give a .safetensors, .pt or .pth file")
+        raise BadInput(f"weights {str(path)!r} do not exist; give a file such as .safetensors or .pth")
     if not path.is_file():
-        raise BadInput(f"weights {str(path)!r} are no regular file; give a .safetensors, .pt or .pth file")
-    wanted = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch"}.get(path.suffix.lower())
+        raise BadInput(f"weights {str(path)!r} are no regular file; give one such as .safetensors or .pth")
+    wanted = KINDS.get(path.suffix.lower())
     if wanted is None:
-        raise BadInput(f"weights {str(path)!r} are of unknown kind {path.suffix!r}; give .safetensors, .pt or .pth")
+        raise BadInput(f"weights {str(path)!r} are of unknown kind {path.suffix!r}; give {', '.join(KINDS)}")
     try:
         kind = _kind(path)
     except OSError as e:
@@ -112,7 +115,11 @@ def _kind_of_zip(path: Path) -> str:
         return "cut off or damaged (a zip archive without its directory); save or download it again"
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-        return f"a TorchScript archive, which holds code; where you trust it, load it in build() or convert it: {SAVE}"
+        name, weights = path.name, f"{path.stem}-weights.pth"
+        return (
+            f"a TorchScript archive, which holds code; where you trust it, save its weights alone: "
+            f"torch.save(torch.jit.load({name!r}).state_dict(), {weights!r})"
+        )
     if "data.pkl" in inner:
         return "torch"
     if any(name.endswith(".npy") for name in names):
@@ -152,8 +159,8 @@ def _torch_load(path: Path) -> object:
         if unsafe is not None:
             what = unsafe[1] or "a pickle of another kind"
             raise BadInput(
-                f"weights {str(path)!r} hold more than tensors ({what}), and reading them would run code; convert them "
-                f"once where you trust them: {SAVE}"
+                f"weights {str(path)!r} hold more than tensors ({what}), and reading them would run code; where you "
+                f"trust them, convert what torch.load({path.name!r}, weights_only=False) gives: {SAVE}"
             ) from e
         raise BadInput(
             f"weights {str(path)!r} cannot be read ({one_line(e)}): cut off, damaged, or no checkpoint of torch; save "

@@ -18,6 +18,7 @@ from chipfit.core.errors import BadInput, Infeasible
 from chipfit.core.graph import Graph
 from chipfit.core.reference import Reference, Version
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
+from chipfit.core.words import number_of
 from chipfit.device.accelerator.breakdown import LayerTime
 from chipfit.device.accelerator.device import Accelerator
 from chipfit.device.accelerator.parts import PARTS
@@ -75,7 +76,7 @@ def cost_front(
         BadInput: an operator that the model has no rule for.
     """
     tell = hotnas.named(progress)
-    tell("screen", f"{len(entries)} networks without weights, each on the design that suits it best")
+    tell("screen", f"{number_of(len(entries), 'network')} without weights, each on the design that suits it best")
     base = _screened(entries, device, settings, store)
     budgets = [_against(base, limits) for limits in settings.budgets]
     store.set_fact("budgets", [budget_text(b) for b in budgets])

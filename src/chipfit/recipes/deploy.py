@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
 from chipfit.core.errors import Infeasible
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Plain, Trial
+from chipfit.core.words import number_of
 from chipfit.evaluate.deployed import Deployed
 from chipfit.evaluate.price import tested
 from chipfit.evaluate.screen import Screened, sites_in_int8
@@ -15,37 +16,47 @@ from chipfit.recipes import report_facts, time_plan
 from chipfit.recipes.answer import Option, answer, final, kept, options
 from chipfit.recipes.designs import Plan
 from chipfit.recipes.hardware import write_hardware
+from chipfit.recipes.smallest import Smallest
 from chipfit.recipes.state import Run
 from chipfit.recipes.tuned import Tuned
+from chipfit.report.budget import Budget
+from chipfit.report.row import Row
 
 SITTINGS = 3
 """A design that held its budget before it was trained and misses it now is timed so often; the median counts."""
 
 
 def deploy(
-    run: Run, rows: Sequence[Screened], plans: Sequence[Plan], tuned: Sequence[Tuned], base: Screened
+    run: Run,
+    rows: Sequence[Screened],
+    plans: Sequence[Plan],
+    filed: Sequence[Option],
+    base: Screened,
+    smallest: Smallest | None = None,
 ) -> tuple[Trial, ...]:
-    """Files of all tuned networks, timed in one sitting; each budget's answer is chosen on validation.
+    """Each budget's answer, chosen on validation of all that were measured, the files of this pass (`filed`) included.
 
     The answers are timed run by run against the reference (`base`). Then the test part is read, once, for everything
-    that the report shows.
+    that the report shows. With `smallest` the file of least cost that is good enough is among them; a budget that
+    nothing holds, which nobody gave, is passed over then.
     """
-    run.progress("measure", f"{len(tuned)} files, timed in one sitting")
-    filed = file_all(run, tuned, {plan.text: plan.limits for plan in plans})
-    for option in filed:
-        run.store.append(option.trial)
     report_facts.write_untrained(run.store, [option.trial for option in filed])
     given = options(run.store, run.timing, rows, filed)
     of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
     references = run.timing.fastest(of_base)
     chosen: list[tuple[Trial, Artifact]] = []
     missed: list[Infeasible] = []
+    answers: list[tuple[Plan, Option]] = []
     for plan in plans:
         try:
-            trial, artifact = final(plan, answer(plan, given), run.store, run.deployer)
+            answers.append((plan, answer(plan, given)))
         except Infeasible as e:
             missed.append(e)
-            continue
+    if smallest is not None:
+        missed, answers = [], with_least(answers, smallest, given, rows)
+        run.store.set_fact("budgets", [plan.text for plan, _ in answers])
+    for plan, option in answers:
+        trial, artifact = final(plan, option, run.store, run.deployer)
         ratio = run.timing.ratio(artifact, references)
         if ratio is not None:
             trial = replace(trial, measurements=(*trial.measurements, ratio))
@@ -63,17 +74,40 @@ def deploy(
     return finals
 
 
-def file_all(run: Run, tuned: Sequence[Tuned], budgets: Mapping[str, tuple[Limit, ...]]) -> list[Option]:
-    """The tuned networks as files that the store keeps, measured on the device and on validation.
+def with_least(
+    answers: Sequence[tuple[Plan, Option]], smallest: Smallest, given: Sequence[Option], rows: Sequence[Screened]
+) -> list[tuple[Plan, Option]]:
+    """The answers, of which the tightest budget that it holds has the file of least cost that is good enough.
+
+    Raises:
+        Infeasible: there are none, and no file holds the user's own limits.
+    """
+    least = smallest.enough(given)
+    if least is None and answers:
+        return list(answers)
+    row = Row.of(least.trial, smallest.metric) if least is not None else None
+    held = [p for p, _ in answers if row is not None and Budget(p.text, p.limits, rounding=0.0).met(row)]
+    if least is None or not held:
+        last = smallest.last([Option(r.trial) for r in rows])
+        return [*answers, (last, least or answer(last, given))]
+    tightest = min(held, key=lambda plan: plan.limits[0].value)
+    return [(plan, least if plan is tightest else option) for plan, option in answers]
+
+
+def file_all(run: Run, tuned: Sequence[Tuned], plans: Sequence[Plan]) -> list[Option]:
+    """The tuned networks as files that the store keeps, timed in one sitting and scored on validation.
 
     One that the runtime fails on has an error and is chosen by nobody.
     """
+    budgets = {plan.text: plan.limits for plan in plans}
+    run.progress("measure", f"{number_of(len(tuned), 'file')}, timed in one sitting")
     files = run.deployer.files([t.network for t in tuned])
     filed = []
     for t, file in zip(tuned, files, strict=True):
         option = Option(_row(run, t, file, budgets[t.budget], tuned), file.artifact, t.network)
         if option.trial.error is None:
             kept(option, run.store)
+        run.store.append(option.trial)
         filed.append(option)
     return filed
 

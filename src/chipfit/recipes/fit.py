@@ -20,12 +20,13 @@ import numpy as np
 from chipfit.compress.profile import of_names
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
-from chipfit.core.errors import BadInput, Infeasible, OutOfTime
+from chipfit.core.errors import BadInput, OutOfTime
 from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.protocols import Device
 from chipfit.core.reference import Reference
 from chipfit.core.task import CLASSIFICATION, check_targets, seen
 from chipfit.core.types import Limit, Plain, Trial
+from chipfit.core.words import number_of
 from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.deployed import Deployer
 from chipfit.evaluate.joint import JointTiming
@@ -37,9 +38,10 @@ from chipfit.nets.zoo import Entry
 from chipfit.recipes import gos, hotnas, report_facts, time_plan
 from chipfit.recipes.answer import held
 from chipfit.recipes.deploy import deploy
-from chipfit.recipes.designs import Plan, plan_budget, plan_fact
+from chipfit.recipes.designs import Plan
 from chipfit.recipes.hardware import on_hardware
-from chipfit.recipes.refine import TRAINED, refine
+from chipfit.recipes.plans import made_of, planned, smaller, wanted
+from chipfit.recipes.refine import TRAINED
 from chipfit.recipes.settings import Progress, Settings, as_computed, budget_text
 from chipfit.recipes.state import Run
 from chipfit.report.view import task_fact
@@ -89,7 +91,7 @@ def fit(
     run = Run(entries, dataset, settings, store, timing, deployer, deadline, progress, phases, profiles, library)
     _record(run)
     with run.phase("screen"):
-        progress("screen", f"{len(entries)} models, timed and scored as files")
+        progress("screen", f"{number_of(len(entries), 'model')}, timed and scored as files")
         began = time.monotonic()
         rows = screen(entries, run.deployer, settings.bits)
         time_plan.note_files(run, rows, time.monotonic() - began)
@@ -105,41 +107,19 @@ def fit(
         progress("screen", f"shares are of {told.words()}")
     starts = _open(run, rows, budgets)
     _check_designs(run, rows, starts, budgets)
-    plans: list[Plan] = []
+    smallest = wanted(settings, told, budgets, dataset.task.metric)
     with run.phase("assign"):
-        until = time_plan.assigned_until(run)
-        for left, limits in zip(range(len(budgets), 0, -1), budgets, strict=True):
-            progress("assign", f"{budget_text(limits)}: exact assignment over {len(starts)} models")
-            plans.append(_plan(run, limits, starts, rows, until.share(1 / left)))
-            found = cast(dict[str, list[Plain]], store.fact(plan_fact(plans[-1].text, timing)) or {}).get("designs", [])
-            if len(found) > len(plans[-1].designs):
-                run.curtailed("assign", f"{plans[-1].text}: {len(plans[-1].designs)} of {len(found)} designs repaired")
-    with run.phase("fine-tune"):
-        tuned = time_plan.in_time(run, refine(run, plans, base.entry))
+        plans = planned(run, budgets, starts, rows, smallest)
+    filed = made_of(run, plans, base)
+    if smallest is not None:
+        more, made = smaller(run, smallest, [limits[0].value for limits in budgets], filed, starts, rows, base)
+        plans, filed = [*plans, *more], [*filed, *made]
     with run.phase("measure"):
-        finals = deploy(run, rows, plans, tuned, base)
+        finals = deploy(run, rows, plans, filed, base, smallest)
         report_facts.write_kept(store, starts, finals)
         _add_up(run, starts)
     store.finish()
     return finals
-
-
-def _plan(
-    run: Run, limits: tuple[Limit, ...], starts: Sequence[Start], rows: Sequence[Screened], deadline: Deadline
-) -> Plan:
-    """The designs for a budget; none where only a file of an earlier pass holds it.
-
-    Raises:
-        Infeasible: neither a design nor a file that was measured so far holds the budget.
-    """
-    try:
-        plan = plan_budget(limits, starts, rows, run.timing, run.settings, run.store, deadline)
-        return replace(plan, metric=run.dataset.task.metric)
-    except Infeasible:
-        plan = Plan(limits, budget_text(limits), (), run.dataset.task.metric)
-        if held(plan, run.store, run.timing, rows):
-            return plan
-        raise
 
 
 def _check_units(store: Store, timing: JointTiming) -> None:
@@ -219,8 +199,8 @@ def _check_entries(rows: Sequence[Screened], dataset: Dataset) -> None:
         classes = dataset.task.name == CLASSIFICATION.name
         if classes and outputs != (len(dataset.classes),):
             raise BadInput(
-                f"model {r.entry.name!r} answers with {outputs}, the data has {len(dataset.classes)} classes; "
-                "give a model with one output a class"
+                f"model {r.entry.name!r} answers with {outputs}, the data has "
+                f"{number_of(len(dataset.classes), 'class', 'classes')}; give a model with one output a class"
             )
         if not classes:
             assert dataset.train.targets is not None

@@ -27,6 +27,7 @@ from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
 from chipfit.core.types import Plain
+from chipfit.core.words import number_of
 from chipfit.device.accelerator.port import designing
 from chipfit.evaluate.grown import SCORED as MOST_SCORED
 from chipfit.evaluate.grown import Grown, Prices, confirmed, evolved, kinds, offered
@@ -107,7 +108,7 @@ def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> d
         told = cast(dict[str, Plain], run.store.fact("operators") or {})
         run.store.set_fact("operators", cast(Plain, {**told, entry.name: _plain(entry, search)}))
         count = len({text for texts in stored.values() for text in texts})
-        tell(search.why or f"{count} programs may compute {len(stored)} layers")
+        tell(search.why or f"{number_of(count, 'program')} may compute {number_of(len(stored), 'layer')}")
     return {layer: tuple(texts) for layer, texts in stored.items()}
 
 
@@ -165,7 +166,7 @@ def _grow(
         begun = [*seeds(looks.alike.place), *_remembered(library, device)]
         tried += evolved(looks, begun, good, children, rng, part.passed)
         good += [parse(text) for text in looks.trades()]
-        tell(f"{tried} programs were looked at for {n + 1} of {len(found)} kinds of layers")
+        tell(f"{number_of(tried, 'program')} looked at for {n + 1} of {len(found)} kinds of layers")
     return tried
 
 

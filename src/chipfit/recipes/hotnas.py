@@ -23,6 +23,7 @@ from chipfit.core.fixed_point import WIDEST
 from chipfit.core.graph import LAYERS, Network, Op
 from chipfit.core.kernel_patterns import Pattern
 from chipfit.core.types import Plain
+from chipfit.core.words import number_of
 from chipfit.device.accelerator.breakdown import LayerTime, shares
 from chipfit.device.accelerator.port import Designing
 from chipfit.export.fixed import formats
@@ -64,7 +65,7 @@ def detect(store: Store, name: str, rows: Sequence[LayerTime]) -> str:
     for row in rows:
         by_class.setdefault(row.bottleneck, []).append(row.ms)
     ordered = sorted(by_class.items(), key=lambda item: -sum(item[1]))
-    words = [f"{what} {sum(ms):.4g} ms in {len(ms)} operators" for what, ms in ordered]
+    words = [f"{what} {sum(ms):.4g} ms in {number_of(len(ms), 'operator')}" for what, ms in ordered]
     return f"{name}: {'; '.join(words)}"
 
 

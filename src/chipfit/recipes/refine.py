@@ -19,6 +19,7 @@ import torch
 from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Network
 from chipfit.core.types import Plain
+from chipfit.core.words import number_of
 from chipfit.nets.build import build
 from chipfit.nets.zoo import Entry
 from chipfit.recipes.designs import Designed, Plan
@@ -158,7 +159,7 @@ def _train(
     if missing:
         steps = sorted(job.schedule.steps for job in missing)
         length = str(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]}"
-        run.progress("fine-tune", f"{len(missing)} {what} schedules of {length} steps")
+        run.progress("fine-tune", f"{number_of(len(missing), f'{what} schedule')} of {length} steps")
     ended = run_jobs(missing, run.dataset, views, threads=threads, deadline=until, on_done=keep, on_lost=lost)
     return done | {d.name: d for d in ended}
 

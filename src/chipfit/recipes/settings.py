@@ -24,6 +24,7 @@ class Settings:
     is the number of models whose menus are opened, `finalists` the number of designs a budget that are fine-tuned at
     full length. `programs` says which other operators may compute layers: "none", "known" or "evolved" (`gos`).
     `time_s` is what the whole run was given, and `profile_s` what a menu should take, None for a share.
+    `minimize` is the cost that is to be as small as `floor`, a limit on quality, allows: then the budgets are steps.
     """
 
     budgets: tuple[tuple[Limit, ...], ...]
@@ -38,6 +39,8 @@ class Settings:
     seed: int = 0
     time_s: float = math.inf
     profile_s: float | None = None
+    minimize: str | None = None
+    floor: Limit | None = None
 
 
 def as_computed(settings: Settings, entries: Sequence[Entry], facts: DeviceFacts) -> tuple[Settings, tuple[Entry, ...]]:

@@ -109,7 +109,8 @@ def planned_steps(run: Run, everyone: Sequence[tuple[Plan, Designed]], costs: Co
 
 def remember(run: Run, steps: Steps) -> None:
     """Has a run that is taken up again train as long as it would have."""
-    fact = {"short": steps.short, "long": dict(steps.long), "threads": steps.threads}
+    known = cast(dict[str, Any], run.store.fact("training steps") or {})  # of designs that were trained before these
+    fact = {"short": steps.short, "long": {**known.get("long", {}), **steps.long}, "threads": steps.threads}
     run.store.set_fact("training steps", cast(Plain, fact))
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import resources
 from string import Template
 
 from chipfit.core.edits import Precision
 from chipfit.core.metric import ACCURACY, PSNR, Metric
+from chipfit.core.ports import Ports
 from chipfit.core.types import Measurement, Plain
+from chipfit.core.words import number_of
+from chipfit.data.depth import Depth
 from chipfit.report.choose import budget_of, headline, reference_row, versions
 from chipfit.report.hardware import words as hardware_words
 from chipfit.report.method import doubts
+from chipfit.report.reader import RUN_APART, reader, template
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
 from chipfit.report.view import RunView, TaskFact
@@ -218,7 +221,7 @@ def _data(run: RunView) -> list[str]:
         f"{text(d.name)}, digest {code(d.digest)}, licence {text(d.licence)}" if d.name else "",
         ", ".join(f"{text(part)} {n}" for part, n in d.sizes.items()),
         *map(text, d.notes),
-        f"the test split was opened {len(run.test_reads)} time(s): {openings}" if openings else "",
+        f"the test split was opened {number_of(len(run.test_reads), 'time')}: {openings}" if openings else "",
     ]
 
 
@@ -242,11 +245,6 @@ def _made_with(run: RunView) -> list[str]:
     computed = f"trained and repaired on {run.accelerator}" if run.accelerator else ""
     return [f"seed {run.seed}" if run.seed is not None else "", computed, versions]
 
-
-BYTES = "uint8 0..255, or float32 0..1"
-FLOATS = "float32, as the data that the model was trained on"
-WHOLE = "whole numbers of tokens"
-"""What predict.py takes as arrays."""
 
 PREDICTED_WITH = {
     "onnx": (
@@ -279,7 +277,8 @@ def runner():
 CLASSES_TOLD = """        best = np.argsort(-shares, kind="stable")[: options.top]
         words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in best)
         print(f"{row}: " + ", ".join(words))"""
-LABELS_TOLD = """        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in np.flatnonzero(shares > 0.5)[:50])
+LABELS_TOLD = """        told = np.flatnonzero(shares > 0.5)[:50]
+        words = (f"{CLASSES[i] if CLASSES else i} {100 * shares[i]:.1f}%" for i in told)
         print(f"{row}: " + (", ".join(words) or "none"))"""
 OF_LOGITS = {
     "classification": """        logits = run(x).astype(np.float64)
@@ -314,8 +313,10 @@ def predict_source(
     task: str = "classification",
     tokens: bool = False,
     probabilities: bool = False,
+    ports: Ports = (),
+    depth: Depth | None = None,
 ) -> str:
-    """The text of predict.py: runs a file that lies beside it on a picture or a .npy array.
+    """The text of predict.py: runs a file that lies beside it on pictures, a .npy array or a .npz file of several.
 
     It needs numpy, the runtime and, for pictures, Pillow; nothing of chipfit.
 
@@ -330,26 +331,27 @@ def predict_source(
         task: what the model is for, which says what is printed.
         tokens: inputs are numbers of tokens.
         probabilities: the model answers with them, not with logits.
+        ports: the inputs of a model that takes several, each by its name.
+        depth: how pictures of more than 8 bits a value became 8 bits in training; None where there were none.
     """
-    source_text = (resources.files("chipfit.report") / "template" / "predict.txt").read_text(encoding="utf-8")
+    reads = reader(input_shape, pixels=pixels, tokens=tokens, ports=ports, depth=depth)
     package, source = PREDICTED_WITH[format]
     imported, _, function = source.partition("\n")
     shares = "" if task not in OF_LOGITS else AS_THEY_ARE if probabilities else OF_LOGITS[task]
     printed, option, told = TOLD.get(task, ("its answers", "", NUMBERS_TOLD))
-    floats = WHOLE if tokens else FLOATS
-    return Template(source_text).substitute(
+    return Template(template("predict")).substitute(
+        takes=reads.takes,
+        usage="\n".join(f"    python predict.py {line}" for line in reads.usage),
+        needs=reads.needs,
+        constants="\n".join(reads.constants),
+        read=reads.source.strip(),
         printed=printed,
         option=option,
         told=shares + told,
-        tokens=repr(tokens),
-        arrays=BYTES if pixels else floats,
-        arrays_words="uint8 (0..255) or float32 (0..1)" if pixels else floats,
-        pixels=repr(pixels),
         scaled="after scaling to 0..1" if pixels else "of the inputs as they are",
         package=package,
         imported=imported,
-        runner=function.strip(),
-        input_shape=repr(tuple(int(n) for n in input_shape)),
+        runner=(RUN_APART if ports and format == "onnx" else function).strip(),
         mean=repr(tuple(float(v) for v in mean)),
         std=repr(tuple(float(v) for v in std)),
         classes=repr(tuple(str(c) for c in classes)),

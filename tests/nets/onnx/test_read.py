@@ -22,6 +22,7 @@ from chipfit.export.onnx import write as write_ours
 from chipfit.nets.build import build
 from chipfit.nets.faithful import traced
 from chipfit.nets.load import load_models
+from chipfit.nets.onnx.order import sort_nodes
 from chipfit.nets.onnx.read import load
 from chipfit.nets.trace import trace
 from onnx_files import LSTM, light, write
@@ -246,7 +247,7 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
         ("g (float[n, 4] x) => (float[n, 4] y) { y = HannWindow (x) }", "'HannWindow' has no rule"),
         ("g (float[n, 4] x) => (float[n, 4] y) { y = com.microsoft.Gelu (x) }", "of 'com.microsoft' is none of ONNX's"),
         ("g (float[n, 4] x) => (float[m] y) { y = NonZero (x) }", "'NonZero' has no rule"),
-        ("g (string[n, 4] x) => (string[n, 4] y) { y = Identity (x) }", "is string; floats or whole numbers"),
+        ("g (string[n, 4] x) => (string[n, 4] y) { y = Identity (x) }", "is string; floats, int32 and int64"),
         ("g (float[n, 4] x) => (float[4] y) <float[4] w> { y = Relu (w) }", "does not depend on what goes in"),
     ],
 )
@@ -328,3 +329,26 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
         path.write_bytes(escaping.SerializeToString())
         with pytest.raises(BadInput, match="outside of the file's folder"):
             entry_network(str(path))
+
+
+def test_nodes_in_any_order_are_sorted_and_a_circle_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "keras.onnx", KERAS)
+    model = onnx.load(path)
+    order = [n.output[0] for n in model.graph.node]
+    sort_nodes(path, model.graph)
+    assert [n.output[0] for n in model.graph.node] == order
+    nodes = list(model.graph.node)[::-1]
+    shuffled = helper.make_graph(nodes, "g", model.graph.input, model.graph.output, model.graph.initializer)
+    other = helper.make_model(shuffled, opset_imports=model.opset_import, ir_version=8)
+    (tmp_path / "shuffled.onnx").write_bytes(other.SerializeToString())
+    network = entry_network(str(tmp_path / "shuffled.onnx"), (8, 8, 3))
+    assert sorted(kinds(network)) == sorted(kinds(entry_network(path, (8, 8, 3))))
+    other.graph.node[-1].input[0] = other.graph.node[0].output[0]
+    with pytest.raises(BadInput, match=r"c.onnx: node .* waits for its own output: its nodes run in a circle"):
+        sort_nodes("c.onnx", other.graph)
+
+
+def test_a_file_of_bytes_says_what_to_do(tmp_path: Path) -> None:
+    text = "b (uint8[n, 8] x) => (float[n, 2] y) <float[8, 2] w> { f = Cast <to = 1> (x) y = MatMul (f, w) }"
+    with pytest.raises(BadInput, match="input 'x' is uint8; export it to take floats: without the Cast"):
+        load(Path(write(tmp_path / "b.onnx", text)), None)

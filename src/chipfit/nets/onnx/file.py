@@ -11,6 +11,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoP
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from chipfit.core.errors import BadInput
+from chipfit.nets.onnx.order import sort_nodes
 
 MOST_BYTES = 4 * 2**30
 """Bytes of a file and of the weights beside it together."""
@@ -20,11 +21,11 @@ MOST_NODES = 100_000
 
 
 def read(path: Path) -> ModelProto:
-    """The model of a file, all its weights in it.
+    """The model of a file, all its weights in it, its nodes in running order.
 
     Raises:
-        BadInput: no such file, not a whole one, or too large; weights beside it that are missing, cut short or outside
-            of its folder.
+        BadInput: no such file, not a whole one, or too large; nodes in a circle; weights beside it that are missing,
+            cut short or outside of its folder.
     """
     data = _bytes(path)
     model = ModelProto()
@@ -36,6 +37,7 @@ def read(path: Path) -> ModelProto:
         raise BadInput(f"{path} holds no operators; give an ONNX model")
     if len(model.graph.node) > MOST_NODES:
         raise BadInput(f"{path} holds {len(model.graph.node)} nodes, at most {MOST_NODES} are read")
+    sort_nodes(str(path), model.graph)
     _bring_in(path, model, len(data))
     return model
 

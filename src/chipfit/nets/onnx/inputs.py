@@ -26,6 +26,10 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorPr
 TAKEN = (*FLOATS, *WHOLE)
 """Types of numbers that a file's input may have."""
 
+ANY = "floats, int32 and int64 are supported"
+BYTES = "export it to take floats: without the Cast of bytes behind its input, which has no gradient to train through"
+"""What to do about an input of another type."""
+
 
 def check_inputs(name: str, model: ModelProto, given: Ports) -> None:
     """Raises BadInput unless tensors of numbers go in, one or as many as are given."""
@@ -39,7 +43,7 @@ def check_inputs(name: str, model: ModelProto, given: Ports) -> None:
         if not kind.HasField("tensor_type") or kind.tensor_type.elem_type not in TAKEN:
             tensor = kind.HasField("tensor_type")
             what = TensorProto.DataType.Name(kind.tensor_type.elem_type).lower() if tensor else "no tensor"
-            raise BadInput(f"{name}: its input {one.name!r} is {what}; floats or whole numbers are supported")
+            raise BadInput(f"{name}: its input {one.name!r} is {what}; {BYTES if what == 'uint8' else ANY}")
 
 
 def dims(given: ValueInfoProto) -> list[int]:
