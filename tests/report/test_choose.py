@@ -1,5 +1,6 @@
 """The front, its knee and what is best under a budget."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,18 @@ def test_without_labels_the_least_damage_is_best():
     rows = [row_of("cut", 1.0, 0.3), row_of("less cut", 1.5, 0.1), row_of("untouched", 3.0, None)]
     found = [best_under(parse_budget(f"latency_ms<={ms}", {}), rows) for ms in (1, 2, 3)]
     assert [r and r.name for r in found] == ["cut", "less cut", "untouched"]
+
+
+def test_of_one_design_that_scores_the_same_the_trained_file_is_the_answer():
+    def made(name: str, share: float, ms: float, edits: str, steps: tuple[int, int] | None = None) -> Row:
+        return replace(row(name, share, ms), edits=(edits,), steps=steps)
+
+    rows = [made("untrained", 0.9, 1.0, "a"), made("trained", 0.9, 1.01, "a", (20, 20)), row("as it came", 0.9, 1.9)]
+    budget = parse_budget("latency_ms<=2", {})
+    assert best_under(budget, rows) is rows[1]
+    assert best_under(budget, [*rows, made("cut", 0.9, 1.0, "a", (0, 20))]) is rows[1]
+    assert best_under(budget, [*rows, made("other", 0.9, 0.9, "b")]).name == "other"  # type: ignore[union-attr]
+    assert best_under(budget, [made("harmed", 0.8, 1.0, "a", (20, 20)), rows[0]]) is rows[0]
 
 
 def test_best_under_a_budget_and_the_nearest_where_none_fits():
