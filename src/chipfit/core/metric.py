@@ -99,9 +99,6 @@ MAE = Metric("mae", False, "mean absolute error")
 R2 = Metric("r2", True, "share of the targets' variance that is explained", share=True)
 PSNR = Metric("psnr", True, "peak signal over noise", unit="dB")
 
-_OF_LABELS = (ACCURACY.name, F1.name)
-"""What asks of a label whether it is told."""
-
 KNOWN: Mapping[str, Metric] = {m.name: m for m in (ACCURACY, IOU, F1, RMSE, MAE, R2, PSNR)}
 """Metrics by name; a user's own have other names."""
 
@@ -114,7 +111,7 @@ def sums(
     `axis` of the answers holds classes; labels are told by answers above the `threshold`.
     """
     found = np.asarray(answers)
-    if threshold and metric.name in _OF_LABELS and found.shape == np.shape(targets):
+    if threshold and found.shape == np.shape(targets):
         found = found - threshold
     return _SUMS[metric.name](found, np.asarray(targets), axis)
 

@@ -144,13 +144,7 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
         return found.astype(np.int64) if task.of_classes else found.astype(np.float32).reshape(len(found), *answers)
 
     classes = tuple(map(str, range(kinds))) if 0 < kinds <= NAMED_CLASSES else ()
-    test = dataset.open_test
-    made = replace(
-        dataset, task=task, classes=classes,
-        train=_with(dataset.train, changed), validation=_with(dataset.validation, changed),
-        open_test=lambda: _with(test(), changed),
-        notes=(*(n for n in dataset.notes if not n.startswith(TAKEN_FOR_CLASSES)), *([note] if note else [])),
-    )  # fmt: skip
+    made = _retargeted(replace(dataset, task=task, classes=classes), changed, note)
     if targets is None:
         return made
     if task.of_classes and int(targets.max()) >= kinds:
@@ -168,13 +162,19 @@ def _numbered(dataset: Dataset) -> Dataset:
         return np.asarray(found.argmax(1), np.int64)
 
     assert dataset.train.targets is not None
-    kinds, test = dataset.train.targets.shape[1], dataset.open_test
+    kinds = dataset.train.targets.shape[1]
     classes = dataset.classes if len(dataset.classes) == kinds else tuple(map(str, range(kinds)))
     note = "targets with a single 1 in each row are taken for classes (--task multi-label says otherwise)"
+    return _retargeted(replace(dataset, classes=classes), changed, note)
+
+
+def _retargeted(dataset: Dataset, changed: Changed, note: str) -> Dataset:
+    """The data set with the targets of every part changed, and a note in the place of those of class numbers."""
+    test = dataset.open_test
     return replace(
-        dataset, classes=classes, train=_with(dataset.train, changed), validation=_with(dataset.validation, changed),
+        dataset, train=_with(dataset.train, changed), validation=_with(dataset.validation, changed),
         open_test=lambda: _with(test(), changed),
-        notes=(*(n for n in dataset.notes if not n.startswith(TAKEN_FOR_CLASSES)), note),
+        notes=(*(n for n in dataset.notes if not n.startswith(TAKEN_FOR_CLASSES)), *([note] if note else [])),
     )  # fmt: skip
 
 

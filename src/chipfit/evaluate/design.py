@@ -28,6 +28,9 @@ SLACK = 0.97
 MARGIN = 0.99
 """What is aimed at, as a share of the limit, so that another sitting's final measurement does not break it."""
 
+USED = SLACK / MARGIN
+"""The first, as a share of what is aimed at."""
+
 DOUBT = 0.05
 """A quick timing further than this from what the tables foretell is taken again, longer: either may have erred.
 
@@ -87,6 +90,7 @@ def fitted(
     others = [limit for limit in limits if limit is not latency]
     doubt, until = max(DOUBT, 2 * table_error), deadline or Deadline.never()
     scale, tried, looked = margin / drift, dict[Assignment, Design](), set[float]()
+    aimed_ms = latency.value * margin
     for _ in range(ROUNDS):
         if tried and until.passed():
             break
@@ -102,19 +106,18 @@ def fitted(
             scale = wider
             looked.add(wider)
             continue
-        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt, margin)
+        design = tried[a] = tried.get(a) or _checked(menu, graph, a, timing, drift, latency.value, doubt, aimed_ms)
         if not math.isfinite(design.measured_ms):  # it could not be timed: the next one may
             scale *= 0.98
             continue
         drift = design.drift
-        aimed_ms = latency.value * margin
         holds = design.measured_ms <= aimed_ms
-        if holds and design.measured_ms >= SLACK / MARGIN * aimed_ms:
+        if holds and design.measured_ms >= USED * aimed_ms:
             break
         step = aimed_ms / design.measured_ms
         # a miss shrinks the limit by 2 % at least: the next optimum is as likely to be priced too low as this one
         scale *= min(step, 1.25) if holds else min(max(step, 0.7), 0.98)
-    return _held(menu, graph, tried, latency, timing, prefer, margin, until)
+    return _held(menu, graph, tried, latency, timing, prefer, aimed_ms, until)
 
 
 def _held(
@@ -124,7 +127,7 @@ def _held(
     latency: Limit,
     timing: Latencies,
     prefer: Callable[[Assignment], float],
-    margin: float,
+    aimed_ms: float,
     until: Deadline,
 ) -> Design:
     """The one of the designs tried that is preferred of those that hold the limit, also as their files will be timed.
@@ -135,7 +138,7 @@ def _held(
     known = dict(tried)
     while within := [d for d in known.values() if d.measured_ms <= latency.value]:
         # what holds by less than the margin is only taken where nothing else holds
-        best = min(within, key=lambda d: (d.measured_ms > latency.value * margin, prefer(d.assignment)))
+        best = min(within, key=lambda d: (d.measured_ms > aimed_ms, prefer(d.assignment)))
         sure = best.final or best.measured_ms <= latency.value * (1 - DOUBT)
         if sure or until.passed():
             return best
@@ -164,7 +167,7 @@ def _checked(
     drift: float,
     limit_ms: float,
     doubt: float,
-    margin: float,
+    aimed_ms: float,
 ) -> Design:
     """Timed quickly, and longer where that contradicts what was foretold: one bad moment must not cost a good design.
 
@@ -174,7 +177,7 @@ def _checked(
     quick = timed(menu, graph, a, timing)
     foretold = drift * quick.predicted_ms
     doubtful = not abs(quick.measured_ms - foretold) <= doubt * foretold  # also where it is nan
-    taken = SLACK / MARGIN * margin * limit_ms <= quick.measured_ms <= margin * limit_ms
+    taken = USED * aimed_ms <= quick.measured_ms <= aimed_ms
     return timed(menu, graph, a, timing, limit_ms) if doubtful or taken else quick
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from chipfit.core.graph import Graph
 from chipfit.core.kinds import KINDS
+from chipfit.core.op import Op
 from chipfit.core.task import Task
 
 PROBABILITIES = frozenset({"softmax", "sigmoid", "hard_sigmoid"})
@@ -20,12 +21,17 @@ LEAST, LEAST_LABEL = 1e-30, 1e-6
 """Probability that a class has at least in a logarithm, and a label of yes and of no: 1 - 1e-6 is told from 1."""
 
 
-def ends_in_probabilities(graph: Graph) -> bool:
-    """Whether the answers are a sigmoid's or a softmax's, but for how they are laid out."""
+def ending(graph: Graph) -> Op:
+    """The last operator that computes: those behind it only lay out its values."""
     last = graph[graph.output]
     while KINDS[last.kind].moves and len(last.inputs) == 1:
         last = graph[last.inputs[0]]
-    return last.kind in PROBABILITIES
+    return last
+
+
+def ends_in_probabilities(graph: Graph) -> bool:
+    """Whether the answers are a sigmoid's or a softmax's, but for how they are laid out."""
+    return ending(graph).kind in PROBABILITIES
 
 
 def as_logits(answers: Tensor, task: Task) -> Tensor:

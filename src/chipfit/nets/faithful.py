@@ -36,6 +36,7 @@ from chipfit.nets.answers import (
     undisturbed,
 )
 from chipfit.nets.build import GraphModule, build
+from chipfit.nets.ending import ending
 from chipfit.nets.trace import trace
 
 NEAR, FAR, DEEP = 1e-4, 1e-3, 20
@@ -121,10 +122,7 @@ SATURATED = 0.01
 
 def least_scale(graph: Graph) -> float:
     """The scale below which answers are not told from rounding: of those of a sigmoid or a softmax at the end."""
-    last = graph[graph.output]
-    while KINDS[last.kind].moves and len(last.inputs) == 1:
-        last = graph[last.inputs[0]]
-    return SATURATED if KINDS[last.kind].saturates else 0.0
+    return SATURATED if KINDS[ending(graph).kind].saturates else 0.0
 
 
 def hold(name: str, module: nn.Module, network: Network, answers: Answers) -> None:

@@ -88,10 +88,12 @@ def _takes(module: nn.Module, row: torch.Tensor) -> bool:
 def _ends_by_place(module: nn.Module, shape: tuple[int, ...], real: Floats | None, largest: int) -> Floats:
     """The largest number to ask at each place: of columns that each have a table of their own, the data's own."""
     everywhere = np.full(shape, float(largest), np.float32)
-    if real is None or not len(real) or _takes(module, torch.from_numpy(everywhere[None])):
-        return everywhere
-    by_place: Floats = real.max(0).astype(np.float32)
-    return by_place
+    return everywhere if real is None or not len(real) else _taken(module, everywhere, real.max(0))
+
+
+def _taken(module: nn.Module, everywhere: Floats, by_place: Floats) -> Floats:
+    """The same ends for all places where the module takes them, else those of each place."""
+    return everywhere if _takes(module, torch.from_numpy(everywhere[None])) else by_place
 
 
 def _numbers(shape: tuple[int, ...], real: Floats | None, ends: Floats) -> tuple[Floats, tuple[str, ...]]:
@@ -143,7 +145,7 @@ def _ends(module: Presented, real: Floats | None) -> dict[str, Floats]:
     everywhere = np.concatenate(
         [np.full(p.size, most[a:b].max() if p.whole else 0, np.float32) for p, (a, b) in places]
     )
-    ends = everywhere if _takes(module, torch.from_numpy(everywhere[None])) else most
+    ends = _taken(module, everywhere, most)
     return {p.name: ends[a:b] for p, (a, b) in places if p.whole}
 
 

@@ -45,13 +45,7 @@ def deploy(
     of_base = [(r.artifact, r.latency) for r in rows if r.entry is base.entry and r.trial.error is None]
     references = run.timing.fastest(of_base)
     chosen: list[tuple[Trial, Artifact]] = []
-    missed: list[Infeasible] = []
-    answers: list[tuple[Plan, Option]] = []
-    for plan in plans:
-        try:
-            answers.append((plan, answer(plan, given)))
-        except Infeasible as e:
-            missed.append(e)
+    answers, missed = _answered(plans, given)
     if smallest is not None:
         missed, answers = [], with_least(answers, smallest, given, rows)
         run.store.set_fact("budgets", [plan.text for plan, _ in answers])
@@ -72,6 +66,18 @@ def deploy(
     if not run.deadline.before(time_plan.PAGE_S).passed():
         report_facts.write_profiles(run.store, run.timing, rows, chosen)
     return finals
+
+
+def _answered(plans: Sequence[Plan], given: Sequence[Option]) -> tuple[list[tuple[Plan, Option]], list[Infeasible]]:
+    """Each budget with its answer, and why others have none."""
+    answers: list[tuple[Plan, Option]] = []
+    missed: list[Infeasible] = []
+    for plan in plans:
+        try:
+            answers.append((plan, answer(plan, given)))
+        except Infeasible as e:
+            missed.append(e)
+    return answers, missed
 
 
 def with_least(
