@@ -1,6 +1,6 @@
 """What becomes of the networks that people bring: accepted, right, pruned right, edited for real.
 
-    python benchmarks/coverage.py [--zoo FILE]... [--path FOLDER]... [--quick] [--json] [--full] [--edit] [--only REGEX]
+    python benchmarks/coverage.py [--zoo FILE]... [--path FOLDER]... [--quick] [--json] [--full] [--no-edit] [--only REGEX]
 
 A zoo is a Python file with `Z`: name -> (function that builds a module, shape of one input, category); of a network
 that takes several inputs the shape is their texts, such as ("image=3,32,32", "ids=24:int"). Whole numbers are given to
@@ -12,7 +12,7 @@ it is there.
   rounding allows (1e-4, 1e-3 beyond twenty layers in a row).
 * `pruned_wrong`: width groups (three of each network at least) that pruned are not what they are with zeros (1e-3).
 * `transformers_free_macs`: median share of MACs in layers with a choice, of networks with attention.
-* `edited` (with --edit): share of the accepted whose file at 60 % of the MACs, narrowed by blocks of this machine's
+* `edited` (unless --no-edit): share of the accepted whose file at 60 % of the MACs, narrowed by blocks of this machine's
   kernels, was measured at least 1.3 times as fast, or for which it is said why not: what keeps its widths, or that even
   its narrowest file is not.
 """
@@ -61,7 +61,8 @@ def said() -> Said:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} networks, anew")
     parser.add_argument("--here", action="store_true", help="the same: a full look takes an hour")
     parser.add_argument("--full", action="store_true", help="judge recorded networks again")
-    parser.add_argument("--edit", action="store_true", help="measure an edited file of each too, which is slow")
+    edited = {"action": argparse.BooleanOptionalAction, "default": True}
+    parser.add_argument("--edit", **edited, help="measure an edited file of each too, as long as all else together")
     parser.add_argument("--zoo", type=Path, action="append", default=[], help="a file of networks; repeatable")
     parser.add_argument("--path", type=Path, action="append", default=[], help="a folder of packages that these need")
     parser.add_argument("--only", default="", help="networks whose name this expression finds")
@@ -149,10 +150,11 @@ def main() -> None:
     wanted = re.compile(asked.only)
     judgements = collected(asked, rows, "judge", lambda name: bool(wanted.search(name)))
     accepted = {r["name"] for r in judgements if r.get("accepted")}
-    edited = collected(asked, rows, "edit", lambda name: name in accepted) if asked.edit else []
+    edits = asked.edit and not small
+    edited = collected(asked, rows, "edit", lambda name: name in accepted) if edits else []
     show(judgements)
     kept = targets(judgements, edited, len(judgements))
-    if not asked.edit:
+    if not edits:
         kept = [t for t in kept if t.name != "edited"]
     print()
     table(["target", "value", "promised", "met"], [(t.name, t.value, t.target, "yes" if t.met else "NO") for t in kept])

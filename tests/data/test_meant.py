@@ -77,6 +77,19 @@ def test_one_hot_targets_are_classes_unless_they_are_said_to_be_labels() -> None
     assert meant(data(np.eye(4)[np.arange(12) % 4], tuple("abcd")), {"net": (4,)}).classes == tuple("abcd")
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_one_hot_targets_are_so_in_every_part(part: str) -> None:
+    targets = np.eye(4)[np.arange(12) % 4].astype(np.float32)
+    odd = targets.copy()
+    odd[3] = [1, 1, 0, 0]
+    given = data(targets)
+    bad = Split(given.validation.inputs, odd)
+    given = replace(given, validation=bad) if part == "validation" else replace(given, open_test=lambda: bad)
+    with pytest.raises(BadInput, match=rf"{part} has the targets \[1.0, 1.0, 0.0, 0.0\] in row 3.*--task multi-label"):
+        meant(given, {"net": (4,)})
+    assert meant(given, {"net": (4,)}, "multi-label").task.name == "multi-label"
+
+
 def test_models_answer_with_logits_or_with_probabilities() -> None:
     classes = np.arange(12) % 4
     assert not meant(data(classes), {"net": (4,)}).task.probabilities

@@ -65,6 +65,15 @@ def test_every_form_gives_the_same_rows(form: Any) -> None:
         np.testing.assert_array_equal(y, Y)
 
 
+@pytest.mark.parametrize("inputs", [(A, B), {"0": A, "1": B}])
+def test_whole_arrays_of_several_inputs_come_with_their_targets(inputs: Any) -> None:
+    for targets in (Y, Y.tolist(), torch.from_numpy(Y)):
+        ports, x, y = walked((inputs, targets))
+        assert ports == (Port("0", (1, 3)), Port("1", (4,), True))
+        np.testing.assert_array_equal(x, ROWS)
+        np.testing.assert_array_equal(y, Y)
+
+
 def test_inputs_by_name_need_no_targets_and_one_of_them_is_one_input() -> None:
     ((x, y),) = Batches("mine.py: train", [{"a": A, "b": B}])
     np.testing.assert_array_equal(x, ROWS)

@@ -11,7 +11,7 @@ from chipfit.api.result import open_run
 from chipfit.core.errors import Infeasible
 from chipfit.core.types import Artifact, Candidate, Limit, Measurement, Trial
 from chipfit.recipes import answer as answers
-from chipfit.recipes.answer import Option, answer, origin
+from chipfit.recipes.answer import Option, answer, origin, why_untrained
 from chipfit.recipes.designs import Plan
 from chipfit.recipes.fit import forget
 from chipfit.store.store import Store
@@ -51,6 +51,18 @@ def test_a_latency_may_be_over_by_its_own_error_and_a_size_by_nothing() -> None:
     assert e.value.nearest == {"latency_ms": 1.006}
     with pytest.raises(Infeasible, match="the nearest reaches size_mb 1.003"):
         best(close, plan=Plan((Limit("size_mb", 1.0),), "size_mb <= 1", ()))
+
+
+def test_an_answer_without_training_says_what_training_came_to() -> None:
+    as_is, rival = Option(trial("ours from net, untrained", 0.90, 0.9)), trial("ours from net", 0.88, 0.9)
+    trained = Option(replace(rival, labels={**rival.labels, "steps": "9 of 9"}))
+    (line,) = why_untrained(PLAN, as_is, [as_is, trained])
+    assert line == (
+        "under latency_ms <= 1 the answer is a file that was not trained: its accuracy on validation is 90.00 %, "
+        "after training it is 88.00 %"
+    )
+    assert why_untrained(PLAN, trained, [as_is, trained]) == []
+    assert why_untrained(PLAN, as_is, [as_is]) == []
 
 
 def test_origins_are_named() -> None:

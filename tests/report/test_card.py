@@ -80,6 +80,10 @@ def test_the_card_says_how_inputs_are_prepared_as_it_is():
     features = DatasetFact(name="rows", input_shape=(5,), mean=(0.0,), std=(1.0,), pixels=False)
     card = model_card(RunView(Path("run"), (Row("k", "final", "m", "ours", ""),), dataset=features))
     assert "- shape 5 (features), float32" in card
+    two = DatasetFact(name="rows", input_shape=(7,), mean=(0.0,), std=(1.0,), inputs=("a=5", "ids=2:int"))
+    card = model_card(RunView(Path("run"), (Row("k", "final", "m", "ours", ""),), dataset=two))
+    assert "- 2 inputs: a=5, ids=2:int" in card
+    assert "shape 7" not in card
 
 
 def test_the_card_has_float_and_int8_before_and_counts_sites_of_all():

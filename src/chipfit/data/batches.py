@@ -143,7 +143,7 @@ def _iterable(where: str, items: Any) -> Iterable[Any]:
     ):
         inputs, targets = map(_slices, items)
         return zip(inputs, targets, strict=True)
-    if isinstance(items, tuple) and len(items) == 2 and isinstance(items[0], Mapping) and _rows(items[1], True):
+    if isinstance(items, tuple) and len(items) == 2 and _are_whole(items[0], _rows(items[1], True)):
         return [items]
     two = isinstance(items, tuple | list) and len(items) == 2
     if two and getattr(items[0], "ndim", 0) >= 2 and (n := _rows(items[1], False)) is not None:
@@ -174,6 +174,13 @@ def _is_one_batch(x: object, y: object, pair: bool) -> bool:
     Targets of several numbers a row are taken for such in a tuple (`pair`) only: a list may hold two batches of inputs.
     """
     return getattr(x, "ndim", 0) >= 2 and hasattr(x, "__len__") and _rows(y, pair) == len(x)
+
+
+def _are_whole(x: object, rows: int | None) -> bool:
+    """True for several inputs by name, or one array of `rows` each, that come with so many targets."""
+    if not rows or not isinstance(x, Mapping | tuple):
+        return False
+    return isinstance(x, Mapping) or all(getattr(part, "ndim", 0) >= 2 and len(part) == rows for part in x)
 
 
 def _rows(y: object, several: bool) -> int | None:

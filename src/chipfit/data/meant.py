@@ -24,7 +24,7 @@ from chipfit.core.task import (
     seen_in,
     task_named,
 )
-from chipfit.core.words import number_of
+from chipfit.core.words import number_of, shown
 
 NAMED_CLASSES = 256
 """Classes of positions that are given a number for a name, at most: a vocabulary has none."""
@@ -156,16 +156,32 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
 
 
 def _numbered(dataset: Dataset) -> Dataset:
-    """The data set with the column of the 1 of one-hot targets as the class, and a note of it."""
+    """The data set with the column of the 1 of one-hot targets as the class, and a note of it.
+
+    Raises:
+        BadInput: a row of another part that is not one-hot.
+    """
 
     def changed(found: Targets) -> Targets:
         return np.asarray(found.argmax(1), np.int64)
 
+    for name, part in (("validation", dataset.validation), ("test", dataset.open_test())):
+        _check_one_hot(f"data {dataset.name!r}: {name}", part.targets)
     assert dataset.train.targets is not None
     kinds = dataset.train.targets.shape[1]
     classes = dataset.classes if len(dataset.classes) == kinds else tuple(map(str, range(kinds)))
     note = "targets with a single 1 in each row are taken for classes (--task multi-label says otherwise)"
     return _retargeted(replace(dataset, classes=classes), changed, note)
+
+
+def _check_one_hot(where: str, targets: Targets | None) -> None:
+    if targets is None or seen(targets).one_hot:
+        return
+    row = int(np.flatnonzero(((targets != 0) & (targets != 1)).any(1) | (targets.sum(1) != 1))[0])
+    raise BadInput(
+        f"{where} has the targets {shown(targets[row].tolist())} in row {row}, where those of train have a single 1; "
+        "give one-hot rows in all parts, or --task multi-label"
+    )
 
 
 def _retargeted(dataset: Dataset, changed: Changed, note: str) -> Dataset:

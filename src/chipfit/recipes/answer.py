@@ -67,6 +67,23 @@ def answer(plan: Plan, given: Sequence[Option]) -> Option:
     raise Infeasible(f"no file holds {plan.text} when measured: the nearest reaches {text}; relax it", nearest)
 
 
+def why_untrained(plan: Plan, chosen: Option, filed: Iterable[Option]) -> list[str]:
+    """What training came to, where the answer to a budget is a design of this pass that was not trained."""
+    own = Row.of(chosen.trial, plan.metric)
+    if own.role != "candidate" or own.steps is not None or own.quality is None:
+        return []
+    rows = [Row.of(o.trial, plan.metric) for o in filed if o.trial.labels["budget"] == plan.text]
+    budget = Budget(plan.text, plan.limits, rounding=0.0)
+    trained = [r.quality.value for r in rows if r.steps and r.steps[0] and r.quality and budget.met(r)]
+    if not trained:
+        return []
+    metric, most = plan.metric, max(trained, key=plan.metric.rank)
+    return [
+        f"under {plan.text} the answer is a file that was not trained: its {metric.name} on validation is "
+        f"{metric.amount(own.quality.value)}, after training it is {metric.amount(most)}"
+    ]
+
+
 def held(plan: Plan, store: Store, timing: Latencies, rows: Sequence[Screened]) -> bool:
     """True where a file that was measured so far holds a budget."""
     known = [Row.of(o.trial, plan.metric) for o in options(store, timing, rows, ())]

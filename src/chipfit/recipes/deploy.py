@@ -13,7 +13,7 @@ from chipfit.evaluate.deployed import Deployed
 from chipfit.evaluate.price import tested
 from chipfit.evaluate.screen import Screened, sites_in_int8
 from chipfit.recipes import report_facts, time_plan
-from chipfit.recipes.answer import Option, answer, final, kept, options
+from chipfit.recipes.answer import Option, answer, final, kept, options, why_untrained
 from chipfit.recipes.designs import Plan
 from chipfit.recipes.hardware import write_hardware
 from chipfit.recipes.smallest import Smallest
@@ -55,6 +55,7 @@ def deploy(
         if ratio is not None:
             trial = replace(trial, measurements=(*trial.measurements, ratio))
         chosen.append((trial, artifact))
+        report_facts.warn(run.store, *why_untrained(plan, option, filed))
     if missed:
         report_facts.warn(run.store, *(str(e) for e in missed))
     if not chosen:

@@ -44,6 +44,7 @@ def dataset_fact(d: Dataset) -> dict[str, Plain]:
         "input_shape": list(d.input_shape), "classes": list(d.classes), "licence": d.licence,
         "notes": notes, "mean": list(d.mean), "std": list(d.std),
         "pixels": bool(d.train.inputs.dtype == np.uint8), **({"tokens": True} if d.of_tokens else {}),
+        **({"inputs": [port.told for port in d.ports]} if d.ports else {}),
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from chipfit.report.method import doubts
 from chipfit.report.reader import RUN_APART, reader, template
 from chipfit.report.row import Row, find
 from chipfit.report.tables import between, rounded, share_lines
-from chipfit.report.view import RunView, TaskFact
+from chipfit.report.view import DatasetFact, RunView, TaskFact
 from chipfit.space.edits import from_plain, named
 from chipfit.space.edits.precision import PRECISION
 from chipfit.space.edits.swap import SWAP
@@ -127,20 +127,26 @@ def _input(run: RunView) -> list[str]:
     d = run.dataset
     names = "" if isinstance(d.classes, int) else ": " + ", ".join(map(text, d.classes))
     count = d.classes if isinstance(d.classes, int) else len(d.classes)
-    form = {3: " (channels, height, width)", 1: " (features)"}.get(len(d.input_shape), "")
-    if d.tokens:
-        form = " (tokens)"
     scaled = "pictures are scaled to 0..1" if d.pixels else "inputs are taken as the data have them, not scaled"
-    picture = len(d.input_shape) == 3 and d.pixels
+    picture, plain = len(d.input_shape) == 3 and d.pixels, d.tokens or d.inputs
     return [
-        f"shape {' × '.join(map(str, d.input_shape))}{form}, {'int64' if d.tokens else 'float32'}"
-        if d.input_shape
-        else "",
-        f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean and not d.tokens else "",
+        _shape(d),
+        f"{scaled}, then normalised with mean {list(d.mean)} and std {list(d.std)}" if d.mean and not plain else "",
         "pictures of another size are resized (bilinear) by predict.py" if picture else "",
         f"output: {answer}{names}" if (answer := _output(run.task, count)) else "",
         f"judged by {_judged(run.task.metric)}" if run.task.metric != ACCURACY else "",
     ]
+
+
+def _shape(d: DatasetFact) -> str:
+    """What one input is, or each of several."""
+    if d.inputs:
+        return f"{len(d.inputs)} inputs: {', '.join(map(text, d.inputs))}"
+    if not d.input_shape:
+        return ""
+    form = {3: " (channels, height, width)", 1: " (features)"}.get(len(d.input_shape), "")
+    of, kind = (" (tokens)", "int64") if d.tokens else (form, "float32")
+    return f"shape {' × '.join(map(str, d.input_shape))}{of}, {kind}"
 
 
 def _judged(metric: Metric) -> str:

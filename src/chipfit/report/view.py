@@ -76,6 +76,7 @@ class DatasetFact:
     """What the run was trained and judged on; `mean` and `std` are the normalisation, a value a channel.
 
     `pixels` says that inputs are bytes which are scaled to 0..1 first; else they are floats as the data have them.
+    `inputs` are those of networks that take several, each as options write it: name=shape.
     """
 
     name: str = ""
@@ -89,6 +90,7 @@ class DatasetFact:
     std: tuple[float, ...] = ()
     pixels: bool = True
     tokens: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
