@@ -1,6 +1,6 @@
 """What becomes of the networks that people bring: accepted, right, pruned right, edited for real.
 
-    python benchmarks/coverage.py [--zoo FILE]... [--path FOLDER]... [--quick] [--json] [--full] [--no-edit] [--only REGEX]
+    python benchmarks/coverage.py [--zoo FILE]... [--path FOLDER]... [--quick] [--json] [--full] [--no-edit] [--only R]
 
 A zoo is a Python file with `Z`: name -> (function that builds a module, shape of one input, category); of a network
 that takes several inputs the shape is their texts, such as ("image=3,32,32", "ids=24:int"). Whole numbers are given to
@@ -12,9 +12,9 @@ it is there.
   rounding allows (1e-4, 1e-3 beyond twenty layers in a row).
 * `pruned_wrong`: width groups (three of each network at least) that pruned are not what they are with zeros (1e-3).
 * `transformers_free_macs`: median share of MACs in layers with a choice, of networks with attention.
-* `edited` (unless --no-edit): share of the accepted whose file at 60 % of the MACs, narrowed by blocks of this machine's
-  kernels, was measured at least 1.3 times as fast, or for which it is said why not: what keeps its widths, or that even
-  its narrowest file is not.
+* `edited` (unless --no-edit): share of the accepted whose file at 60 % of the MACs, narrowed by blocks of kernels of
+  this machine, was measured at least 1.3 times as fast, or for which it is said why not: what keeps its widths, or that
+  even its narrowest file is not.
 """
 
 from __future__ import annotations
