@@ -10,6 +10,7 @@ import pytest
 from chipfit.api import demo
 from chipfit.api.config import Config
 from chipfit.api.inputs import Given
+from chipfit.core.data import Dataset
 from chipfit.data import fashion_mnist
 
 ASKED: dict[str, Any] = {"budgets": "40%,20%", "time": "1m", "device": "null", "out": "run"}
@@ -46,10 +47,10 @@ def test_without_it_digits_stand_in_and_that_is_said(
     demo.demo(**ASKED, progress=lambda phase, detail: said.append(detail))
     ((config, given),) = calls
     assert given is not None
-    assert given.dataset is not None
-    assert given.dataset.input_shape == (1, 28, 28)
+    assert isinstance(given.data, Dataset)
+    assert given.data.input_shape == (1, 28, 28)
     assert config.models == given.names == ("object:lenet5", "object:dscnn")
     assert "apt-get install dataset-fashion-mnist" in said[0]
-    again = Given(tuple(demo._trained(n, given.dataset, 0, lambda *_: None) for n in demo.INSTEAD), given.dataset)
+    again = Given(tuple(demo._trained(n, given.data, 0, lambda *_: None) for n in demo.INSTEAD), given.data)
     digests = [[e.network.digest() for e in g.models if isinstance(e, demo.Entry)] for g in (given, again)]
     assert digests[0] == digests[1]  # so that the same command finds its run again

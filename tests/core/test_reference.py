@@ -7,6 +7,7 @@ import math
 import pytest
 
 from chipfit.core.errors import BadInput
+from chipfit.core.metric import MAE
 from chipfit.core.reference import Reference, Version, amount
 from chipfit.core.types import Limit, Measurement
 
@@ -36,6 +37,9 @@ def test_shares_of_costs_are_of_the_file_and_of_accuracy_of_the_model_as_it_came
     floor = found.against(Limit("accuracy", 0.99, relative=True, at_least=True))
     assert floor == Limit("accuracy", 0.99 * 0.9, at_least=True), "not of an int8 file that lost it"
     assert found.against(Limit("latency_ms", 3.0)) == Limit("latency_ms", 3.0)
+    exact = Reference.of((Version("net", 32, {"mae": 0.0}),), MAE)
+    with pytest.raises(BadInput, match=r"limit mae <= 120% is a share, but mae of net is 0; give mae=NUMBER"):
+        exact.against(Limit("mae", 1.2, relative=True))
     with pytest.raises(BadInput, match=r"macs of net int8 is not known; give macs=NUMBER"):
         found.against(Limit("macs", 0.5, relative=True))
 

@@ -63,7 +63,7 @@ def test_other_types_are_converted() -> None:
 def test_what_is_not_is_told_before_the_run(changes: dict[str, Any], said: str) -> None:
     config = Config.of({"models": "zoo:fashion-mnist/resnet8", "data": "object:mine"})
     with pytest.raises(BadInput, match=said) as caught:
-        load(config, Given(dataset=replace(GOOD, **changes)))
+        load(config, Given(data=replace(GOOD, **changes)))
     assert "\n" not in str(caught.value)
 
 
@@ -88,10 +88,24 @@ def test_what_is_no_model_is_told_by_its_type(model: Any) -> None:
         Given.of(model)
 
 
-@pytest.mark.parametrize("data", [(X, Y), X, {"train": PART}])
+@pytest.mark.parametrize("data", [(X, Y), X, 3])
 def test_what_is_no_data_is_told_by_its_type(data: Any) -> None:
-    with pytest.raises(BadInput, match="data is a (tuple|ndarray|dict); give a name, a path, or a chipfit.Dataset"):
+    with pytest.raises(BadInput, match=r"data is a (tuple|ndarray|int); give a name, a path, dict\(train=, "):
         data_name(data)
+
+
+def test_a_dict_of_arrays_or_loaders_is_data() -> None:
+    rows = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    for train in ((X, Y), torch.utils.data.DataLoader(rows, batch_size=5)):
+        data = {"train": train, "validation": (X, Y), "test": (X, Y)}
+        given = Given.of(module, data)
+        config = Config.of({"models": given.names, "data": data_name(data), "train": False, "max": "size_mb=1"})
+        found = load(config, given).dataset
+        assert found.name == "data"
+        np.testing.assert_array_equal(found.train.inputs, X)
+    with pytest.raises(BadInput, match="data: key 'valid' is unknown"):
+        load(config, Given.of(module, {"train": (X, Y), "valid": (X, Y)}))
 
 
 def test_weights_beside_a_module_are_not_passed_over() -> None:

@@ -90,6 +90,32 @@ def test_one_hot_targets_are_so_in_every_part(part: str) -> None:
     assert meant(given, {"net": (4,)}, "multi-label").task.name == "multi-label"
 
 
+def test_class_numbers_may_stand_in_a_column() -> None:
+    for column in ((np.arange(12) % 3)[:, None], (np.arange(12) % 3)[:, None].astype(np.float32)):
+        found = meant(data(column), {"net": (3,)})
+        assert (found.task.name, found.classes) == ("classification", ("0", "1", "2"))
+        for part in (found.train, found.validation, found.open_test()):
+            np.testing.assert_array_equal(part.targets, np.arange(12) % 3)
+        assert meant(data(column), {"net": (1,)}, "regression").task.name == "regression"
+
+
+def test_outputs_may_be_more_than_the_classes_that_have_rows_where_those_are_numbered() -> None:
+    numbered = data(np.arange(12) % 3, ("0", "1", "2"))
+    found = meant(numbered, {"net": (5,)})
+    assert found.classes == ("0", "1", "2", "3", "4")
+    assert "labels run from 0 to 2, and the model has 5 outputs: the others stay without rows" in found.notes
+    assert meant(numbered, {"net": (3,)}) == numbered
+    named = data(np.arange(12) % 3, ("a", "b", "c"))
+    assert meant(named, {"net": (5,)}).classes == ("a", "b", "c")
+
+
+def test_a_void_label_of_255_is_told_what_is_wanted() -> None:
+    targets = np.full((12, 4, 4), 255)
+    targets[:, :2] = 1
+    with pytest.raises(BadInput, match="class number 255 and the model 3 classes; .*, or -100 in the place of 255"):
+        meant(data(targets), {"net": (3, 4, 4)}, "segmentation")
+
+
 def test_models_answer_with_logits_or_with_probabilities() -> None:
     classes = np.arange(12) % 4
     assert not meant(data(classes), {"net": (4,)}).task.probabilities

@@ -98,11 +98,13 @@ def test_the_card_has_float_and_int8_before_and_counts_sites_of_all():
     )  # fmt: skip
     pair = (Version("net", 32, {"latency_ms": 0.5}), Version("net", 8, {"latency_ms": 0.2}))
     budgets = (parse_budget("latency_ms <= 0.1", {}),)
-    card = model_card(RunView(Path("run"), rows, budgets=budgets, reference=Reference.of(pair)))
+    floor = parse_budget("macs <= 9", {})
+    card = model_card(RunView(Path("run"), rows, budgets=budgets, floor=floor, reference=Reference.of(pair)))
     for line in (
         "| | before: net | before: net int8 | after: ours (from net, found for latency_ms &lt;= 0.09) |",
         "| latency, ms | 0.5 (measured) | 0.2 (measured) | 0.09 (measured) |",
         "- latency ≤ 0.1 ms: held",
+        "- macs ≤ 9: not held",
         "- 50 % of net int8, 0.2 ms (fp32 0.5 ms)",
         "- sites in int8: 3 of 4",
         "- trained for 769 of 1460 steps",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from chipfit.data.given import checked
 from chipfit.data.load import load_data
 from chipfit.data.meant import meant
 from chipfit.data.options import parse_normalize, parse_resize
+from chipfit.data.own import of_parts
 from chipfit.device.accelerator.port import Designing, designing
 from chipfit.device.cache import usable_folder
 from chipfit.device.registry import DEVICES, open_device
@@ -36,11 +37,14 @@ from chipfit.store.programs import FILE as PROGRAMS
 from chipfit.store.programs import ProgramLibrary
 from chipfit.store.user_memory import UserMemory
 
+DataLike = str | Path | Dataset | Mapping[str, Any]
+"""Data as a Python user gives them: a name or path, a data set, or dict(train=, validation=, test=) of loaders."""
+
 ModelLike = str | Path | nn.Module | Entry
 """A model as a Python user gives it: a spec like those of the command line, a module, or an entry."""
 
-OBJECT = "object:"
-"""How a configuration names what was handed over as a Python object."""
+OBJECT, HANDED = "object:", "data"
+"""How a configuration names what was handed over as a Python object, and what a dict of loaders is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,10 @@ class Given:
     """What a Python caller hands over as objects, in the place of names."""
 
     models: tuple[ModelLike, ...] = ()
-    dataset: Dataset | None = None
+    data: Dataset | Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, model: ModelLike | Sequence[ModelLike], data: str | Path | Dataset | None = None) -> Given:
+    def of(cls, model: ModelLike | Sequence[ModelLike], data: DataLike | None = None) -> Given:
         """The arguments of a public function; a text without objects around it needs no `Given`, but does no harm."""
         models: tuple[ModelLike, ...]
         if isinstance(model, ModelLike) or not isinstance(model, Iterable) or isinstance(model, bytes | Mapping | type):
@@ -78,7 +82,7 @@ class Given:
         for m in models:
             if not isinstance(m, ModelLike):
                 raise BadInput(f"a model is {type(m).__name__}; give a torch module, or a name like zoo:fashion-mnist")
-        return cls(models, data if isinstance(data, Dataset) else None)
+        return cls(models, data if isinstance(data, Dataset | Mapping) else None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,7 +100,7 @@ def _name(model: ModelLike, place: int) -> str:
             return str(model)
 
 
-def data_name(data: str | Path | Dataset | None) -> str | None:
+def data_name(data: DataLike | None) -> str | None:
     """The data as a configuration names it.
 
     Raises:
@@ -104,10 +108,12 @@ def data_name(data: str | Path | Dataset | None) -> str | None:
     """
     if data is None or isinstance(data, str | Path):
         return None if data is None else str(data)
+    if isinstance(data, Mapping):
+        return f"{OBJECT}{HANDED}"
     if not isinstance(data, Dataset):
         raise BadInput(
-            f"data is a {type(data).__name__}; give a name, a path, or a chipfit.Dataset of arrays (loaders of your "
-            f"own come from a function: my_data.py:loaders)"
+            f"data is a {type(data).__name__}; give a name, a path, dict(train=, validation=, test=) of loaders or "
+            f"arrays, or a chipfit.Dataset"
         )
     return f"{OBJECT}{data.name}"
 
@@ -151,8 +157,11 @@ def _check_direction(config: Config, dataset: Dataset) -> None:
 
 
 def _dataset(config: Config, given: Given) -> Dataset:
-    if given.dataset is not None:
-        return checked(given.dataset)
+    if isinstance(given.data, Dataset):
+        return checked(given.data)
+    normalize = parse_normalize(config.normalize) if config.normalize is not None else None
+    if given.data is not None:
+        return of_parts(HANDED, given.data, normalize=normalize, task=config.task)
     if config.data is None:
         raise BadInput(
             "no data was named; give --data: fashion-mnist, digits, a folder or zip of class folders, or FILE.py:NAME"
@@ -162,7 +171,7 @@ def _dataset(config: Config, given: Given) -> Dataset:
     return load_data(
         config.data,
         resize=parse_resize(config.resize) if config.resize is not None else None,
-        normalize=parse_normalize(config.normalize) if config.normalize is not None else None,
+        normalize=normalize,
         task=config.task,
     )
 
@@ -187,9 +196,13 @@ def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple
             made.append(model)
         elif isinstance(model, nn.Module):
             made.append(_traced(name.removeprefix(OBJECT), model, shape, dataset, config.ends))
-    for note in _notes(made):
-        warnings.warn(Note(note), stacklevel=2)
+    _say(made)
     return tuple(made)
+
+
+def _say(entries: Iterable[Entry]) -> None:
+    for note in _notes(entries):
+        warnings.warn(Note(note), stacklevel=3)
 
 
 def _notes(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -239,6 +252,7 @@ def load_editable(config: Config, given: Given) -> Loaded:
             if config.ends.ports:  # of a file as it is these cannot be said
                 raise
             why[path] = str(e)
+    _say(networks.values())
     left = config.changed(models=tuple(m for m in config.models if m not in networks), keep=(), exclude=())
     entries, files = load_all(left, given) if left.models else ((), {})
     if files and not entries and not networks and config.kept:

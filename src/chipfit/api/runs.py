@@ -16,6 +16,7 @@ from typing import Any, cast
 from chipfit.api import config_file
 from chipfit.api.config import Config
 from chipfit.api.inputs import (
+    DataLike,
     Given,
     Inputs,
     ModelLike,
@@ -29,7 +30,6 @@ from chipfit.api.inputs import (
     user_programs,
 )
 from chipfit.api.result import Model, Result, read_result, written
-from chipfit.core.data import Dataset
 from chipfit.core.deadline import UNLIMITED, Deadline, parse_duration
 from chipfit.core.errors import BadInput, ChipfitError, Damaged, Infeasible
 from chipfit.core.ports import Ports, ports_of
@@ -62,7 +62,7 @@ LEAST_SHARE = 0.25
 def fit(
     model: ModelLike | Sequence[ModelLike],
     *,
-    data: str | Path | Dataset | None = None,
+    data: DataLike | None = None,
     device: str = "local",
     one_model: bool = False,
     limits: LimitsLike = (),
@@ -97,8 +97,9 @@ def fit(
 
     Args:
         model: a torch module with trained weights, a name like those of the command line, or several of either.
-        data: a `Dataset`, "fashion-mnist", "digits", a folder or zip of class folders, or "my_data.py:loaders"; none
-            for networks without weights (published:resnet18).
+        data: "fashion-mnist", "digits", a folder or zip of class folders, "my_data.py:loaders", dict(train=,
+            validation=, test=) as such a function returns it, of loaders or pairs of arrays, or a `Dataset`; none for
+            networks without weights (published:resnet18).
         device: see `chipfit devices`; several as "A,B" with `one_model`.
         one_model: one model that holds the budget on all of several devices, a file for each format. A share of the
             reference's latency is then of its latency on each; latencies are those of the device that is worst off,
@@ -227,7 +228,7 @@ def _made_before(store: Store, config: Config) -> Result | None:
 def fit_each(
     model: ModelLike | Sequence[ModelLike],
     *,
-    data: str | Path | Dataset,
+    data: DataLike,
     devices: Sequence[str],
     time: str | None = None,
     out: str | Path,
@@ -400,6 +401,8 @@ def _ended(store: Store, config: Config) -> Result:
     """
     if config.minimized is not None:
         _smallest_first(store, config)
+    least = _floor(read_result(store), config)
+    store.set_fact("floor", None if least is None else str(least))
     result = read_result(store)
     if result.best is not None:
         _write_hardware(result.path, as_file(store.fact("hardware"), result.best.file))
@@ -447,7 +450,9 @@ def _floor(result: Result, config: Config) -> Limit | None:
     reference = result.view.reference
     if config.floor is None:
         return None
-    return config.floor.against(reference.quality if reference is not None and reference.quality else 1.0)
+    if reference is None or reference.quality is None:
+        return config.floor.against(1.0)
+    return reference.against(config.floor)
 
 
 def _check_floor(result: Result, config: Config) -> None:

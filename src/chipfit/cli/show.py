@@ -14,7 +14,7 @@ from chipfit.core.errors import ChipfitError
 from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Limit
 from chipfit.report.budget import Budget
-from chipfit.report.choose import best_under
+from chipfit.report.choose import best_under, headline
 from chipfit.report.hardware import words as hardware_words
 from chipfit.report.row import Row, untouched_rows
 from chipfit.report.view import RunView
@@ -166,6 +166,8 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     for m in result.finals:
         if m.steps is not None:
             yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
+    if run.floor is not None and (final := headline(run)) is not None:
+        yield Text(f"quality   {run.floor.words}: {'held' if run.floor.met(final) else 'not held'}")
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and (design := run.hardware.files.get(result.best.file)) is not None:

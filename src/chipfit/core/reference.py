@@ -125,13 +125,14 @@ class Reference:
         """The limit in the metric's own unit.
 
         Raises:
-            BadInput: it is a share of a number that the reference does not have.
+            BadInput: it is a share of a number that the reference does not have, or that is 0.
         """
         if not limit.relative:
             return limit
-        if (number := self.number(limit.metric)) is None:
+        if not (number := self.number(limit.metric)):
+            said = "not known" if number is None else "0"
             raise BadInput(
-                f"limit {limit} is a share, but {limit.metric} of {self.name} is not known; give {limit.metric}=NUMBER"
+                f"limit {limit} is a share, but {limit.metric} of {self.name} is {said}; give {limit.metric}=NUMBER"
             )
         return limit.against(number)
 

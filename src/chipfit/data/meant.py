@@ -12,6 +12,7 @@ import numpy as np
 
 from chipfit.core.data import Dataset, Split, Targets
 from chipfit.core.errors import BadInput
+from chipfit.core.metric import IGNORED
 from chipfit.core.task import (
     CLASSIFICATION,
     OF_LOSS,
@@ -28,6 +29,9 @@ from chipfit.core.words import number_of, shown
 
 NAMED_CLASSES = 256
 """Classes of positions that are given a number for a name, at most: a vocabulary has none."""
+
+VOID = 255
+"""What positions that do not count are often marked with."""
 
 TAKEN_FOR_CLASSES = ("targets of type", "labels run from")
 """How notes begin that are of class numbers, which a task with other targets has none of."""
@@ -54,7 +58,9 @@ def meant(
     Raises:
         BadInput: networks whose answers differ, targets that do not fit, no such metric.
     """
-    shape, targets, given = _one_shape(answers), dataset.train.targets, dataset.task
+    shape = _one_shape(answers)
+    dataset = _in_one_column(dataset, shape, told)
+    targets, given = dataset.train.targets, dataset.task
     looks = None if targets is None else seen(targets)
     if told is not None:
         task, note = task_named(told), ""
@@ -70,7 +76,7 @@ def meant(
         check_targets(task, looks, shape, f"data {dataset.name!r}")
     if task.name == CLASSIFICATION.name:
         dataset = replace(dataset, task=task)
-        return _numbered(dataset) if looks is not None and looks.one_hot else dataset
+        return _numbered(dataset) if looks is not None and looks.one_hot else _with_all_outputs(dataset, shape)
     return _prepared(dataset, task, shape, note)
 
 
@@ -148,9 +154,11 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
     if targets is None:
         return made
     if task.of_classes and int(targets.max()) >= kinds:
+        most = int(targets.max())
+        void = f", or {IGNORED} in the place of {most} where that says that a position does not count"
         raise BadInput(
-            f"data {dataset.name!r} has the class number {int(targets.max())} and the model "
-            f"{number_of(kinds, 'class', 'classes')}; give a model with an output for each class"
+            f"data {dataset.name!r} has the class number {most} and the model {number_of(kinds, 'class', 'classes')}; "
+            f"give a model with an output for each class{void if most == VOID else ''}"
         )
     return replace(made, task=_scaled(task, made.train.targets))
 
@@ -172,6 +180,26 @@ def _numbered(dataset: Dataset) -> Dataset:
     classes = dataset.classes if len(dataset.classes) == kinds else tuple(map(str, range(kinds)))
     note = "targets with a single 1 in each row are taken for classes (--task multi-label says otherwise)"
     return _retargeted(replace(dataset, classes=classes), changed, note)
+
+
+def _in_one_column(dataset: Dataset, answers: Shape, told: str | None) -> Dataset:
+    """The data set with class numbers (n, 1) as (n,), beside a network that has several answers."""
+    targets = dataset.train.targets
+    if targets is None or targets.shape[1:] != (1,) or len(answers) != 1 or answers[0] < 2:
+        return dataset
+    if told not in (None, CLASSIFICATION.name) or not seen(targets).whole or targets.min() < 0:
+        return dataset
+    classes = dataset.classes or tuple(map(str, range(int(targets.max()) + 1)))
+    return _retargeted(replace(dataset, classes=classes), lambda found: found[:, 0].astype(np.int64), "")
+
+
+def _with_all_outputs(dataset: Dataset, answers: Shape) -> Dataset:
+    """The data set with a class for each output, where its classes have numbers for names and some have no rows."""
+    known = len(dataset.classes)
+    if len(answers) != 1 or answers[0] <= known or dataset.classes != tuple(map(str, range(known))) or not known:
+        return dataset
+    note = f"labels run from 0 to {known - 1}, and the model has {answers[0]} outputs: the others stay without rows"
+    return replace(dataset, classes=tuple(map(str, range(answers[0]))), notes=(*dataset.notes, note))
 
 
 def _check_one_hot(where: str, targets: Targets | None) -> None:

@@ -51,6 +51,17 @@ def load(spec: str, *, normalize: Normalisation | None = None, task: str | None 
     found = user_code.call(spec, "loaders")
     if not isinstance(found, Mapping):
         raise BadInput(f"{spec} returned {_kind(found)}; return dict(train=, validation=, test=)")
+    return of_parts(spec, found, normalize=normalize, task=task)
+
+
+def of_parts(
+    spec: str, found: Mapping[Any, Any], *, normalize: Normalisation | None = None, task: str | None = None
+) -> Dataset:
+    """The data set of a dict as `load` has it from a function; `spec` is what it is called.
+
+    Raises:
+        BadInput: data of another form, with the part and the row.
+    """
     _check_keys(spec, found)
     own, collate = own_task(spec, found), _function(spec, "collate", found.get("collate"))
     numbers = task in OF_LOSS["mse"] or own.loss in ("mse", "l1", "huber")

@@ -102,6 +102,8 @@ def fit(
             _check_units(store, several)
         told = told_reference(rows, base, dataset.task.metric)
         budgets = [_fixed(store, limits, told, on_hardware(timing)) for limits in settings.budgets]
+        if settings.floor is not None:
+            told.against(settings.floor)  # a share of what is not there is refused before anything is searched
         report_facts.write_screen(store, rows, told, budgets)
         report_facts.warn_of_chance(store, rows, dataset)
         progress("screen", f"shares are of {told.words()}")

@@ -33,6 +33,7 @@ quality is not read.
 | `dataset`    | name, digest, sizes {part: n}, input_shape, classes (names, or how many), licence, notes, mean, std |
 | `task`       | name, and the fields of its `metric`; of a classification there is none |
 | `budgets`    | list of texts "latency_ms <= 0.42", several joined by ", "; relative ones ("60%") are of `reference` |
+| `floor`      | the limit on quality that was asked for, such as "accuracy >= 0.9"; may be absent |
 | `reference`  | the fields of `core.reference.Reference`: what shares are of and the verdict compares with |
 | `phases`     | list of [name, seconds] |
 | `untouched`  | list of [model, layer, reason] |
@@ -145,6 +146,7 @@ class RunView:
     dataset: DatasetFact = field(default_factory=DatasetFact)
     task: TaskFact = field(default_factory=TaskFact)
     budgets: tuple[Budget, ...] = ()
+    floor: Budget | None = None
     reference: Reference | None = None
     phases: tuple[tuple[str, float], ...] = ()
     untouched: tuple[tuple[str, str, str], ...] = ()
@@ -235,6 +237,7 @@ def view(store: Store) -> RunView:
         dataset=_read(facts, "dataset", DatasetFact, DatasetFact()),
         task=task,
         budgets=tuple(parse_budget(text, numbers) for text in _read(facts, "budgets", list[str], [])),
+        floor=parse_budget(floor, {}) if (floor := _read(facts, "floor", str, "")) else None,
         reference=reference,
         phases=_read(facts, "phases", tuple[tuple[str, float], ...], ()),
         untouched=_read(facts, "untouched", tuple[tuple[str, str, str], ...], ()),
