@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 
@@ -206,6 +207,17 @@ def test_a_final_is_written_in_any_format_and_verified(
     assert done.note == ""
     if to == "openvino":
         assert (tmp_path / "m.bin").is_file()
+
+
+def test_a_final_is_written_for_batches(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = export(finished, to="onnx-batch", out=tmp_path / "m.onnx", verify=True)
+    assert done.note == "the batch axis is open; latency was measured of the file for one input"
+    session = ort.InferenceSession(done.path, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).random((5, *session.get_inputs()[0].shape[1:])).astype(np.float32)
+    together = session.run(None, {"input": x})[0]
+    each = np.concatenate([session.run(None, {"input": row[None]})[0] for row in x])
+    np.testing.assert_allclose(together, each, rtol=1e-3, atol=0.02 * np.abs(each).max())
 
 
 @pytest.mark.parametrize(("to", "package"), [("ncnn", "ncnn"), ("safetensors", "torch")])

@@ -109,9 +109,8 @@ def export(
         name = "-".join(model.name.split())
         out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[made.artifact.format].suffix}"
         out.parent.mkdir(exist_ok=True)
-    note = f"{made.artifact.format} has no int8: written in float32, of which no latency was measured"
     where = written(out, made.artifact)
-    return Exported(where, model, made.artifact.size_mb, verified, note if made.float32 else "")
+    return Exported(where, model, made.artifact.size_mb, verified, _note(made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,15 @@ class _Made:
 
     artifact: Artifact
     float32: bool = False
+
+
+def _note(made: _Made) -> str:
+    """In what the file differs from the one that was measured."""
+    if made.float32:
+        return f"{made.artifact.format} has no int8: written in float32, of which no latency was measured"
+    if made.artifact.format == "onnx-batch":
+        return "the batch axis is open; latency was measured of the file for one input"
+    return ""
 
 
 def _made(store: Store, model: Model, kept: Mapping[str, Artifact], to: str | None, out: str | Path | None) -> _Made:

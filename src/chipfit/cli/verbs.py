@@ -232,7 +232,8 @@ def export(
     candidate
         key, name or budget of a final model; without it the best one
     to
-        onnx, litert, openvino, ...: another format than that of the file that was measured
+        onnx, litert, openvino, ...: another format than that of the file that was measured; onnx-batch takes any
+        number of inputs at once
     out
         the file; without it RUN/export/NAME-KEY with the format's ending
     verify

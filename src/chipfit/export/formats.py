@@ -40,6 +40,7 @@ class Format:
 
 FORMATS: Final[Mapping[str, Format]] = {
     "onnx": Format(".onnx", "chipfit.export.onnx", "onnx"),
+    "onnx-batch": Format(".onnx", "chipfit.export.batched", "onnx", run_as="onnx"),
     "onnx-fixed": Format(".onnx", "chipfit.export.fixed", "onnx", run_as="onnx", rounds=True, plain="16-bit"),
     "safetensors": Format(".safetensors", "chipfit.export.safetensors", "safetensors", (32,)),
     "ncnn": Format(".param", "chipfit.export.ncnn", "numpy", (32,)),
