@@ -282,6 +282,24 @@ def test_the_console_agrees_with_the_page(tmp_path: Path):
         assert words in said, words
 
 
+def test_of_steps_towards_the_least_cost_the_console_has_the_one_that_answers(tmp_path: Path):
+    with Store(tmp_path / "run") as store:
+        a_pair(store)
+        store.set_fact("budgets", ["latency_ms <= 0.1", "latency_ms <= 0.3"])
+        store.set_fact("config", {"minimize": "latency_ms"})
+        store.set_fact("floor", "accuracy >= 0.5")
+        store.finish()
+        shown = show.summary(read_result(store))
+    out = io.StringIO()
+    for part in shown:
+        Console(file=out, width=160).print(part)
+    said = out.getvalue()
+    assert "Under latency_ms <= 0.1" in said
+    assert "Under latency_ms <= 0.3" not in said
+    assert "1 other step towards the least latency_ms in the report" in said
+    assert re.search(r"quality +accuracy ≥ 50 %: held", said)
+
+
 def test_a_budget_held_within_the_error_of_its_measurement_is_held_and_says_so(tmp_path: Path):
     with Store(tmp_path / "run") as store:
         found = (

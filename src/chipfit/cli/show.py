@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from chipfit.api.limits import COSTS
 from chipfit.core.errors import ChipfitError
 from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.types import Limit
+from chipfit.core.words import number_of
 from chipfit.report.budget import Budget
 from chipfit.report.choose import best_under, headline
 from chipfit.report.hardware import words as hardware_words
@@ -57,11 +59,21 @@ def between(interval: tuple[float, float] | None) -> str:
 def summary(result: Result) -> list[RenderableType]:
     """A run: its models as they came, what was made for each budget, how long it took, where the files are."""
     parts: list[RenderableType] = [_untouched(result)]
-    for budget in result.view.budgets:
+    shown = _shown(result.view)
+    for budget in shown:
         rows = list(_under(result, budget))
         parts += ["", _models(f"Under {budget.text}", rows, result), *_shares_of(result.view, budget)]
-    parts += ["", *_ending(result)]
+    if others := len(result.view.budgets) - len(shown):
+        least = result.view.config["minimize"]
+        parts += [Text(f" {number_of(others, 'other step')} towards the least {least} in the report", style="dim")]
+    parts += ["", *_ending(result, {budget.text for budget in shown})]
     return parts
+
+
+def _shown(run: RunView) -> tuple[Budget, ...]:
+    """The budgets that were asked for; of own steps towards the least of a cost the one that the run leads with."""
+    own = run.config.get("minimize") in COSTS and not run.config.get("budgets")
+    return run.budgets[:1] if own else run.budgets
 
 
 def _shares_of(run: RunView, budget: Budget) -> Iterator[Text]:
@@ -150,8 +162,8 @@ def _over(budget: Budget, row: Row) -> str:
     return "" if excess is None or budget.met(row) else f", {100 * excess:.0f} % over"
 
 
-def _ending(result: Result) -> Iterator[RenderableType]:
-    run = result.view
+def _ending(result: Result, budgets: Collection[str]) -> Iterator[RenderableType]:
+    run, finals = result.view, [m for m in result.finals if m.budget in budgets]
     if run.phases:
         spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run.phases)
         yield Text(f"seconds   {spent}; in all {sum(s for _, s in run.phases):.0f}")
@@ -160,10 +172,10 @@ def _ending(result: Result) -> Iterator[RenderableType]:
     if any(m.provenance == "predicted" for m in result.models):
         none = all(m.provenance == "predicted" for m in result.finals)
         yield Text(f"latency   {FORETOLD}{'; no file was measured there' if none else ''}")
-    for m in result.finals:
+    for m in finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
-    for m in result.finals:
+    for m in finals:
         if m.steps is not None:
             yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
     if run.floor is not None and (final := headline(run)) is not None:
