@@ -1,5 +1,5 @@
 # make demo   everything from nothing: environment, data, the README's example
-# make test   the environment with the developers' tools, then ./check
+# make test   the environment with the developers' tools, then ./check all
 # make timed  the tests that compare times, which make test leaves out
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo 'make setup   environment in $(VENV)            make demo   the example of the README'
-	@echo 'make dev     the same with developers'"'"' tools    make test   ./check'
+	@echo 'make dev     the same with developers'"'"' tools    make test   ./check all'
 	@echo 'make data    Fashion-MNIST from Debian        make docs   the manual, in site/'
 
 setup: $(VENV)/.setup
@@ -64,7 +64,7 @@ demo: setup data
 	$(VENV)/bin/chipfit demo
 
 test: dev data chromium
-	./check
+	./check all
 
 # Tests that compare times taken here: on a machine that does nothing else.
 timed: dev

@@ -23,6 +23,7 @@ from chipfit.api import config_file, doctor, inputs, runs
 from chipfit.api.config import Config
 from chipfit.cli import main
 from chipfit.cli.options import Common, Effort, Freedom, Limits, Networks, configured
+from chipfit.core.errors import BadInput
 from chipfit.data import fashion_mnist
 from chipfit.device.null import Null
 from chipfit.nets.zoo import manifest
@@ -126,6 +127,12 @@ def test_the_command_line_comes_before_the_file() -> None:
     config = configured((), None, Limits(max=("latency_ms=2",)), Effort(no_train=True), Common(seed=7))
     assert (config.models, config.max, config.time) == (("net.py:build",), ("latency_ms=2",), "3m")
     assert (config.seed, config.train, config.bits, config.baselines) == (7, False, (32,), True)
+
+
+def test_an_option_and_the_flag_against_it_are_refused() -> None:
+    with pytest.raises(BadInput, match="--programs known and --no-programs contradict each other"):
+        configured(("net.py:build",), None, Freedom(programs="known", no_programs=True))
+    assert configured(("net.py:build",), None, Freedom(programs="none", no_programs=True)).programs == "none"
 
 
 def test_the_file_of_this_folder_is_read_only_without_a_model() -> None:
@@ -299,6 +306,7 @@ def test_the_same_command_goes_on_and_shows_what_was_made_for_each_budget(finish
     assert "assign: " in err
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_ends_in_the_same_choice(finished: Finished, here: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(chipfit.__file__).parents[1])}
     with subprocess.Popen(

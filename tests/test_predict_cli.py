@@ -79,6 +79,7 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 FIT = ["predict", "fit", "--tables", "t.npz", "--device-timings", "few.csv", "--name", "mine"]
 
 
+@pytest.mark.long
 def test_from_timings_to_a_file_that_was_measured_at_last(here: Path) -> None:
     fitted = told(*FIT)
     assert fitted["samples"] == FEW

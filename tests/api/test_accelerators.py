@@ -72,6 +72,7 @@ def arguments(out: Path, limit: str, *more: str) -> list[str]:
     return ["fit", MODEL, *options, *more]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few")
 def test_a_network_without_weights_ends_in_a_design(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path / "run", "latency_ms=60%")) == 0
@@ -94,6 +95,7 @@ def test_weights_are_asked_for_where_files_would_be_timed(tmp_path: Path, capsys
     assert "published:resnet18 has no weights" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few")
 def test_check_and_profile_know_accelerators() -> None:
     found = check(MODEL, limits={"latency_ms": "50%"}, device=f"{DEVICE}/dsp=500", input_shape=(3, 48, 48))

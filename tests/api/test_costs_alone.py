@@ -28,6 +28,7 @@ def config(folder: Path, **more: object) -> Config:
     return Config.of(given | more)
 
 
+@pytest.mark.long
 def test_a_run_without_weights_is_taken_up_under_other_limits(folder: Path) -> None:
     before = fit(MODEL, input_shape=(3, 32, 32), device=DEVICE, limits=["latency_ms=60%"], out=folder).best
     less = resume(folder, limits=["dsp=400"]).best

@@ -38,6 +38,7 @@ def ended(folder: Path, encoding: str, *more: str, statement: str = "pass") -> s
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:surrogateescape"])
 def test_tables_and_documents_on_a_terminal_with_few_signs(tmp_path: Path, encoding: str) -> None:
     table = ended(tmp_path, encoding)
@@ -47,6 +48,7 @@ def test_tables_and_documents_on_a_terminal_with_few_signs(tmp_path: Path, encod
     assert list(json.loads(done.stdout.decode(encoding.partition(":")[0]))) == ["größe☃-build"]
 
 
+@pytest.mark.long
 def test_half_a_character_in_an_error_is_said(tmp_path: Path) -> None:
     done = ended(tmp_path, "utf-8:strict", "--json", statement="raise ValueError('\\udcff')")
     assert done.returncode == 2

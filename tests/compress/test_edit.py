@@ -46,6 +46,7 @@ def random_edits(graph: Graph, rng: np.random.Generator, n: int) -> list[Edit]:
     return edits
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_change_three_worlds(name: str) -> None:
     whole = network(name)

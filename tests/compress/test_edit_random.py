@@ -29,6 +29,7 @@ def floating(graph: Graph) -> Graph:
     return Graph(tuple(ops), graph.output)
 
 
+@pytest.mark.long
 @given(name=st.sampled_from(NAMES), seed=st.integers(0, 10_000))
 @settings(max_examples=40)
 def test_law(name: str, seed: int) -> None:

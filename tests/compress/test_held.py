@@ -52,6 +52,7 @@ def holds(network: Network) -> None:
             np.testing.assert_allclose(stored_weights(network, o.name), stored, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2", "lenet5", "Concat"])
 def test_pruned_and_rounded_networks_answer_better_when_they_are_repaired(name: str) -> None:
     network = network_of(name)

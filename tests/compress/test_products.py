@@ -37,6 +37,7 @@ def network_of(name: str) -> Network:
     return trace(module, INPUT_SHAPE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_law(name: str) -> None:
     network, rng = network_of(name), np.random.default_rng(5)

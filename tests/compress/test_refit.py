@@ -38,6 +38,7 @@ def error(a: Network, b: Network) -> float:
     return float(np.abs(answers(a, x) - want).mean() / want.std(0).mean())
 
 
+@pytest.mark.long
 def test_better_than_stitched_and_honest(net: Network) -> None:
     stitched, fitted = repaired(net, edits := halves(net))
     assert fitted.graph.key == stitched.graph.key
@@ -47,6 +48,7 @@ def test_better_than_stitched_and_honest(net: Network) -> None:
     assert edits
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "blocks"), [("resnet8", ["4.add"]), ("resnet20", ["4.add", "5.add"]), ("mobilenetv2", ["5.add"])]
 )

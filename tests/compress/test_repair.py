@@ -108,6 +108,7 @@ def test_int8_answers_stay_close() -> None:
     assert agreement > 0.97
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_resnet20_halved_without_labels_or_training(shared: object) -> None:
     """Every inner width of a published ResNet-20 halved: slicing by norm leaves 0.11 of 0.8135, repair 0.70."""

@@ -90,6 +90,7 @@ def test_a_process_that_dies(runtime: Processor, monkeypatch: pytest.MonkeyPatch
     assert check_alone(runtime, bad) == f"failed: the runtime's process ended (signal {strike.value})"
 
 
+@pytest.mark.long
 def test_a_process_that_hangs(runtime: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = small(runtime, 5)
     runtime.measure([small(runtime, 4), small(runtime, 8)], "quick")

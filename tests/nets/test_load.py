@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from chipfit.core.data import Dataset
+from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput
 from chipfit.data import digits
 from chipfit.data.load import load_data
@@ -162,6 +162,10 @@ def test_model_and_data_must_agree(mine: str, small: Dataset) -> None:
     eleven = replace(small, classes=(*small.classes, "ten"))
     with pytest.raises(BadInput, match="has 10 outputs and the data 'digits' 11 classes"):
         load_models([f"{mine}:build"], dataset=eleven)
+    assert small.train.targets is not None
+    from_one = replace(eleven, train=Split(small.train.inputs, small.train.targets + 1))
+    with pytest.raises(BadInput, match="let its labels begin at 0, not 1"):
+        load_models([f"{mine}:build"], dataset=from_one)
     with pytest.raises(BadInput, match="no model was named"):
         load_models([])
 
@@ -251,6 +255,7 @@ def first_test_picture(shared: Path) -> Array:
     return d.normalise(d.open_test().inputs[:1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("depth", "logits"),
     [

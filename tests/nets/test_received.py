@@ -182,6 +182,7 @@ threading.Thread(target=lambda: (time.sleep(0.2), shout("in a thread"))).start()
 """
 
 
+@pytest.mark.long
 def test_nothing_it_prints_in_any_way_is_among_the_results(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(HEAD + NOISY + MODULE.replace("STATEMENT", "shout('in forward')"))
     words = [

@@ -82,6 +82,7 @@ PASSES = (0.6, 0.4, 0.9, 0.5)
 """Budgets in turn, as shares: tighter ones and looser ones."""
 
 
+@pytest.mark.long
 def test_no_pass_over_a_directory_ends_in_a_worse_file_than_it_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def entries() -> list[Entry]:
     return small.entries(load_data("digits"), steps=5)
 
 
+@pytest.mark.long
 def test_a_share_is_the_same_number_in_check_and_in_fit(tmp_path: Path, entries: list[Entry]) -> None:
     limits = tuple(Limit.parse(text) for text in SHARES)
     settings = replace(

@@ -96,6 +96,7 @@ def test_another_budget_reuses_what_is_known(finished: Path, tmp_path: Path, mon
     assert len(trials) == 1
 
 
+@pytest.mark.long
 def test_an_impossible_budget_says_what_is_possible(tmp_path: Path) -> None:
     settings = replace(small.SETTINGS, budgets=((Limit("latency_ms", 1e-4),),))
     with pytest.raises(Infeasible, match="the nearest reaches latency_ms") as e:
@@ -103,6 +104,7 @@ def test_an_impossible_budget_says_what_is_possible(tmp_path: Path) -> None:
     assert 1e-4 < e.value.nearest["latency_ms"] < 0.05
 
 
+@pytest.mark.long
 def test_a_limit_on_size_is_held_by_the_file(tmp_path: Path) -> None:
     settings = replace(small.SETTINGS, budgets=((Limit("size_mb", 0.5, relative=True),),), train=False)
     (final,) = small.run(tmp_path / "run", settings)
@@ -122,6 +124,7 @@ def test_models_must_fit_the_data(tmp_path: Path) -> None:
         fit([], digits, [Null()], small.SETTINGS, store, store.memory, Deadline.never(), lambda *_: None)
 
 
+@pytest.mark.long
 def test_without_labels_and_without_training(tmp_path: Path) -> None:
     digits = load_data("digits")
     blind = replace(
@@ -166,6 +169,7 @@ def program(folder: Path, models: Path, *step: int) -> subprocess.CompletedProce
     return subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [0, 1])
 def test_killed_at_random_steps_it_ends_in_the_same_choice(finished: Path, tmp_path: Path, draw: int) -> None:

@@ -75,6 +75,7 @@ def test_report_and_card_tell_of_the_hardware(finished: Path) -> None:
     json.dumps(seen.hardware.front)
 
 
+@pytest.mark.long
 def test_killed_it_is_taken_up_and_ends_in_the_same_choice(finished: Path, tmp_path: Path) -> None:
     """Killed while designs are searched, with damages stored: they are not scored again."""
     with Store(finished, read_only=True) as store:

@@ -72,6 +72,7 @@ CASES = [(20, True, False), (60, False, False)]
 LONG = [c for c in product((20, 60, 200, 1000, 1025, 1216), (True, False), (True, False)) if c[1] or not c[2]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rows", "labelled", "train"),
     [*CASES, *(pytest.param(*c, marks=pytest.mark.slow) for c in LONG if c not in CASES)],
