@@ -169,8 +169,7 @@ def _of_onnx(spec: str, input_shape: tuple[int, ...] | None, dataset: Dataset | 
     entry = entry_of(path.stem, spec, file.presented, file.shape, dataset, whole=file.whole)
     assert entry.answers is not None
     answers = file.held(entry.answers)
-    notes = file.said(answers)
-    return replace(entry, answers=answers, source=f"{spec} ({notes})" if notes else spec)
+    return replace(entry, answers=answers, notes=(*entry.notes, *file.said(answers)))
 
 
 TRACING = 10.0
@@ -258,9 +257,11 @@ def _check_against(entry: Entry, shape: tuple[int, ...] | None, dataset: Dataset
             )
     outputs = graph[graph.output].size
     if dataset is not None and outputs > 1 and len(dataset.classes) > outputs:
+        labels = dataset.train.targets
+        from_one = labels is not None and len(dataset.classes) == outputs + 1 and labels.min() == 1
+        mend = "let its labels begin at 0, not 1" if from_one else "give a model with an output for each class"
         raise BadInput(
-            f"{entry.source} has {outputs} outputs and the data {dataset.name!r} {len(dataset.classes)} classes; "
-            f"give a model with an output for each class"
+            f"{entry.source} has {outputs} outputs and the data {dataset.name!r} {len(dataset.classes)} classes; {mend}"
         )
 
 

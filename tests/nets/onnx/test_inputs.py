@@ -128,7 +128,7 @@ def test_a_tuple_is_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
         (
             "g (bool[n, 4] b, float[n, 4] x) => (float[n, 4] y) { z = Relu (x) y = Where (b, x, z) }",
             (),
-            "its input 'b' is bool; floats, int32 and int64 are supported",
+            "its input 'b' is bool; floats, int32, int64, uint8 and int8 are read",
         ),
     ],
 )

@@ -14,10 +14,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+import chipfit
 from chipfit.core.data import Dataset, Split
-from chipfit.core.errors import BadInput
+from chipfit.core.errors import BadInput, Note
 from chipfit.core.graph import Network
 from chipfit.core.ports import Ends
+from chipfit.export.formats import unwritable
+from chipfit.export.lower import prepared
 from chipfit.export.onnx import write as write_ours
 from chipfit.nets.build import build
 from chipfit.nets.faithful import traced
@@ -94,10 +97,43 @@ def test_pictures_with_channels_last_take_those_of_the_data(tmp_path: Path) -> N
     (entry,) = load_models([path], input_shape=(3, 8, 8))
     assert entry.network.graph.input_shape == (3, 8, 8)
     assert "transpose" not in kinds(entry.network)[:3], "the two in front meet and vanish"
-    assert "takes pictures (C, H, W)" in entry.source
+    assert entry.notes == ("takes pictures (C, H, W) in the place of (H, W, C), so does the file that is written",)
+    assert entry.source == path
     assert entry.answers is not None
     want = run(path, entry.answers.inputs.transpose(0, 2, 3, 1))
     np.testing.assert_allclose(build(entry.network)(torch.from_numpy(entry.answers.inputs)).detach(), want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "kind", "opset"),
+    [
+        ("ReduceMean <axes = [1, 2], keepdims = 0> (t)", "global_pool", 13),
+        ("ReduceMean <axes = [-2, -3], keepdims = 0> (t)", "global_pool", 17),
+        ("ReduceMean <keepdims = 0> (t, axes)", "global_pool", 18),
+        ("ReduceMax <axes = [1, 2], keepdims = 0> (t)", "global_max_pool", 13),
+        ("ReduceMean <axes = [1, 3], keepdims = 0> (t)", "reduce_mean", 13),
+    ],
+)
+def test_a_mean_over_all_places_of_a_turned_map_is_a_pool(
+    tmp_path: Path, reduction: str, kind: str, opset: int
+) -> None:
+    text = f"""
+    g (float[n, 3, 8, 8] x) => (float[n, 2] y) <float[6, 3, 3, 3] k, float[6, 2] w> {{
+        c = Conv (x, k)
+        t = Transpose <perm = [0, 2, 3, 1]> (c)
+        axes = Constant <value = int64[2] {{1, 2}}> ()
+        g = {reduction}
+        y = MatMul (g, w)
+    }}
+    """
+    network = entry_network(write(tmp_path / "m.onnx", text, opset))
+    if kind == "reduce_mean":
+        assert kinds(network) == ["input", "conv", "transpose", "reduce_mean", "linear"]
+        return
+    assert kinds(network) == ["input", "conv", kind, "linear"]
+    assert not unwritable(prepared(network)[0].graph, "ncnn")
+    pytest.importorskip("ai_edge_litert.schema_py_generated")
+    assert not unwritable(prepared(network)[0].graph, "tflite")
 
 
 class Mixed(nn.Module):
@@ -217,7 +253,7 @@ def test_a_quantised_file_is_read_as_its_float_network(tmp_path: Path) -> None:
     data = Dataset("rows", ("a", "b"), (0.0,) * 3, (1.0,) * 3, rows, rows, lambda: rows)
     (entry,) = load_models([path], dataset=data)
     said = re.search(
-        r"the float network of an int8 file; the file's own answers are (\S+) % of the largest", entry.source
+        r"the float network of an int8 file; the file's own answers are (\S+) % of the largest", entry.notes[0]
     )
     assert said is not None
     assert 0 < float(said[1]) < 10
@@ -247,7 +283,10 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
         ("g (float[n, 4] x) => (float[n, 4] y) { y = HannWindow (x) }", "'HannWindow' has no rule"),
         ("g (float[n, 4] x) => (float[n, 4] y) { y = com.microsoft.Gelu (x) }", "of 'com.microsoft' is none of ONNX's"),
         ("g (float[n, 4] x) => (float[m] y) { y = NonZero (x) }", "'NonZero' has no rule"),
-        ("g (string[n, 4] x) => (string[n, 4] y) { y = Identity (x) }", "is string; floats, int32 and int64"),
+        (
+            "g (string[n, 4] x) => (string[n, 4] y) { y = Identity (x) }",
+            "is string; floats, int32, int64, uint8 and int8 are",
+        ),
         ("g (float[n, 4] x) => (float[4] y) <float[4] w> { y = Relu (w) }", "does not depend on what goes in"),
     ],
 )
@@ -264,7 +303,9 @@ def test_one_of_several_outputs(tmp_path: Path) -> None:
     for said in ("b", "1"):
         (entry,) = load_models([path], input_shape=(4,), ends=Ends(output=said))
         assert entry.network.graph[entry.network.graph.output].shape == (2,)
-        assert "output b; a dropped" in entry.source
+        assert entry.notes == ("output b; a dropped",)
+    with pytest.warns(Note, match="m: output b; a dropped"):
+        chipfit.check(path, limits={"size_mb": 1}, device="null", input_shape=(4,), output="b")
     with pytest.raises(BadInput, match="has no output 'c'; it answers a, b"):
         load_models([path], input_shape=(4,), ends=Ends(output="c"))
 
@@ -346,9 +387,3 @@ def test_nodes_in_any_order_are_sorted_and_a_circle_is_told(tmp_path: Path) -> N
     other.graph.node[-1].input[0] = other.graph.node[0].output[0]
     with pytest.raises(BadInput, match=r"c.onnx: node .* waits for its own output: its nodes run in a circle"):
         sort_nodes("c.onnx", other.graph)
-
-
-def test_a_file_of_bytes_says_what_to_do(tmp_path: Path) -> None:
-    text = "b (uint8[n, 8] x) => (float[n, 2] y) <float[8, 2] w> { f = Cast <to = 1> (x) y = MatMul (f, w) }"
-    with pytest.raises(BadInput, match="input 'x' is uint8; export it to take floats: without the Cast"):
-        load(Path(write(tmp_path / "b.onnx", text)), None)

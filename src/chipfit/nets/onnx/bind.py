@@ -13,7 +13,7 @@ from onnx.helper import make_node
 from torch import nn
 
 from chipfit.core.errors import BadInput
-from chipfit.nets.onnx.call import Array, Call, Constant, Rule
+from chipfit.nets.onnx.call import Array, Call, Constant, Rule, label
 from chipfit.nets.onnx.constants import Alone, folded, of_node, stored
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.fused import fused
@@ -93,7 +93,7 @@ class _Job:
         if node.op_type == "If" and node.input[0] in self.known:
             return self._decided(node)
         if node.op_type in CONTROL:
-            raise BadInput(f"{self.file}: operator {node.op_type!r} (node {node.name!r}) is control flow; {_WAY}")
+            raise BadInput(f"{self.file}: operator {node.op_type!r} (node {label(node)!r}) is control flow; {_WAY}")
         if reads and all(name in self.known for name in reads):
             self._fold(node)
             return []
@@ -111,7 +111,7 @@ class _Job:
             made = Alone(node, self.opsets).run(inputs)
         except Exception as e:  # whatever the reference trips over: it is of the file
             line = (str(e).strip().splitlines() or [type(e).__name__])[0][:160]
-            raise BadInput(f"{self.file}: node {node.name or node.output[0]!r} ({node.op_type}) {line}") from e
+            raise BadInput(f"{self.file}: node {label(node)!r} ({node.op_type}) {line}") from e
         outputs = [name for name in node.output if name]
         self.known.update(zip(outputs, folded(node, self.known, made), strict=True))
 
@@ -129,7 +129,7 @@ class _Job:
         reads = [name for name in node.input if name]
         lost = next((n for n in reads if n not in self.known and n not in self.made), None)
         if lost is not None:
-            raise BadInput(f"{self.file}: node {node.name!r} ({node.op_type}) reads {lost!r}, which nothing makes")
+            raise BadInput(f"{self.file}: node {label(node)!r} ({node.op_type}) reads {lost!r}, which nothing makes")
         self.made.update(name for name in node.output if name)
         if all(n in self.known or n in self.numbers for n in reads):
             self._count(node)
@@ -162,7 +162,7 @@ class _Job:
         """Adds the step of a node that computes with shapes alone, which needs no rule."""
         self.numbers.update(name for name in node.output if name)
         inputs, alone = tuple(node.input), Alone(node, self.opsets)
-        self.steps.append(Step(node.name or node.output[0], node.op_type, inputs, tuple(node.output), {}, "", alone))
+        self.steps.append(Step(label(node), node.op_type, inputs, tuple(node.output), {}, "", alone))
 
     def _fill(self, module: Node, call: Call) -> dict[int, str]:
         """Gives a node its arrays: those that its rule named, and the floats that it reads as they are."""

@@ -54,6 +54,11 @@ class Run:
         return found
 
 
+def label(node: NodeProto) -> str:
+    """What to call a node in messages: its name, else an output, else its kind."""
+    return node.name or next((o for o in node.output if o), node.op_type)
+
+
 Function = Callable[..., Any]
 """(run, *inputs) to the output, or a tuple of outputs; an input that is bound or left out is None."""
 
@@ -119,7 +124,7 @@ class Call:
     @property
     def label(self) -> str:
         """What to call the node in messages."""
-        return self.node.name or next((o for o in self.node.output if o), self.node.op_type)
+        return label(self.node)
 
     # inputs
 

@@ -1,6 +1,7 @@
 """Several nodes that are one operator become one node, as exporters of older operator sets write them apart.
 
     Transpose, Transpose                         one, or none                (TensorFlow)
+    Transpose, ReduceMean of all places          ReduceMean of the map       (TensorFlow)
     MatMul, Add of a bias                        a dense layer with a bias   (Keras; PyTorch on three axes)
     Conv, Add of a number for each channel       a convolution with a bias   (TensorFlow)
     x · Sigmoid(x)                               Swish
@@ -32,7 +33,18 @@ from chipfit.nets.onnx.view import Found, Known, View, applied, attribute, named
 def fused(nodes: Sequence[NodeProto], known: Known, output: str) -> list[NodeProto]:
     """The nodes with what is one operator as one node; new constants are added to `known`."""
     left = list(nodes)
-    for pattern in (_transposed, silu, hard_sigmoid, hard_swish, mish, gelu, _layer_norm, _dense, _convolution):
+    for pattern in (
+        _transposed,
+        _pooled,
+        silu,
+        hard_sigmoid,
+        hard_swish,
+        mish,
+        gelu,
+        _layer_norm,
+        _dense,
+        _convolution,
+    ):
         left = applied(pattern, left, known, output)
     return left
 
@@ -53,6 +65,26 @@ def _transposed(node: NodeProto, view: View) -> Found | None:
 
 def _order(node: NodeProto) -> list[int]:
     return next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
+
+
+def _pooled(node: NodeProto, view: View) -> Found | None:
+    """The mean or the maximum over height and width, which go, of a map (N, C, H, W) that was turned for it."""
+    of_all = node.op_type in ("ReduceMean", "ReduceMax") and attribute(node, "keepdims", 1) == 0
+    before = view.maker(node.input[0], "Transpose") if of_all else None
+    order, axes = _order(before) if before is not None else [], _axes(node, view)
+    if before is None or len(order) != 4 or {order[axis % 4] for axis in axes} != {2, 3}:
+        return None
+    if [axis for axis in order if axis < 2] != [0, 1]:
+        return None
+    made = named(node, node.op_type, before.input, axes=[2, 3], keepdims=0)
+    return made, [before, node] if view.within(before) else [node]
+
+
+def _axes(node: NodeProto, view: View) -> list[int]:
+    """The axes that a reduction names: an attribute, or a constant input of later operator sets; else none."""
+    given = next((list(a.ints) for a in node.attribute if a.name == "axes"), [])
+    constant = view.known.get(node.input[1]) if len(node.input) > 1 else None
+    return given if constant is None else [int(axis) for axis in constant.value.reshape(-1)]
 
 
 def _layer_norm(node: NodeProto, view: View) -> Found | None:

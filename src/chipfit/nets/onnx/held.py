@@ -64,12 +64,17 @@ class Runtime:
     def whole(self, x: Floats) -> list[NDArray[Any]]:
         """Every output for one batch."""
         parts = parts_of(self.given, self.ports, x)
-        asked = {name: np.ascontiguousarray(part, self.dtypes[name]) for name, part in parts.items()}
+        asked = {name: _as(part, self.dtypes[name]) for name, part in parts.items()}
         try:
             found: list[NDArray[Any]] = self.session.run(None, asked)
         except Exception as e:
             raise BadInput(f"{self.file}: ONNX Runtime cannot run it on {x.shape}: {_line(e)}") from e
         return found
+
+
+def _as(part: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers of another type; whole ones that rounding has moved are those that they were."""
+    return np.ascontiguousarray(np.rint(part) if dtype.kind in "iu" else part, dtype)
 
 
 def held(file: str, model: ModelProto, module: OnnxModule, answers: Answers, nhwc: bool, ports: Ports = ()) -> Answers:

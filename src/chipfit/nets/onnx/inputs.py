@@ -23,12 +23,11 @@ Shape = tuple[int, ...]
 
 WHOLE = (TensorProto.INT64, TensorProto.INT32)
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-TAKEN = (*FLOATS, *WHOLE)
-"""Types of numbers that a file's input may have."""
+BYTES: dict[int, tuple[int, int]] = {TensorProto.UINT8: (0, 255), TensorProto.INT8: (-128, 127)}
+"""Types of bytes, and the least and the largest number of each."""
 
-ANY = "floats, int32 and int64 are supported"
-BYTES = "export it to take floats: without the Cast of bytes behind its input, which has no gradient to train through"
-"""What to do about an input of another type."""
+TAKEN = (*FLOATS, *WHOLE, *BYTES)
+"""Types of numbers that a file's input may have."""
 
 
 def check_inputs(name: str, model: ModelProto, given: Ports) -> None:
@@ -43,7 +42,7 @@ def check_inputs(name: str, model: ModelProto, given: Ports) -> None:
         if not kind.HasField("tensor_type") or kind.tensor_type.elem_type not in TAKEN:
             tensor = kind.HasField("tensor_type")
             what = TensorProto.DataType.Name(kind.tensor_type.elem_type).lower() if tensor else "no tensor"
-            raise BadInput(f"{name}: its input {one.name!r} is {what}; {BYTES if what == 'uint8' else ANY}")
+            raise BadInput(f"{name}: its input {one.name!r} is {what}; floats, int32, int64, uint8 and int8 are read")
 
 
 def dims(given: ValueInfoProto) -> list[int]:

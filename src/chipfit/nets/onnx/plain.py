@@ -55,12 +55,12 @@ def plain(file: str, model: ModelProto) -> tuple[ModelProto, str]:
         raise BadInput(f"{file} is quantised with operator {found[0]!r}; give the float file, or one in QDQ form")
     told = []
     if "QuantizeLinear" in kinds:
-        model, told = _copy(model), ["the float network of an int8 file"]
+        model, told = copied(model), ["the float network of an int8 file"]
         _without_rounding(model.graph)
     if _has_other_floats(model.graph):
-        model, told = _copy(model), [*told, "in float32"]
+        model, told = copied(model), [*told, "float32"]
         _in_float32(model.graph)
-    return model, ", ".join(told)
+    return model, f"read as {', '.join(told)}" if told else ""
 
 
 def _recent(file: str, model: ModelProto) -> ModelProto:
@@ -75,7 +75,8 @@ def _recent(file: str, model: ModelProto) -> ModelProto:
         raise BadInput(f"{file} is of operator set {opset}, which cannot be brought to {OLDEST}: {line}") from e
 
 
-def _copy(model: ModelProto) -> ModelProto:
+def copied(model: ModelProto) -> ModelProto:
+    """A copy to change, without the types that the file says of values within."""
     made = ModelProto()
     made.CopyFrom(model)
     del made.graph.value_info[:]
