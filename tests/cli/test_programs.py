@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from chipfit.cli import main
 from chipfit.device import cache
 from chipfit.space.program import parse
 from chipfit.space.program.canonical import structural_hash
+from chipfit.space.program.seeds import SEEDS
 from chipfit.store.programs import FILE, ProgramLibrary, Use
 
 TEXT = "dwconv(x, KxK); norm(_); pwconv(_, M)"
@@ -26,6 +28,16 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def kept() -> None:
     with ProgramLibrary(cache.usable_folder() / FILE) as library:
         library.keep(USE)
+
+
+def test_speed_up_and_damage_are_those_of_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgramLibrary(cache.usable_folder() / FILE) as library:
+        library.keep(USE)
+        library.keep(replace(USE, place="conv 3x3 9x8x8 -> 9x8x8, float32", on="ncnn", speedup=2.0, damage=0.5))
+    assert main(["programs", "list"]) == 0
+    head, row = [line for line in capsys.readouterr().out.splitlines() if "program" in line or TEXT in line]
+    assert head.split("program")[1].split("  ")[-2:] == ["damage there", "places "]
+    assert row.split(TEXT)[1].split() == ["onnxruntime,", "1", "thread", "2.50", "0.0125", "2"]
 
 
 def test_what_ships_and_what_was_found_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,9 +75,17 @@ def test_a_program_is_shown_by_its_text(capsys: pytest.CaptureFixture[str]) -> N
     assert "y = pwconv(v1, M)" in capsys.readouterr().out
 
 
+def test_every_program_that_is_listed_is_shown_without_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    for program in SEEDS:
+        assert main(["programs", "show", program.text, "--json"]) == 0
+        at = json.loads(capsys.readouterr().out)["at"]
+        assert at.startswith("linear 192 -> 768" if "linear(" in program.text else "conv 3x3 64x56x56")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ([], "PROGRAM"),
         (["warp(x)"], "no opcode 'warp'"),
         (["ffff0000"], "no program 'ffff0000'"),
         (["pwconv(x, M)", "--at", "64"], "--at '64' is no layer; give C,H,W,M,K"),

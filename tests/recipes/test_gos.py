@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -138,7 +140,55 @@ def test_evolution_looks_at_more_than_what_is_known_and_begins_with_the_library(
 def test_a_search_without_time_offers_nothing_and_says_so(entries: list[Entry], dataset: Dataset) -> None:
     found = searched(entries[1], dataset, Timing(Null(), Memory()), KNOWN, Deadline.after(0.0))
     assert found.grown == ()
-    assert found.why
+    assert found.why.startswith("the time was too short to look at all programs for ")
+    assert found.short == ""
+
+
+def _hurried(left: float, step_s: float) -> Deadline:
+    """A deadline in so many seconds, on a clock that goes on a little whenever it is read."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += step_s
+        return now[0]
+
+    return Deadline(left, clock)
+
+
+def test_a_search_that_was_cut_short_says_so_beside_what_it_found(entries: list[Entry], dataset: Dataset) -> None:
+    whole = searched(entries[1], dataset, Timing(Null(), Memory()), KNOWN, Deadline.never())
+    assert whole.grown
+    assert whole.short == ""
+    hurried = _hurried(60.0, 0.5)
+    less = searched(entries[1], dataset, Timing(Null(), Memory()), KNOWN, hurried)
+    assert 0 < less.tried < whole.tried
+    kinds = rf"[1-9] of {len(gos.kinds(entries[1].network.graph, whole.slow))} kinds? of layers"
+    assert re.match(rf"the time was too short to look at all programs for {kinds}", less.short or less.why)
+
+
+def test_the_slowest_kinds_of_layers_get_most_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, given, told = [0.0], list[float](), list[str]()
+
+    def evolved(*args: Any) -> int:
+        before = now[0]
+        while len(given) < 2 and not args[-1]():  # the first two take all that they get, the last nothing
+            now[0] += 0.25
+        given.append(now[0] - before)
+        return 1
+
+    def looks(share: float) -> Any:
+        return SimpleNamespace(alike=SimpleNamespace(share=share, place=None), trades=lambda: ())
+
+    monkeypatch.setattr(gos, "evolved", evolved)
+    monkeypatch.setattr(gos, "seeds", lambda _: ())
+    until = Deadline(100.0, lambda: now[0])
+    tried, cut = gos._grow([looks(0.6), looks(0.3), looks(0.1)], 0, "", None, 0, until, told.append)
+    assert (tried, cut) == (3, 2)
+    assert given == pytest.approx([60.0, 30.0, 0.0], abs=0.5)
+    assert told[-1] == "3 programs looked at for 3 of 3 kinds of layers"
+    given[:] = [0.0, 0.0]
+    gos._grow([looks(0.6)], 0, "", None, 0, until, told.append)
+    assert told[-1] == "1 program looked at for 1 of 1 kind of layers"
 
 
 def test_kept_layers_and_hardware_that_is_designed_along_have_no_programs(
@@ -147,7 +197,7 @@ def test_kept_layers_and_hardware_that_is_designed_along_have_no_programs(
     every = tuple(o.name for o in entries[1].network.graph)
     kept = searched(entries[1], dataset, Timing(Null(), Memory()), replace(KNOWN, keep=every), Deadline.never())
     assert kept.grown == ()
-    assert "no convolution" in kept.why
+    assert "is kept as it is" in kept.why
     timing = Timing(Accelerator("accel:zcu102"), Memory())
     designed = searched(entries[0], dataset, timing, KNOWN, Deadline.never())
     assert designed.slow

@@ -25,6 +25,15 @@ def test_a_network_without_programs_says_why_and_still_ranks_its_operators() -> 
     assert "programs-" not in text
 
 
+def test_what_the_time_was_too_short_for_is_told_beside_either() -> None:
+    short = "the time was too short to look at all programs for 2 of 3 kinds of layers"
+    for found in (
+        Operators(SLOWEST, 12, PROGRAMS, short=short),
+        Operators(SLOWEST, 12, (), "none is good", short=short),
+    ):
+        assert f". The {short[4:]}." in section({"net": found})
+
+
 def test_too_few_programs_to_tell_an_order_have_no_correlation() -> None:
     assert "Rank correlation" not in section({"net": Operators(SLOWEST, 10, PROGRAMS)})
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from chipfit.core.deadline import Deadline
 from chipfit.core.types import Limit
 from chipfit.search.assign import assign
-from chipfit.search.hull import on_hull
+from chipfit.search.hull import on_hull, within
 from chipfit.search.program import Row, tabulate
 from chipfit.space.menu import Menu
 from search.conftest import residual_menu
@@ -23,6 +23,7 @@ def test_what_it_finds_is_within_the_rows(problem: tuple[Menu, list[Limit]]) -> 
         Row(tabulate(menu, x.metric, -1.0 if x.at_least else 1.0), -x.value if x.at_least else x.value) for x in limits
     ]
     found = on_hull(menu, tabulate(menu, "damage"), rows)
+    assert within(menu, limits) == found
     if found is not None:
         assert menu.valid(found)
         assert all(x.met(menu.total(x.metric, found)) for x in limits)

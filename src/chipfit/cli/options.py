@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 
 from chipfit.api import config_file
 from chipfit.api.config import Config
+from chipfit.core.errors import BadInput
 
 Flag = Annotated[bool, Parameter(negative=())]
 Texts = tuple[str, ...]
@@ -114,14 +115,22 @@ _SHOWN = ("json", "quiet", "verbose")
 
 
 def given(models: Texts, *groups: Flags) -> dict[str, Any]:
-    """What was said on the command line, by the configuration's names."""
+    """What was said on the command line, by the configuration's names.
+
+    Raises:
+        BadInput: an option and the flag that stands for another value of it.
+    """
     values: dict[str, Any] = {"models": models} if models else {}
     for group in groups:
         for f in fields(group):
             value = getattr(group, f.name)
             if f.name in _FLAGS:
                 if value:
-                    values.update([_FLAGS[f.name]])
+                    name, meant = _FLAGS[f.name]
+                    if values.setdefault(name, meant) != meant:
+                        raise BadInput(
+                            f"--{name} {values[name]} and --no-{name} contradict each other; give one of them"
+                        )
             elif f.name not in _SHOWN and value is not None:
                 values[f.name] = value
     return values

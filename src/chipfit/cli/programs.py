@@ -17,6 +17,7 @@ from chipfit.core.errors import BadInput
 from chipfit.core.types import Plain
 from chipfit.device.cache import usable_folder
 from chipfit.space.program.canonical import canonical, structural_hash
+from chipfit.space.program.lower import fits
 from chipfit.space.program.place import Place
 from chipfit.space.program.program import Program, parse
 from chipfit.space.program.seeds import SEEDS
@@ -25,6 +26,9 @@ from chipfit.store.programs import FILE, Known, ProgramLibrary
 
 LAYER = "64,56,56,64,3"
 """Where a program is shown unless asked otherwise: a 3x3 convolution of 64 channels on 56 x 56."""
+
+DENSE = "192,768"
+"""The same for programs of dense layers: the first of a feed-forward block."""
 
 SHOWN = 8
 """Digits of a program's name in the list; any beginning that is one program's will do."""
@@ -38,15 +42,18 @@ def programs_list(*, common: Common = COMMON) -> int:
     shipped = [Known(structural_hash(p), canonical(p).text, ()) for p in SEEDS]
     listed = [*found, *(known for known in shipped if known.program not in names)]
     rows = [_row(known) for known in listed]
-    head = ("name", "program", "best on", "places", "speed-up", "damage")
+    head = ("name", "program", "fastest on", "speed-up there", "damage there", "places")
     emit(common, cast(Plain, [asdict(known) for known in listed]), [show.table("", head, rows, left=3)])
     return 0
 
 
 def programs_show(
-    program: str,
+    program: Annotated[str, Parameter(name="PROGRAM")],
+    /,
     *,
-    at: Annotated[str, Parameter(help="a layer: C,H,W,M,K, or C,M of a dense one")] = LAYER,
+    at: Annotated[
+        str | None, Parameter(help=f"a layer: C,H,W,M,K, or C,M of a dense one; {LAYER} or {DENSE} as suits it")
+    ] = None,
     common: Common = COMMON,
 ) -> int:
     """Show one program as formulas, with what each instruction costs at a layer, and where it was good.
@@ -56,8 +63,9 @@ def programs_show(
     program
         the beginning of its name, or its text: 'dwconv(x, 3x3); pwconv(_, M)'
     """
-    known, place = _known(program), layer(at)
+    known = _known(program)
     made = parse(known.text)
+    place = layer(at) if at is not None else _usual(made)
     try:
         told, share = lines(made, place), share_of_macs(made, place)
     except ValueError as e:
@@ -74,6 +82,12 @@ def programs_show(
     plain = {**asdict(known), "at": place_words(place), "share_of_macs": share, "lines": [asdict(t) for t in told]}
     emit(common, cast(Plain, plain), shown)
     return 0
+
+
+def _usual(program: Program) -> Place:
+    """The layer at which a program is shown unless asked otherwise: a dense one where it is for those."""
+    conv, dense = layer(LAYER), layer(DENSE)
+    return dense if fits(program, dense) and not fits(program, conv) else conv
 
 
 def layer(text: str) -> Place:
@@ -120,11 +134,11 @@ def _bare(program: Program) -> Known:
 
 def _row(known: Known) -> list[str]:
     if not known.uses:
-        return [known.program[:SHOWN], known.text, show.NONE, "0", show.NONE, show.NONE]
-    best = known.uses[0]
-    places = {use.place for use in known.uses}
-    numbers = [str(len(places)), f"{best.speedup:.2f}", f"{best.damage:.3g}"]
-    return [known.program[:SHOWN], known.text, best.on, *numbers]
+        return [known.program[:SHOWN], known.text, *[show.NONE] * 3, "0"]
+    fastest = known.uses[0]
+    places = str(len({use.place for use in known.uses}))
+    there = [fastest.on, f"{fastest.speedup:.2f}", f"{fastest.damage:.3g}"]
+    return [known.program[:SHOWN], known.text, *there, places]
 
 
 def _uses(known: Known) -> list[list[str]]:

@@ -181,23 +181,24 @@ def confirmed(
     repair: Floats,
     inputs: Floats,
     prices: Prices,
-    until: Deadline,
+    done: Callable[[], bool],
     *,
     task: Task = CLASSIFICATION,
 ) -> tuple[Grown, ...]:
     """The best trades of each kind of layer, put into the network; those by which it does not become faster are out.
 
-    So are those that the time did not reach; of each kind of layer some are tried before the rest.
+    So are those that come after `done`, which is asked before each; of each kind of layer some are tried before the
+    rest.
     """
     wanted = _in_turns(found)
-    if not wanted or until.passed():
+    if not wanted or done():
         return ()
     edits = {(looks.alike, text): (Swap(looks.alike.layers[0], text),) for looks, text in wanted}
     scorer = Scorer(network, profile, repair, inputs, edits.values(), task=task)
     ratios = _whole(network.graph, wanted, prices)
     grown: list[Grown] = []
     for (looks, text), ratio in zip(wanted, ratios, strict=True):
-        if ratio <= 1.0 and not until.passed():
+        if ratio <= 1.0 and not done():
             error, ms = looks.seen[text]
             harm = scorer.damage(edits[looks.alike, text])
             grown.append(Grown(text, looks.alike, ms, error, harm, ratio))

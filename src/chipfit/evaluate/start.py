@@ -231,7 +231,7 @@ def open_start(
     scored_until, planned_s = until.share(OPEN_SHARE), OPEN_SHARE * planned_s
     n = most_inputs or len(dataset.train)
     # a device is timed by a process on a core of its own, for which this one mostly waits
-    threads, timed = torch.get_num_threads(), Event()
+    threads, timed, over = torch.get_num_threads(), Event(), Event()
     beside_timing = max(1, threads - 1)
     with on_threads(beside_timing):
         plan, fewer = _in_time(entry.network, on_offer.menu, n, planned_s, scored_until)
@@ -239,16 +239,17 @@ def open_start(
     parts = parts_of(n)
     inputs = dataset.normalise(dataset.calibration(min(n, WHOLE)).inputs)
     inputs = inputs[np.random.default_rng(1).permutation(len(inputs))]
+    damaged_until = _or_over(scored_until, over)
 
     def damaged() -> tuple[Menu, Profile]:
         compensating, scored = inputs[parts.compensation], inputs[parts.damage]
         profile = (
-            Profile.from_arrays(known) if known else _profiled(entry.network, compensating, seed, plan, scored_until)
+            Profile.from_arrays(known) if known else _profiled(entry.network, compensating, seed, plan, damaged_until)
         )
         repair = compensating[:REPAIR_INPUTS]
         return damage(
             profile.of(entry.network), on_offer, profile, repair, scored, model=entry.name, task=dataset.task,
-            deadline=scored_until, plan=plan, tell=tell, between=take_all,
+            deadline=damaged_until, plan=plan, tell=tell, between=take_all,
         )  # fmt: skip
 
     def take_all() -> None:
@@ -258,15 +259,23 @@ def open_start(
 
     with on_threads(beside_timing), ThreadPoolExecutor(1) as beside:
         harm = beside.submit(damaged)
-        pricings = _priced(graph, on_offer, variants, timing, planned_s, scored_until, rng=rng, tell=tell)
-        timed.set()
-        counts = priced_counts(graph, on_offer, variants)
-        menu, profile = harm.result()
+        try:
+            pricings = _priced(graph, on_offer, variants, timing, planned_s, scored_until, rng=rng, tell=tell)
+            timed.set()
+            counts = priced_counts(graph, on_offer, variants)
+            menu, profile = harm.result()
+        finally:
+            over.set()  # whoever stops here, Ctrl-C too, waits for the other thread, which would go on to its deadline
     menu = menu.priced([*counts.terms, *_latency(pricings, timing)])
     pricings, menu = _refined(menu, pricings, timing, graph, until)
     complete = n >= min(WHOLE, len(dataset.train)) and all_scored(menu, profile)
     opened = replace(entry, network=profile.of(entry.network)) if profile.turned else entry
     return Start(opened, on_offer, profile, tuple(pricings), menu, inputs, parts, complete, plan, dataset.task)
+
+
+def _or_over(until: Deadline, over: Event) -> Deadline:
+    """The same deadline, which has also come once `over` is set."""
+    return Deadline(until.at, lambda: math.inf if over.is_set() else until.clock())
 
 
 def _priced(

@@ -24,16 +24,20 @@ from chipfit.evaluate.start import Start
 from chipfit.evaluate.timing import Latencies
 from chipfit.export.formats import plain_numbers
 from chipfit.recipes.hardware import on_hardware
+from chipfit.recipes.in_haste import in_haste
 from chipfit.recipes.settings import Settings, budget_text
 from chipfit.search.coefficients import search_coefficients
 from chipfit.search.one_design import solved
 from chipfit.search.uniform import uniform_width
-from chipfit.space.menu import Assignment
+from chipfit.space.menu import Assignment, Menu
 from chipfit.space.programmed import programs_of, without_programs
 from chipfit.store.store import Store
 
-COARSE_S = 10.0
-"""Seconds for a design of the first start where the time was over before any was found."""
+SOLVE_SHARE = 0.5
+"""Of what is left of an assignment's time, for one solve: what it finds may miss the budget when it is measured."""
+
+REPAIR_S = 5.0
+"""Seconds that the first design is repaired for, though the time for it be over: without, it would be worth little."""
 
 SEARCH_SHARE = 0.4
 """Of an assignment's time for the searched coefficients of one design."""
@@ -87,12 +91,16 @@ class Designed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A budget (absolute limits and their text), its designs, and the metric by which its answer is chosen."""
+    """A budget (absolute limits and their text), its designs, and the metric by which its answer is chosen.
+
+    `short` says that the time was over before the search had a design: what there is needed none (`in_haste`).
+    """
 
     limits: tuple[Limit, ...]
     text: str
     designs: tuple[Designed, ...]
     metric: Metric = ACCURACY
+    short: bool = False
 
 
 def plan_budget(
@@ -108,26 +116,22 @@ def plan_budget(
 
     Raises:
         Infeasible: neither a start nor an untouched model holds the budget.
+        OutOfTime: neither does what could be had in the time.
     """
     text = budget_text(limits)
-    stored = cast(dict[str, Any] | None, store.fact(plan_fact(text, timing)))
+    stored, short = cast(dict[str, Any] | None, store.fact(plan_fact(text, timing))), False
     if stored is None:
-        stored = _solved(limits, starts, rows, timing, settings, deadline)
-        late = not stored["designs"] and deadline.passed()
+        stored, short = _solved(limits, starts, rows, timing, settings, deadline)
         if not stored["designs"] and not any(r.met(limits) for r in rows):
-            if late:  # a coarse design is worth more than none
-                plain = replace(settings, train=False)
-                stored = _solved(limits, starts[:1], rows, timing, plain, Deadline.after(COARSE_S, deadline.clock))
-            if not stored["designs"]:
-                raise _nothing(text, stored["nearest"], starts, late)
-        if not late:
+            raise _nothing(text, stored["nearest"], starts, short)
+        if not short:
             store.set_fact(plan_fact(text, timing), stored)
-    return Plan(limits, text, tuple(_designed(stored["designs"], starts, store, deadline)))
+    return Plan(limits, text, tuple(_designed(stored["designs"], starts, store, deadline)), short=short)
 
 
-def _nothing(text: str, nearest: Mapping[str, Any], starts: Sequence[Start], late: bool) -> ChipfitError:
+def _nothing(text: str, nearest: Mapping[str, Any], starts: Sequence[Start], short: bool) -> ChipfitError:
     """Why a budget has no design, and what to do."""
-    if late:
+    if short:
         return OutOfTime(f"the time was too short to find a design within {text}; give a longer --time")
     reached = {m: float(v) for m, v in nearest.items()}
     what = ", ".join(f"{m} {v:.4g}" for m, v in reached.items())
@@ -150,7 +154,8 @@ def _designed(
             break  # a repair less; what there is goes on
         chosen = tuple(int(i) for i in row["assignment"])
         design = Design(chosen, float(row["predicted_ms"]), float(row["measured_ms"]))
-        made.append(Designed(row["name"], row["role"], start, design, start.repaired(chosen, store, deadline)))
+        until = deadline if made else Deadline(max(deadline.at, deadline.clock() + REPAIR_S), deadline.clock)
+        made.append(Designed(row["name"], row["role"], start, design, start.repaired(chosen, store, until)))
     return made
 
 
@@ -166,18 +171,13 @@ def _solved(
     timing: Latencies,
     settings: Settings,
     deadline: Deadline,
-) -> dict[str, Any]:
-    plain: list[tuple[Start, Design]] = []
-    nearest: dict[str, float] = {}
+) -> tuple[dict[str, Any], bool]:
+    """Designs for a budget, or the least that was reached, as they are stored; True where the time was too short."""
     sizes = {start.entry.name: _sizes(start, limits, rows, timing) for start in starts}
-    for start in map(_as_they_are, starts):
-        try:
-            plain.append(_best(start, limits, timing, sizes[start.entry.name], deadline))
-        except OutOfTime:
-            continue
-        except Infeasible as e:
-            for m, v in e.nearest.items():
-                nearest[m] = min(v, nearest.get(m, np.inf))
+    plain, nearest, short = _optima(starts, limits, timing, sizes, deadline)
+    if short and not any(r.met(limits) for r in rows):
+        hasty = in_haste(list(map(_as_they_are, starts)), limits, timing, settings.bits, sizes)
+        plain = [hasty] if hasty is not None else []
     score = {r.entry.name: worth(r.trial, _metric(starts)) for r in rows if r.bits == max(settings.bits)}
     plain.sort(key=lambda sd: COST_OF_DAMAGE * _damage(*sd) - score[sd[0].entry.name])
     found = [
@@ -199,7 +199,30 @@ def _solved(
                 found.append(
                     _plain(f"uniform width {named if bits == 32 else f'int{bits}'}", "baseline", starts[0], baseline)
                 )
-    return {"designs": _best_uniform(found), "nearest": nearest}
+    return {"designs": _best_uniform(found), "nearest": nearest}, short
+
+
+def _optima(
+    starts: Sequence[Start],
+    limits: Sequence[Limit],
+    timing: Latencies,
+    sizes: Mapping[str, Sizes],
+    deadline: Deadline,
+) -> tuple[list[tuple[Start, Design]], dict[str, float], bool]:
+    """The optimum of each start, the nearest that is reached, and whether time ran out before there was any optimum."""
+    plain: list[tuple[Start, Design]] = []
+    nearest: dict[str, float] = {}
+    short = False
+    for start in map(_as_they_are, starts):
+        try:
+            plain.append(_best(start, limits, timing, sizes[start.entry.name], deadline))
+        except OutOfTime:
+            short = True
+        except Infeasible as e:
+            short = short or deadline.passed()  # with time, what was measured beyond the budget would be drawn back
+            for m, v in e.nearest.items():
+                nearest[m] = min(v, nearest.get(m, np.inf))
+    return plain, nearest, short and not plain
 
 
 def _as_they_are(start: Start) -> Start:
@@ -380,7 +403,7 @@ def _held(
     """
     menu, graph, error = start.menu, start.entry.network.graph, start.table_error
     prefer = partial(menu.total, "damage")
-    solve = sized(partial(solved, thrifty(menu), scale=scale, deadline=deadline), sizes, prefer)
+    solve = sized(partial(_in_halves, thrifty(menu), scale, deadline or Deadline.never()), sizes, prefer)
     fit_to = partial(fitted, menu, graph, timing=timing, solve=solve, prefer=prefer, table_error=error)
     budget_ms = next((limit.value for limit in limits if limit.metric == "latency_ms"), np.inf)
     margin, least = MARGIN, np.inf
@@ -404,6 +427,18 @@ def _held(
     if close is None:
         raise Infeasible(f"no design within {budget_text(limits)} was found", {"latency_ms": float(least)})
     return close
+
+
+def _in_halves(menu: Menu, scale: NDArray[np.float64], deadline: Deadline, limits: Sequence[Limit]) -> Assignment:
+    """The exact solver, for half of the time that is left; for the rest too where it found nothing in that.
+
+    Raises:
+        Infeasible: nothing is within the limits.
+        OutOfTime: nothing was found.
+    """
+    with suppress(OutOfTime):
+        return solved(menu, limits, scale=scale, deadline=deadline.share(SOLVE_SHARE))
+    return solved(menu, limits, scale=scale, deadline=deadline)
 
 
 def _tighter(limits: Sequence[Limit], share: float) -> list[Limit]:

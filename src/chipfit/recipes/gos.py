@@ -46,7 +46,7 @@ from chipfit.space.program import Program, parse
 from chipfit.space.program.canonical import structural_hash
 from chipfit.space.program.seeds import seeds
 from chipfit.space.program.words import place_words
-from chipfit.space.programmed import replaceable
+from chipfit.space.programmed import refusals
 from chipfit.store.arrays import Arrays
 from chipfit.store.programs import ProgramLibrary, Use
 
@@ -79,12 +79,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What became of one network: its slowest operators, candidates looked at, and what is offered."""
+    """What became of one network: its slowest operators, candidates looked at, and what is offered.
+
+    `why` nothing is; `short` is what else the time was too short for, in words.
+    """
 
     slow: tuple[Slow, ...]
     tried: int
     grown: tuple[Grown, ...]
     why: str
+    short: str = ""
 
 
 def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> dict[str, tuple[str, ...]]:
@@ -109,6 +113,8 @@ def programs(run: Run, entry: Entry, until: Deadline, known: Arrays | None) -> d
         run.store.set_fact("operators", cast(Plain, {**told, entry.name: _plain(entry, search)}))
         count = len({text for texts in stored.values() for text in texts})
         tell(search.why or f"{number_of(count, 'program')} may compute {number_of(len(stored), 'layer')}")
+        if search.short:
+            tell(search.short)
     return {layer: tuple(texts) for layer, texts in stored.items()}
 
 
@@ -143,11 +149,16 @@ def searched(
     formats = frozenset(one.device.format for one, _ in timing.each) & FORMATS.keys()
     found = [Looks(alike, scores, prices, block, formats) for alike in of_kinds]
     device, growing_until = timing.facts.fingerprint, until.share(GROWN_SHARE)
-    tried = _grow(found, CHILDREN[settings.programs], device, library, settings.seed, growing_until, tell)
+    tried, cut = _grow(found, CHILDREN[settings.programs], device, library, settings.seed, growing_until, tell)
     n = _scored_in_time(network, found, until)
-    grown = confirmed(network, profile, found, inputs[:n], inputs[-n:], prices, until, task=dataset.task)
+    trying = _Part(until)
+    grown = confirmed(network, profile, found, inputs[:n], inputs[-n:], prices, trying.over, task=dataset.task)
     _keep(library, device, timing.facts.name, grown)
-    return Search(slow, tried, grown, "" if grown else _nothing_good(found, until))
+    short = _cut_short(cut, len(found), trying.cut)
+    if grown:
+        return Search(slow, tried, grown, "", short)
+    unseen = trying.cut or (cut and not tried)
+    return Search(slow, tried, (), short) if unseen else Search(slow, tried, (), _nothing_good(found), short)
 
 
 def _grow(
@@ -158,16 +169,37 @@ def _grow(
     seed: int,
     until: Deadline,
     tell: Callable[[str], None],
-) -> int:
-    """Programs for each kind of layer in turn, crossed with what was good at those before it; how many were tried."""
-    rng, tried, good = np.random.default_rng(seed), 0, list[Program]()
+) -> tuple[int, int]:
+    """Programs for each kind of layer in turn, crossed with what was good at those before it.
+
+    Each has a part of the time as its layers have of the network's; what one leaves is for those after it.
+
+    Returns:
+        How many programs were looked at, and for how many kinds the time was too short for more.
+    """
+    rng, tried, cut, good = np.random.default_rng(seed), 0, 0, list[Program]()
     for n, looks in enumerate(found):
-        part = until.share(1 / (len(found) - n))
+        part = _Part(until.share(looks.alike.share / sum(those.alike.share for those in found[n:])))
         begun = [*seeds(looks.alike.place), *_remembered(library, device)]
-        tried += evolved(looks, begun, good, children, rng, part.passed)
+        tried += evolved(looks, begun, good, children, rng, part.over)
+        cut += part.cut
         good += [parse(text) for text in looks.trades()]
-        tell(f"{number_of(tried, 'program')} looked at for {n + 1} of {len(found)} kinds of layers")
-    return tried
+        kinds_of = number_of(len(found), "kind")
+        tell(f"{number_of(tried, 'program')} looked at for {n + 1} of {kinds_of} of layers")
+    return tried, cut
+
+
+@dataclass(slots=True)
+class _Part:
+    """Time for a part of the search; `cut` where it was over before that was done."""
+
+    until: Deadline
+    cut: bool = False
+
+    def over(self) -> bool:
+        """True once it is over; asked before each program."""
+        self.cut = self.until.passed()
+        return self.cut
 
 
 def _scored_in_time(network: Network, found: Sequence[Looks], until: Deadline) -> int:
@@ -222,20 +254,30 @@ def _keep(library: ProgramLibrary | None, device: str, on: str, grown: Sequence[
 
 def _nothing_to_replace(entry: Entry, keep: Sequence[str], slow: Sequence[Slow]) -> str:
     """Why there is no layer to grow programs for."""
-    free = replaceable(entry.network.graph, keep)
-    if not free:
-        return "it has no convolution over several places, in one group, that a program could compute"
-    share = sum(row.share for row in slow if row.op in set(free))
-    return f"layers that programs could compute take {100 * share:.0f} % of its time, no kind of them enough"
+    why = refusals(entry.network.graph, keep)
+    free = {name for name, reason in why.items() if not reason}
+    if free:
+        share = sum(row.share for row in slow if row.op in free)
+        return f"layers that programs could compute take {100 * share:.0f} % of its time, no kind of them enough"
+    name = next((row.op for row in slow if row.op in why), next(iter(why), None))
+    if name is None:
+        return "it has no convolution and no dense layer that a program could compute"
+    which = "its only layer" if len(why) == 1 else "the slowest of its layers"
+    return f"a program could compute none of its layers: {which}, {name}, {why[name]}"
 
 
-def _nothing_good(found: Sequence[Looks], until: Deadline) -> str:
+def _cut_short(cut: int, kinds_of: int, untried: bool) -> str:
+    """What the time was too short for; empty where it was not."""
+    lacking = [f"to look at all programs for {cut} of {number_of(kinds_of, 'kind')} of layers"] if cut else []
+    lacking += ["to try all of them in the network"] if untried else []
+    return f"the time was too short {' and '.join(lacking)}" if lacking else ""
+
+
+def _nothing_good(found: Sequence[Looks]) -> str:
     """Why none of the programs that were looked at is offered."""
-    if until.passed():
-        return "the time was too short to look at programs and to try them in the network"
     if not any(looks.seen for looks in found):
-        return "no program computes a layer faster and keeps most of what it makes"
-    return "no program makes the whole network faster"
+        return "no program that was looked at computes a layer faster and keeps most of what it makes"
+    return "no program that was looked at makes the whole network faster"
 
 
 def _plain(entry: Entry, search: Search) -> dict[str, Plain]:
@@ -248,6 +290,7 @@ def _plain(entry: Entry, search: Search) -> dict[str, Plain]:
             [g.text, place_words(g.alike.place), len(g.alike.layers), g.ms, g.damage, g.whole] for g in search.grown
         ],
         "why": search.why,
+        "short": search.short,
         "error_tau": rank_correlation([g.error for g in search.grown], [g.damage for g in search.grown]),
         "ms_tau": rank_correlation([g.ms for g in search.grown], [g.whole for g in search.grown]),
     }

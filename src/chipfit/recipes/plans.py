@@ -14,7 +14,7 @@ from chipfit.core.types import Limit, Plain
 from chipfit.core.words import number_of
 from chipfit.evaluate.screen import Screened
 from chipfit.evaluate.start import Start
-from chipfit.recipes import time_plan
+from chipfit.recipes import report_facts, time_plan
 from chipfit.recipes.answer import Option, held, options
 from chipfit.recipes.deploy import file_all
 from chipfit.recipes.designs import Plan, plan_budget, plan_fact
@@ -47,6 +47,7 @@ def planned(
 
     Raises:
         Infeasible: a budget that was asked for cannot be held.
+        OutOfTime: the same, by what could be had in the time.
     """
     plans: list[Plan] = []
     until = time_plan.assigned_until(run)
@@ -54,9 +55,12 @@ def planned(
         try:
             plans.append(_assigned(run, limits, starts, rows, until.share(1 / left)))
         except (Infeasible, OutOfTime) as e:
-            if smallest is None or (isinstance(e, OutOfTime) and not plans):
+            if smallest is None:
                 raise
-            run.progress("assign", f"{budget_text(limits)} cannot be reached, nor smaller ones")
+            if isinstance(e, OutOfTime):
+                _cut_short(run, budget_text(limits))
+            else:
+                run.progress("assign", f"{budget_text(limits)} cannot be reached, nor smaller ones")
             if not plans and smallest.limits:
                 plans.append(_assigned(run, smallest.limits, starts, rows, until))
             break
@@ -66,13 +70,22 @@ def planned(
 def _assigned(
     run: Run, limits: tuple[Limit, ...], starts: Sequence[Start], rows: Sequence[Screened], until: Deadline
 ) -> Plan:
-    """`_plan`, told before, and after where not all of its designs could be repaired in time."""
+    """`_plan`, told before, and after where there was no time to search, or to repair all of its designs."""
     run.progress("assign", f"{budget_text(limits)}: exact assignment over {number_of(len(starts), 'model')}")
     plan = _plan(run, limits, starts, rows, until)
     found = cast(dict[str, list[Plain]], run.store.fact(plan_fact(plan.text, run.timing)) or {}).get("designs", [])
+    if plan.short:
+        _cut_short(run, plan.text)
     if len(found) > len(plan.designs):
         run.curtailed("assign", f"{plan.text}: {len(plan.designs)} of {len(found)} designs repaired")
     return plan
+
+
+def _cut_short(run: Run, text: str) -> None:
+    """Tells, now and in what a reader must know, that there was no time to search for a design."""
+    what = f"under {text} the search for designs was cut short, and what answers may be far from the best"
+    run.curtailed("assign", what)
+    report_facts.warn(run.store, f"{what}; give a longer --time")
 
 
 def made_of(run: Run, plans: Sequence[Plan], base: Screened) -> list[Option]:
@@ -122,12 +135,13 @@ def _plan(
 
     Raises:
         Infeasible: neither a design nor a file that was measured so far holds the budget.
+        OutOfTime: the same of what could be had in the time.
     """
     try:
         plan = plan_budget(limits, starts, rows, run.timing, run.settings, run.store, deadline)
         return replace(plan, metric=run.dataset.task.metric)
-    except Infeasible:
-        plan = Plan(limits, budget_text(limits), (), run.dataset.task.metric)
+    except (Infeasible, OutOfTime) as e:
+        plan = Plan(limits, budget_text(limits), (), run.dataset.task.metric, isinstance(e, OutOfTime))
         if held(plan, run.store, run.timing, rows):
             return plan
         raise

@@ -18,6 +18,7 @@ class Operators:
         programs: (text, layer in words, layers of that kind, time / the layer's, harm in nats, time of the network
             with it in all of them / without).
         why: nothing is offered, in words; empty where something is.
+        short: what the time was too short for, in words; empty where it was not.
         error_tau: rank correlation, over these programs, of the error of the layer's answers with the harm.
         ms_tau: the same of their kernels' time with the time of the network; None where there are too few to tell.
     """
@@ -28,3 +29,4 @@ class Operators:
     why: str = ""
     error_tau: float | None = None
     ms_tau: float | None = None
+    short: str = ""

@@ -23,6 +23,8 @@ def _of_model(model: str, found: Operators) -> str:
             f"Of {found.tried} programs that were looked at for {name}, {len(found.programs)} were put on the menu,"
             f" beside widths, depth and precisions. Harm is that of one layer alone, after repair.{_foretold(found)}"
         )
+    if found.short:
+        told += f" {escape(found.short[:1].upper() + found.short[1:])}."
     return f'<p class="caption">{told}</p><div class="pair">{_slowest(name, found)}{_programs(name, found)}</div>'
 
 

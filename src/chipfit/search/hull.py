@@ -13,12 +13,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from chipfit.core.types import Limit
 from chipfit.search.least import least
-from chipfit.search.program import Row, Scope, Tables, spread, total
+from chipfit.search.program import Row, Scope, Tables, spread, tabulate, total
 from chipfit.space.menu import Assignment, Menu
 
 STEPS = 24
 """Multipliers that are looked at."""
+
+
+def within(menu: Menu, limits: Sequence[Limit], objective: str = "damage") -> Assignment | None:
+    """A good assignment within absolute limits, of an objective of which less is better; None where none was found."""
+    rows = []
+    for x in limits:
+        sign = -1.0 if x.at_least else 1.0
+        rows += [Row(tabulate(menu, x.metric, sign, aspect=of), sign * x.value) for of in menu.aspects(x.metric)]
+    found = on_hull(menu, tabulate(menu, objective), rows)
+    held = found is not None and all(x.met(menu.total(x.metric, found)) for x in limits)
+    return found if held else None
 
 
 def on_hull(menu: Menu, goal: Tables, rows: Sequence[Row]) -> Assignment | None:

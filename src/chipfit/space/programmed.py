@@ -71,24 +71,41 @@ def replaceable(graph: Graph, keep: Collection[str] = ()) -> tuple[str, ...]:
     alone. What a layer costs is then a table over one group of channels that it reads and one that it makes, so that
     those behind a concatenation and before a split are left out; so is what answers.
     """
-    plain = _of_one_group(channel_groups(graph))
-    answering = _answering(graph)
-    found = []
-    for o in graph:
-        free = _is_wide(graph, o) and alone(graph, o) and o.name not in answering
-        if free and o.name in plain and not named_in(o.name, keep):
-            found.append(o.name)
-    return tuple(found)
+    return tuple(name for name, why in refusals(graph, keep).items() if not why)
 
 
-def _is_wide(graph: Graph, o: Op) -> bool:
-    """True for a layer that others could be cheaper than."""
+def refusals(graph: Graph, keep: Collection[str] = ()) -> dict[str, str]:
+    """Why programs may not compute each layer, as what is said behind its name; empty where they may."""
+    plain, answering = _of_one_group(channel_groups(graph)), _answering(graph)
+    found: dict[str, str] = {}
+    for o in (o for o in graph if o.kind in LAYERS):
+        if named_in(o.name, keep):
+            found[o.name] = "is kept as it is"
+        elif o.name in answering:
+            found[o.name] = "makes the answers"
+        elif not alone(graph, o):
+            found[o.name] = "shares its weights with another layer"
+        else:
+            coupled = "" if o.name in plain else COUPLED
+            found[o.name] = _too_little(graph, o) or coupled
+    return found
+
+
+COUPLED = "reads or makes channels of several groups, as beside a grouped convolution, a concatenation or a split"
+"""Why a layer is left out whose costs are no table over one group on either side."""
+
+
+def _too_little(graph: Graph, o: Op) -> str:
+    """Why others could not be cheaper than a layer; empty where they could."""
+    small = f"reads or makes fewer than {LEAST_FEATURES} channels"
     if o.kind == "linear":
-        return min(o.shape[-1], graph.in_shape(o)[-1]) >= LEAST_FEATURES
-    on_map = o.kind == "conv" and len(o["kernel"]) == len(o["padding"]) == 2
-    if not on_map or o["groups"] != 1:
-        return False
-    return prod(o["kernel"]) > 1 or min(o.shape[0], graph.in_shape(o)[0]) >= LEAST_FEATURES
+        return small if min(o.shape[-1], graph.in_shape(o)[-1]) < LEAST_FEATURES else ""
+    if o.kind != "conv" or not len(o["kernel"]) == len(o["padding"]) == 2:
+        return "is neither dense nor a convolution over a map"
+    if o["groups"] != 1:
+        return "is a grouped convolution"
+    of_one_place = prod(o["kernel"]) == 1 and min(o.shape[0], graph.in_shape(o)[0]) < LEAST_FEATURES
+    return small if of_one_place else ""
 
 
 def _answering(graph: Graph) -> frozenset[str]:
