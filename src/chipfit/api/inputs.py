@@ -23,6 +23,7 @@ from chipfit.data.load import load_data
 from chipfit.data.meant import meant
 from chipfit.data.options import parse_normalize, parse_resize
 from chipfit.data.own import of_parts
+from chipfit.data.statistics import COMPUTED
 from chipfit.device.accelerator.port import Designing, designing
 from chipfit.device.cache import usable_folder
 from chipfit.device.registry import DEVICES, open_device
@@ -32,6 +33,7 @@ from chipfit.evaluate.onnx_file import read
 from chipfit.export.formats import timing_bytes
 from chipfit.nets.ending import ends_in_probabilities
 from chipfit.nets.load import Entry, entry_of, load_models
+from chipfit.nets.onnx.byte_inputs import bytes_taken
 from chipfit.store.arrays import ArrayFolder
 from chipfit.store.programs import FILE as PROGRAMS
 from chipfit.store.programs import ProgramLibrary
@@ -124,7 +126,7 @@ def load(config: Config, given: Given) -> Inputs:
     Raises:
         BadInput: one of them cannot be used; they do not fit each other; a layer to keep does not exist.
     """
-    dataset = _dataset(config, given)
+    dataset = _as_bytes(_dataset(config, given), config)
     if config.train and not dataset.labelled:
         raise BadInput(f"data {dataset.name!r} has no labels to train with; give labelled data, or --no-train")
     if config.floor is not None and not dataset.labelled:
@@ -174,6 +176,21 @@ def _dataset(config: Config, given: Given) -> Dataset:
         normalize=normalize,
         task=config.task,
     )
+
+
+def _as_bytes(dataset: Dataset, config: Config) -> Dataset:
+    """The data with pixels as they are, where nobody said how they are normalised and every model takes bytes."""
+    notes = [n for n in dataset.notes if not n.startswith(COMPUTED)]
+    if len(notes) == len(dataset.notes):
+        return dataset
+    spans = {bytes_taken(Path(m)) if m in config.files else None for m in config.models}
+    if len(spans) != 1 or (span := spans.pop()) is None:
+        return dataset
+    channels, (least, largest) = len(dataset.mean), span
+    return replace(
+        dataset, mean=(-least / 255,) * channels, std=(1 / 255,) * channels,
+        notes=(*notes, f"pixels are given as {least}..{largest}, as the model takes bytes"),
+    )  # fmt: skip
 
 
 def load_entries(config: Config, given: Given, dataset: Dataset | None) -> tuple[Entry, ...]:

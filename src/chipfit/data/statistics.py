@@ -11,6 +11,9 @@ from chipfit.core.data import Inputs
 from chipfit.data.gather import walked
 from chipfit.data.options import Normalisation, for_channels
 
+COMPUTED = "mean and deviation of the pixels"
+"""How a note begins that says where they are from."""
+
 
 def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisation, tuple[str, ...]]:
     """What the user gave, else what fits the training inputs, and a note that says so.
@@ -27,7 +30,7 @@ def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisa
     if given is not None:
         return for_channels(given, channels), ()
     if train.dtype == np.uint8:
-        note = "mean and deviation of the pixels computed from train; if the model was trained with others, --normalize"
+        note = f"{COMPUTED} computed from train; if the model was trained with others, --normalize"
         return pixel_statistics(cast(NDArray[np.uint8], train)), (note,)
     return ((0.0,) * channels, (1.0,) * channels), ("float inputs are taken as they come, without normalisation",)
 

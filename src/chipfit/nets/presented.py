@@ -1,7 +1,7 @@
 """A module of several inputs, or one that answers with several values, as one of one row and one answer.
 
 Inputs stand side by side in a row (`core.ports`); of the answers one is chosen, by the user or because it is the only
-one that a network can be fitted to. What is not chosen is dropped, and the entry's source says so.
+one that a network can be fitted to. What is not chosen is dropped, and the entry's notes say so.
 """
 
 from __future__ import annotations

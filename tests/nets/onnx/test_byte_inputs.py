@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 import chipfit
+from chipfit.api import inputs
+from chipfit.api.config import Config
 from chipfit.core.data import Dataset, Split
 from chipfit.core.errors import BadInput, Note
 from chipfit.core.ports import Ends, Port
@@ -133,3 +135,16 @@ def test_a_fit_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         )  # fmt: skip
     assert result.best is not None
     assert "in the place of bytes, so does the file that is written" in Path("run/report.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::chipfit.core.errors.Note")
+def test_pixels_reach_a_file_of_bytes_as_they_are_where_nothing_else_is_said(tmp_path: Path) -> None:
+    x = np.random.default_rng(2).integers(0, 256, (60, *SHAPE)).astype(np.uint8)
+    parts = {"train": (x[:40], np.arange(40) % 4), "validation": (x[40:], np.arange(20) % 4)}
+    path = str(of_pictures(tmp_path / "m.onnx", nhwc=True))
+    config = Config.of({"models": [path], "data": "object:data", "train": False, "max": "size_mb=1"})
+    found = inputs.load(config, inputs.Given.of(path, parts)).dataset
+    np.testing.assert_allclose(found.normalise(x[:2]), x[:2].astype(np.float32), atol=1e-3)
+    assert "pixels are given as 0..255, as the model takes bytes" in found.notes
+    told = Config.of({**config.plain(), "normalize": "0.5,0.5"})
+    assert inputs.load(told, inputs.Given.of(path, parts)).dataset.mean == (0.5,) * 3

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import nn
 
@@ -38,6 +41,16 @@ def byte_inputs(model: ModelProto) -> dict[str, Range]:
     """The inputs of a model that are bytes, and the least and the largest number of each."""
     kinds = {i.name: i.type.tensor_type.elem_type for i in fed(model.graph)}
     return {name: BYTES[kind] for name, kind in kinds.items() if kind in BYTES}
+
+
+def bytes_taken(path: Path) -> Range | None:
+    """The least and the largest byte of a file's only input; None where it takes something else, or cannot be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError):
+        return None  # whoever reads the whole file says why
+    found = byte_inputs(model)
+    return next(iter(found.values())) if len(found) == len(fed(model.graph)) == 1 else None
 
 
 def check_cast(file: str, model: ModelProto) -> None:
