@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+import chipfit
 from chipfit.api.exporting import export
 from chipfit.core.data import Dataset, Split
 from chipfit.core.deadline import Deadline
@@ -340,3 +342,23 @@ def test_a_model_that_knows_no_more_than_chance_is_told_of(tmp_path: Path) -> No
         (line,) = store.fact("warnings")  # type: ignore[misc]
     assert line.startswith("lost, untouched, is right on 27.0 % of validation, no more than by guessing")
     assert "--normalize" in line
+
+
+def test_a_network_without_choices_is_the_answer_where_it_holds_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(6, 4),
+    ).eval()  # fmt: skip
+    part = np.random.default_rng(0).random((60, 3, 8, 8)).astype(np.float32), np.arange(60) % 4
+    data = {"train": part, "validation": part, "test": part}
+    for limit, held in (("size_mb=0.01", True), ("size_mb=0.0005", False)):
+        out = tmp_path / limit
+        with nullcontext() if held else pytest.raises(Infeasible, match=r"the nearest reaches size_mb 0\.001"):
+            result = chipfit.fit(
+                net, data=data, limits=limit, bits=[32], device="null", train=False, time="1m", out=out
+            )
+            assert result.best is not None
+            assert result.best.edits == 0

@@ -250,6 +250,8 @@ def _terms(
     runs: Sequence[tuple[str, ...]],
 ) -> list[Term]:
     """The damage of every option, and of runs of blocks beyond it: as scored, or by what was."""
+    if not menu.decisions:
+        return [Term("damage", (), np.zeros(()), "as it is")]
     keys = {c: key(edits) for c, edits in singles.items()}
     found = {c: profile.damage[k] for c, k in keys.items() if k in profile.damage}
     lost = lost_shares(menu, {group: len(order) for group, order in profile.order.items()})
