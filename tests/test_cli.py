@@ -328,7 +328,9 @@ def test_the_same_command_on_a_finished_run_only_shows_it(
     run: Path, finished: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*FIT, *TWO]) == 0
-    assert capsys.readouterr() == (finished.ended[1], "")
+    out, err = capsys.readouterr()
+    assert out == finished.ended[1]
+    assert re.fullmatch(r"\[ +\d+ s\] read: \S+ has this run, which had ended: nothing was run\n", err)
 
 
 def test_fit_as_json_is_what_the_run_holds(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -230,6 +230,19 @@ def test_resume_without_a_change_gives_the_result(recipe: StandIn) -> None:
     assert len(recipe.calls) == 1
 
 
+def test_a_finished_run_answers_for_its_own_networks_alone(recipe: StandIn) -> None:
+    first = begun()
+    assert begun().path == first.path
+    with pytest.raises(BadInput, match="is not what run run was started with; give another --out"):
+        begun(net_seed=1)
+    unnamed = begun(out=None)
+    trained = begun(net_seed=1, out=None)
+    assert trained.path != unnamed.path
+    assert begun(net_seed=1, out=None).path == trained.path
+    assert begun(out=None).path == unnamed.path
+    assert len(recipe.calls) == 3
+
+
 def test_an_impossible_budget_tells_the_nearest_and_leaves_a_report(recipe: StandIn) -> None:
     with pytest.raises(Infeasible) as e:
         begun(limits={"latency_ms": 0.01})

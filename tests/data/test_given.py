@@ -86,6 +86,8 @@ def test_what_opens_the_test_part_is_code_of_the_users(error: BaseException) -> 
 def test_what_is_no_model_is_told_by_its_type(model: Any) -> None:
     with pytest.raises(BadInput, match="a model is (NoneType|int|type|bytes|dict); give a torch module"):
         Given.of(model)
+    with pytest.raises(BadInput, match=r"a model is type; give a torch module, such as Linear\(\)"):
+        Given.of(torch.nn.Linear)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", [(X, Y), X, 3])

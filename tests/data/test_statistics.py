@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chipfit.core.errors import BadInput
 from chipfit.data.statistics import normalisation, pixel_statistics
 
 
@@ -28,3 +29,9 @@ def test_what_the_user_gives_wins_and_needs_no_note() -> None:
     for inputs in (np.zeros((4, 2, 3, 3), np.uint8), np.zeros((4, 2, 3, 3), np.float32)):
         assert normalisation(inputs, ((0.5,), (0.25,))) == (((0.5, 0.5), (0.25, 0.25)), ())
     assert normalisation(np.zeros((4, 16), np.uint8), ((0.5,), (0.25,))) == (((0.5,), (0.25,)), ())
+
+
+def test_statistics_of_bytes_are_refused_for_pixels() -> None:
+    with pytest.raises(BadInput, match=r"has the mean 127, but pixels are scaled to 0..1 .* such as 0\.498"):
+        normalisation(np.zeros((2, 1, 2, 2), np.uint8), ((127.0,), (64.0,)))
+    assert normalisation(np.zeros((2, 1, 2, 2), np.float32), ((127.0,), (64.0,)))[0] == ((127.0,), (64.0,))

@@ -107,7 +107,9 @@ def export(
     verified = _verify(made.artifact, true.data, result.view, samples) if verify else None
     if out is None:
         name = "-".join(model.name.split())
-        out = result.path / "export" / f"{name}-{model.key[:8]}{FORMATS[made.artifact.format].suffix}"
+        form = made.artifact.format
+        kind = form.removeprefix(run_as(form)) if form not in kept else ""  # beside the measured file, not in its place
+        out = result.path / "export" / f"{name}-{model.key[:8]}{kind}{FORMATS[form].suffix}"
         out.parent.mkdir(exist_ok=True)
     where = written(out, made.artifact)
     return Exported(where, model, made.artifact.size_mb, verified, _note(made))

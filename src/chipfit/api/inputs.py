@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -57,6 +58,11 @@ class Inputs:
     dataset: Dataset
     predictors: tuple[FittedPredictor, ...] = ()
 
+    @property
+    def mark(self) -> str:
+        """Six digits that tell these inputs from others."""
+        return hashlib.sha256(repr(sorted(self.digests().items())).encode()).hexdigest()[:6]
+
     def digests(self) -> dict[str, str]:
         """Name to hash of the data, of each network and of each predictor."""
         return {
@@ -83,13 +89,20 @@ class Given:
             models = tuple(model)
         for m in models:
             if not isinstance(m, ModelLike):
-                raise BadInput(f"a model is {type(m).__name__}; give a torch module, or a name like zoo:fashion-mnist")
+                raise BadInput(f"a model is {type(m).__name__}; give a torch module{_instead(m)}")
         return cls(models, data if isinstance(data, Dataset | Mapping) else None)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The models as a configuration names them; a module is named by its class and its place."""
         return tuple(_name(m, n) for n, m in enumerate(self.models, 1))
+
+
+def _instead(given: object) -> str:
+    """What to give in the place of a class; what else could be given."""
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return f", such as {given.__name__}()"
+    return ", or a name like zoo:fashion-mnist"
 
 
 def _name(model: ModelLike, place: int) -> str:

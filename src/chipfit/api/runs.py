@@ -178,9 +178,17 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
         with Store.open_or_create(folder, config.plain()) as store:
             return _go(store, config, inputs, deadline, progress)
     with Store.open_or_create(folder, config.plain(), recipe.idle) as store:
-        if (result := _made_before(store, config)) is not None:
-            return result
-        return _go(store, config, load(config, objects), deadline, progress)
+        inputs = load(config, objects)
+        others = not recipe.idle(store) and _other_input(store, inputs) is not None
+        if not others or config.out is not None:
+            if others:
+                _check_inputs(store, inputs)
+            if (result := _made_before(store, config)) is not None:
+                (progress or _silent)("read", f"{folder} has this run, which had ended: nothing was run")
+                return result
+            return _go(store, config, inputs, deadline, progress)
+    # nobody named the directory, and what it holds is of other networks or data: these have one of their own
+    return run(config.changed(out=f"{folder}-{inputs.mark}"), given=given, progress=progress)
 
 
 def _costs(config: Config, folder: Path, progress: Progress | None) -> Result:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipfit.core.data import Inputs
+from chipfit.core.errors import BadInput
 from chipfit.data.gather import walked
 from chipfit.data.options import Normalisation, for_channels
 
@@ -22,12 +23,17 @@ def normalisation(train: Inputs, given: Normalisation | None) -> tuple[Normalisa
     them has prepared them for the model. Rows of features (n, features) count as one channel.
 
     Raises:
-        BadInput: neither one value nor one a channel was given.
+        BadInput: neither one value nor one a channel was given, or those of pixels that were not scaled.
     """
     channels = channels_of(train)
     if train.dtype.kind == "i":
         return ((0.0,), (1.0,)), ()  # numbers of tokens
     if given is not None:
+        if train.dtype == np.uint8 and (most := max(given[0])) > 1:
+            raise BadInput(
+                f"--normalize has the mean {most:g}, but pixels are scaled to 0..1 before it; divide means and "
+                f"deviations by 255, such as {most / 255:.3f}"
+            )
         return for_channels(given, channels), ()
     if train.dtype == np.uint8:
         note = f"{COMPUTED} computed from train; if the model was trained with others, --normalize"
