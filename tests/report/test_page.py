@@ -287,7 +287,7 @@ def test_of_steps_towards_the_least_cost_the_console_has_the_one_that_answers(tm
         a_pair(store)
         store.set_fact("budgets", ["latency_ms <= 0.1", "latency_ms <= 0.3"])
         store.set_fact("config", {"minimize": "latency_ms"})
-        store.set_fact("floor", "accuracy >= 0.5")
+        store.set_fact("floor", {"metric": "accuracy", "value": 0.5, "at_least": True})
         store.finish()
         shown = show.summary(read_result(store))
     out = io.StringIO()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -410,7 +411,7 @@ def _ended(store: Store, config: Config) -> Result:
     if config.minimized is not None:
         _smallest_first(store, config)
     least = _floor(read_result(store), config)
-    store.set_fact("floor", None if least is None else str(least))
+    store.set_fact("floor", None if least is None else asdict(least))
     result = read_result(store)
     if result.best is not None:
         _write_hardware(result.path, as_file(store.fact("hardware"), result.best.file))

@@ -33,7 +33,7 @@ quality is not read.
 | `dataset`    | name, digest, sizes {part: n}, input_shape, classes (names, or how many), licence, notes, mean, std |
 | `task`       | name, and the fields of its `metric`; of a classification there is none |
 | `budgets`    | list of texts "latency_ms <= 0.42", several joined by ", "; relative ones ("60%") are of `reference` |
-| `floor`      | the limit on quality that was asked for, such as "accuracy >= 0.9"; may be absent |
+| `floor`      | the fields of the `Limit` on quality that was asked for, absolute; may be absent |
 | `reference`  | the fields of `core.reference.Reference`: what shares are of and the verdict compares with |
 | `phases`     | list of [name, seconds] |
 | `untouched`  | list of [model, layer, reason] |
@@ -62,7 +62,7 @@ from pydantic import TypeAdapter
 from chipfit.core.metric import ACCURACY, Metric
 from chipfit.core.reference import Reference
 from chipfit.core.task import CLASSIFICATION, Task
-from chipfit.core.types import METRICS, DeviceFacts, Plain, Trial
+from chipfit.core.types import METRICS, DeviceFacts, Limit, Plain, Trial
 from chipfit.report.budget import Budget, parse_budget
 from chipfit.report.hardware import HardwareFact
 from chipfit.report.operators import Operators
@@ -203,6 +203,13 @@ def _parity(facts: Mapping[str, Plain], key: str, true: str) -> Parity | None:
     return TypeAdapter(Parity).validate_python({**fact, "true": fact[true]}) if fact else None
 
 
+def _floor(facts: Mapping[str, Plain]) -> Budget | None:
+    """The limit on quality, which is held like a budget's."""
+    fact = _read(facts, "floor", dict[str, Any], {})
+    limit = Limit(**fact) if fact else None
+    return None if limit is None else Budget(str(limit), (limit,))
+
+
 def _with_values(reference: Reference | None, rows: Sequence[Row]) -> Reference | None:
     """The reference with all its numbers: as its row has them, where the fact itself does not say."""
     if reference is None:
@@ -237,7 +244,7 @@ def view(store: Store) -> RunView:
         dataset=_read(facts, "dataset", DatasetFact, DatasetFact()),
         task=task,
         budgets=tuple(parse_budget(text, numbers) for text in _read(facts, "budgets", list[str], [])),
-        floor=parse_budget(floor, {}) if (floor := _read(facts, "floor", str, "")) else None,
+        floor=_floor(facts),
         reference=reference,
         phases=_read(facts, "phases", tuple[tuple[str, float], ...], ()),
         untouched=_read(facts, "untouched", tuple[tuple[str, str, str], ...], ()),
