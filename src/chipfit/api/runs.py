@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -180,16 +179,23 @@ def run(config: Config, *, given: Given | None = None, progress: Progress | None
             return _go(store, config, inputs, deadline, progress)
     with Store.open_or_create(folder, config.plain(), recipe.idle) as store:
         inputs = load(config, objects)
-        others = not recipe.idle(store) and _other_input(store, inputs) is not None
-        if not others or config.out is not None:
-            if others:
-                _check_inputs(store, inputs)
-            if (result := _made_before(store, config)) is not None:
-                (progress or _silent)("read", f"{folder} has this run, which had ended: nothing was run")
-                return result
-            return _go(store, config, inputs, deadline, progress)
+        if config.out is not None or recipe.idle(store) or _other_input(store, inputs) is None:
+            return _taken_up(store, config, inputs, deadline, progress)
     # nobody named the directory, and what it holds is of other networks or data: these have one of their own
-    return run(config.changed(out=f"{folder}-{inputs.mark}"), given=given, progress=progress)
+    beside = config.changed(out=f"{folder}-{inputs.mark}")
+    check_place(beside.directory)
+    with Store.open_or_create(beside.directory, beside.plain(), recipe.idle) as store:
+        return _taken_up(store, beside, inputs, deadline, progress)
+
+
+def _taken_up(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progress: Progress | None) -> Result:
+    """The result of a run that a directory holds: read where it has ended, gone on with else."""
+    if store.finished:
+        _check_inputs(store, inputs)
+        if (result := _made_before(store, config)) is not None:
+            (progress or _silent)("read", f"{store.path} has this run, which had ended: nothing was run")
+            return result
+    return _go(store, config, inputs, deadline, progress)
 
 
 def _costs(config: Config, folder: Path, progress: Progress | None) -> Result:
@@ -410,8 +416,6 @@ def _ended(store: Store, config: Config) -> Result:
     """
     if config.minimized is not None:
         _smallest_first(store, config)
-    least = _floor(read_result(store), config)
-    store.set_fact("floor", None if least is None else asdict(least))
     result = read_result(store)
     if result.best is not None:
         _write_hardware(result.path, as_file(store.fact("hardware"), result.best.file))

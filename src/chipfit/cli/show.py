@@ -179,7 +179,7 @@ def _ending(result: Result, budgets: Collection[str]) -> Iterator[RenderableType
         if m.steps is not None:
             yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
     if run.floor is not None and (final := headline(run)) is not None:
-        yield Text(f"quality   {run.floor.words}: {'held' if run.floor.met(final) else 'not held'}")
+        yield Text(f"quality   {run.floor.verdict(final)}")
     for line in run.warnings:
         yield Text(f"mind      {line}")
     if result.best is not None and (design := run.hardware.files.get(result.best.file)) is not None:

@@ -11,7 +11,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import cast
 
@@ -102,8 +102,8 @@ def fit(
             _check_units(store, several)
         told = told_reference(rows, base, dataset.task.metric)
         budgets = [_fixed(store, limits, told, on_hardware(timing)) for limits in settings.budgets]
-        if settings.floor is not None:
-            told.against(settings.floor)  # a share of what is not there is refused before anything is searched
+        if settings.floor is not None:  # a share of what is not there is refused before anything is searched
+            store.set_fact("floor", asdict(told.against(settings.floor)))
         report_facts.write_screen(store, rows, told, budgets)
         report_facts.warn_of_chance(store, rows, dataset)
         progress("screen", f"shares are of {told.words()}")

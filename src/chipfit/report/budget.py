@@ -39,6 +39,10 @@ class Budget:
         """The budget for a reader: "latency ≤ 0.42 ms"."""
         return ", ".join(_words(limit) for limit in self.limits)
 
+    def verdict(self, row: Row) -> str:
+        """Whether a row holds it, for a reader: "latency ≤ 0.42 ms: held"."""
+        return f"{self.words}: {'held' if self.met(row) else 'not held'}"
+
     def excess(self, row: Row) -> float | None:
         """Largest share by which a row misses a limit: 0.07 is 7 % over, up to 0 is met; None if not measured.
 

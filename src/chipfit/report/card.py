@@ -104,11 +104,10 @@ def _budget(run: RunView, final: Row) -> list[str]:
     budget = budget_of(run, final)
     if budget is None:
         return []
-    held = "held" if budget.met(final) else "not held"
     steps = final.steps
     return [
-        f"{text(budget.words)}: {held}",
-        *([f"{text(run.floor.words)}: {'held' if run.floor.met(final) else 'not held'}"] if run.floor else []),
+        text(budget.verdict(final)),
+        text(run.floor.verdict(final)) if run.floor else "",
         *map(text, share_lines(run, budget)),
         f"the best measured file within it: {text(final.origin)}" if final.origin else "",
         f"trained for {steps[0]} of {steps[1]} steps" if steps is not None else "",

@@ -206,8 +206,10 @@ def _parity(facts: Mapping[str, Plain], key: str, true: str) -> Parity | None:
 def _floor(facts: Mapping[str, Plain]) -> Budget | None:
     """The limit on quality, which is held like a budget's."""
     fact = _read(facts, "floor", dict[str, Any], {})
-    limit = Limit(**fact) if fact else None
-    return None if limit is None else Budget(str(limit), (limit,))
+    if not fact:
+        return None
+    limit = Limit(**fact)
+    return Budget(str(limit), (limit,))
 
 
 def _with_values(reference: Reference | None, rows: Sequence[Row]) -> Reference | None:
