@@ -163,31 +163,49 @@ def _over(budget: Budget, row: Row) -> str:
 
 
 def _ending(result: Result, budgets: Collection[str]) -> Iterator[RenderableType]:
-    run, finals = result.view, [m for m in result.finals if m.budget in budgets]
+    """What took how long, how sure latencies are, what a reader must know, and where the files are."""
+    run = result.view
     if run.phases:
         spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run.phases)
         yield Text(f"seconds   {spent}; in all {sum(s for _, s in run.phases):.0f}")
+    yield from _sureness(result)
+    yield from _of_finals([m for m in result.finals if m.budget in budgets])
+    if run.floor is not None and (final := headline(run)) is not None:
+        yield Text(f"quality   {run.floor.verdict(final)}")
+    for line in run.warnings:
+        yield Text(f"mind      {line}")
+    yield from _places(result)
+
+
+def _sureness(result: Result) -> Iterator[Text]:
+    """How well latencies were foretold, and whether any was measured."""
+    run = result.view
     if run.latency is not None and run.latency.mape is not None:
         yield Text(f"tables    foretold {len(run.latency.true)} whole networks with {run.prediction_words}")
     if any(m.provenance == "predicted" for m in result.models):
         none = all(m.provenance == "predicted" for m in result.finals)
         yield Text(f"latency   {FORETOLD}{'; no file was measured there' if none else ''}")
+
+
+def _of_finals(finals: Sequence[Model]) -> Iterator[Text]:
+    """What else is known of each final model's latency, and the training that each got."""
     for m in finals:
         if told := list(_timed(m)):
             yield Text(f"latency   {m.budget}: {'; '.join(told)}")
     for m in finals:
         if m.steps is not None:
             yield Text(f"training  {m.budget}: {m.steps[0]} of {m.steps[1]} steps")
-    if run.floor is not None and (final := headline(run)) is not None:
-        yield Text(f"quality   {run.floor.verdict(final)}")
-    for line in run.warnings:
-        yield Text(f"mind      {line}")
-    if result.best is not None and (design := run.hardware.files.get(result.best.file)) is not None:
+
+
+def _places(result: Result) -> Iterator[Text]:
+    """The hardware's design, and where the files are."""
+    run, best = result.view, result.best
+    if best is not None and (design := run.hardware.files.get(best.file)) is not None:
         for line in hardware_words(design)[:-1]:
             yield Text(f"hardware  {line}")
         yield Text(f"          {result.path / 'best' / 'hardware.json'}")
-    if result.best is not None and result.best.exportable:
-        yield Text(f"file      {result.path / 'best' / result.best.file_name}")
+    if best is not None and best.exportable:
+        yield Text(f"file      {result.path / 'best' / best.file_name}")
     yield Text(f"report    {result.report}")
 
 

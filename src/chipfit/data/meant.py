@@ -149,7 +149,7 @@ def _prepared(dataset: Dataset, task: Task, answers: Shape, note: str) -> Datase
     def changed(found: Targets) -> Targets:
         return found.astype(np.int64) if task.of_classes else found.astype(np.float32).reshape(len(found), *answers)
 
-    classes = tuple(map(str, range(kinds))) if 0 < kinds <= NAMED_CLASSES else ()
+    classes = _numbers(kinds) if 0 < kinds <= NAMED_CLASSES else ()
     made = _retargeted(replace(dataset, task=task, classes=classes), changed, note)
     if targets is None:
         return made
@@ -177,9 +177,14 @@ def _numbered(dataset: Dataset) -> Dataset:
         _check_one_hot(f"data {dataset.name!r}: {name}", part.targets)
     assert dataset.train.targets is not None
     kinds = dataset.train.targets.shape[1]
-    classes = dataset.classes if len(dataset.classes) == kinds else tuple(map(str, range(kinds)))
+    classes = dataset.classes if len(dataset.classes) == kinds else _numbers(kinds)
     note = "targets with a single 1 in each row are taken for classes (--task multi-label says otherwise)"
     return _retargeted(replace(dataset, classes=classes), changed, note)
+
+
+def _numbers(n: int) -> tuple[str, ...]:
+    """The names of classes that have none but their numbers."""
+    return tuple(map(str, range(n)))
 
 
 def _in_one_column(dataset: Dataset, answers: Shape, told: str | None) -> Dataset:
@@ -189,17 +194,17 @@ def _in_one_column(dataset: Dataset, answers: Shape, told: str | None) -> Datase
         return dataset
     if told not in (None, CLASSIFICATION.name) or not seen(targets).whole or targets.min() < 0:
         return dataset
-    classes = dataset.classes or tuple(map(str, range(int(targets.max()) + 1)))
+    classes = dataset.classes or _numbers(int(targets.max()) + 1)
     return _retargeted(replace(dataset, classes=classes), lambda found: found[:, 0].astype(np.int64), "")
 
 
 def _with_all_outputs(dataset: Dataset, answers: Shape) -> Dataset:
     """The data set with a class for each output, where its classes have numbers for names and some have no rows."""
     known = len(dataset.classes)
-    if len(answers) != 1 or answers[0] <= known or dataset.classes != tuple(map(str, range(known))) or not known:
+    if len(answers) != 1 or answers[0] <= known or dataset.classes != _numbers(known) or not known:
         return dataset
     note = f"labels run from 0 to {known - 1}, and the model has {answers[0]} outputs: the others stay without rows"
-    return replace(dataset, classes=tuple(map(str, range(answers[0]))), notes=(*dataset.notes, note))
+    return replace(dataset, classes=_numbers(answers[0]), notes=(*dataset.notes, note))
 
 
 def _check_one_hot(where: str, targets: Targets | None) -> None:

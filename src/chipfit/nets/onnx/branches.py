@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, numpy_helper, shape_inference
 
-from chipfit.nets.onnx.call import Array
+from chipfit.nets.onnx.call import SHAPES, Array
 from chipfit.nets.onnx.constants import Alone, of_node, stored
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.inputs import Shape, dims
@@ -19,8 +19,6 @@ from chipfit.nets.onnx.plain import copied
 
 BATCHES = (1, 2, 3)
 """Batches under which a condition is looked at, of a file of open batch."""
-
-SHAPES = ("Shape", "Size")
 
 
 def decided(model: ModelProto, shapes: Sequence[Shape], made_for: int | None) -> ModelProto:

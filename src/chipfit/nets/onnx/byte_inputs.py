@@ -19,7 +19,7 @@ from torch import nn
 from chipfit.core.errors import BadInput
 from chipfit.core.ports import Ports, packed
 from chipfit.nets.answers import Answers, Floats
-from chipfit.nets.onnx.call import label
+from chipfit.nets.onnx.call import SHAPES, label
 from chipfit.nets.onnx.file import fed
 from chipfit.nets.onnx.inputs import BYTES, FLOATS, parts_of
 from chipfit.nets.onnx.plain import copied
@@ -29,9 +29,6 @@ Range = tuple[int, int]
 
 MOVES = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice"})
 """Operators that hand bytes on."""
-
-SHAPES = frozenset({"Shape", "Size"})
-"""Operators that look at their shape alone."""
 
 WHOLE = 1e-3
 """Distance from a whole number up to which a value is one: pixels are scaled to 0..1 first, in float32."""

@@ -54,6 +54,10 @@ class Run:
         return found
 
 
+SHAPES = frozenset({"Shape", "Size"})
+"""Operators that look at the shape of a value alone."""
+
+
 def label(node: NodeProto) -> str:
     """What to call a node in messages: its name, else an output, else its kind."""
     return node.name or next((o for o in node.output if o), node.op_type)
