@@ -124,6 +124,8 @@ def removal_order(
     order takes H to be equal at all taps of a kernel and zero across them, which leaves a matrix of channels by
     channels: of layers with thousands of columns each exact step passes over a matrix of a hundred megabytes.
     """
+    if group.norms:
+        return tuple(reversed(range(group.size)))  # of a stream that was turned the last ones count least
     readers = _readers(network, group, hessians, ChannelReader if coarse else Reader)
     if group.products or not readers:
         return _by_amount(network, group, hessians, readers)

@@ -37,6 +37,7 @@ from chipfit.core.graph import Graph, Network
 from chipfit.space.edits import Width, edited, to_plain
 from chipfit.space.groups import channel_groups
 from chipfit.space.menu import Menu
+from chipfit.space.streams import streams
 
 HARMLESS = 1e-4
 """Nats below which a damage is not asked how sure it is."""
@@ -206,9 +207,10 @@ def stitch(network: Network, profile: Profile, edits: Sequence[Edit]) -> Network
     made = edited(network.graph, edits)
     taken = {innermost(source).name: _taken(source) for source in made.arrays.values()}
     begun = {}
+    of_streams = {reader for s in streams(network.graph) for reader, _ in s.readers}  # axes that nothing makes good
     for o in consumers(network.graph):
         name = o.array("weight")
-        if INPUTS in taken.get(name, {}) and owner(o) in profile.hessians:
+        if INPUTS in taken.get(name, {}) and owner(o) in profile.hessians and o.name not in of_streams:
             begun[name] = _compensated(network.weights[name], taken[name], profile.hessians[owner(o)])
 
     def fit(fitted: Fitted, weight: NDArray[Any]) -> Mapping[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from chipfit.compress import profile as profiling
-from chipfit.compress.heads import turned
+from chipfit.compress import heads, streams
 from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
@@ -310,8 +310,11 @@ def _in_time(network: Network, menu: Menu, n: int, planned_s: float, until: Dead
 
 def _profiled(network: Network, compensating: NDArray[np.float32], seed: int, plan: Plan, until: Deadline) -> Profile:
     """What widths lose, of the network with its heads on principal axes; `turned` has the arrays that this changed."""
-    others = turned(network, compensating)
+    others = heads.turned(network, compensating)
     on_axes = Network(network.graph, {**network.weights, **others}) if others else network
+    if along := streams.turned(on_axes, compensating):
+        others = {**others, **along}
+        on_axes = Network(network.graph, {**network.weights, **others})
     made = profiling.profile(
         on_axes, compensating, np.random.default_rng(seed), until.share(PROFILE_SHARE),
         rows_per_column=plan.rows_per_column, coarse=plan.coarse, forms=plan.forms,

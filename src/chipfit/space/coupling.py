@@ -13,6 +13,7 @@ from functools import reduce
 from chipfit.core.channels import array_axis
 from chipfit.core.graph import Graph, Op
 from chipfit.space.coupling_rules import rule_of
+from chipfit.space.streams import streams
 from chipfit.space.terms import Row, Terms, fixed, length
 
 Rows = tuple[Row, ...]
@@ -24,7 +25,8 @@ class Analysis:
 
     `makers` are convolutions, dense layers and others that make channels, with what stands on the axis of these;
     `readers` those that end them, with the axis of their weight that they are on; `carriers` have a value for each
-    channel; `products` sum over channels of values, without weights. `counts` are attributes that count channels.
+    channel; `products` sum over channels of values, without weights; `norms` read a stream (`streams`), whose width they
+    leave free. `counts` are attributes that count channels.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -37,6 +39,8 @@ class Analysis:
         self.readers: dict[str, Row] = {}
         self.carriers: dict[str, Row] = {}
         self.products: list[tuple[str, Row]] = []
+        self.norms: dict[str, Row] = {}
+        self.turnable = {norm for s in streams(graph) for norm in s.norms}
         for o in graph:
             rule = rule_of(o.kind)
             self.rows[o.name] = self.opaque(o) if rule is None else rule(self, o)

@@ -146,9 +146,12 @@ def _constant(a: Analysis, o: Op) -> Rows:
 
 
 def _norm(a: Analysis, o: Op) -> Rows:
-    """A norm over the last axes: with fewer channels mean and variance would be others."""
+    """A norm over the last axes: with fewer channels mean and variance would be others; of a stream they may be."""
     rows, first = a.of(o), len(o.shape) - o["axes"]
-    a.keep(rows[first:], f"'{o.name}' normalises over them")
+    if o.name in a.turnable:
+        a.norms[o.name] = rows[-1]
+    else:
+        a.keep(rows[first:], f"'{o.name}' normalises over them")
     for role in a.graph.roles(o):
         a.array(o, role, rows[first:])
     return rows

@@ -55,6 +55,7 @@ class ChannelGroup:
     `made` is what stands on the axis of each producer's channels.
     `carriers` are batch norms and depth-wise convolutions whose channels (from an offset on) vanish with them.
     `products` are operators that sum over its channels without weights, such as an attention's over those of a head.
+    `norms` are those that read the group's channels, as a stream's: they are worth something in their order alone.
     A channel of the group is `inner` channels of its producers next to one another, and this `outer` times: a head is
     as many as it is wide, and a channel of each head one for every head.
     """
@@ -68,6 +69,7 @@ class ChannelGroup:
     products: tuple[str, ...] = ()
     outer: int = 1
     inner: int = 1
+    norms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def _groups(analysis: Analysis, names: Names) -> Iterator[ChannelGroup]:
             tuple(dict.fromkeys(names.products[atom])),
             outer,
             inner,
+            tuple(names.norms[atom]),
         )
 
 

@@ -20,6 +20,7 @@ class Names:
         self.makers = _by_atom(analysis, analysis.makers)
         self.readers = _by_atom(analysis, analysis.readers)
         self.carriers = _by_atom(analysis, analysis.carriers)
+        self.norms = _by_atom(analysis, analysis.norms)
         self.products: dict[int, list[str]] = defaultdict(list)
         for op, row in analysis.products:
             for atom, _ in self.terms.atoms(row):
