@@ -64,7 +64,7 @@ def test_one_by_one_is_all_at_once(name: str, seed: int) -> None:
 
 def test_dead_channels_do_nothing(net: Network) -> None:
     x = noise(net, 4)
-    for g in channel_groups(net.graph).groups:
+    for g in (g for g in channel_groups(net.graph).groups if not g.norms):
         dead = np.arange(1, g.size, 3)
         keep = tuple(sorted(set(range(g.size)) - set(dead.tolist())))
         small = apply(net, [Width(g.name, keep)])
