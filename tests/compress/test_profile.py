@@ -51,6 +51,12 @@ def test_a_profile_of_the_same_network_under_other_names_is_told(resnet8: tuple[
     assert not of_names(arrays, renamed)
 
 
+def test_a_profile_from_before_a_group_was_known_is_told(resnet8: tuple[Network, Profile]) -> None:
+    network, found = resnet8
+    fewer = replace(found, order=dict(list(found.order.items())[1:]))
+    assert not of_names(fewer.to_arrays(), network.graph)
+
+
 def test_keys_do_not_depend_on_order() -> None:
     a: list[Edit] = [Skip("s"), Width("w", (0, 2))]
     assert key(a) == key(a[::-1])

@@ -121,14 +121,14 @@ class Profile:
 
 
 def of_names(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> bool:
-    """True where a profile's arrays speak of this graph's layers.
+    """True where a profile's arrays speak of this graph's layers, and of all its groups of channels.
 
     Equal networks have one digest whatever their operators are called: the same network, read from files of several
-    exporters, has other names in each.
+    exporters, has other names in each. And a profile may be of a time when fewer groups were known.
     """
-    kept = [n.removeprefix("hessian/") for n in arrays if n.startswith("hessian/")]
+    layers, orders = ({n.removeprefix(p) for n in arrays if n.startswith(p)} for p in ("hessian/", "order/"))
     prefixes = {owner(o) for o in graph if o.weights}
-    return prefixes.issuperset(kept)
+    return prefixes >= layers and orders >= {g.name for g in channel_groups(graph).groups}
 
 
 def _bytes(value: Mapping[str, Any]) -> NDArray[np.uint8]:

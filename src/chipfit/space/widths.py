@@ -12,7 +12,8 @@ from math import ceil, gcd
 from chipfit.space.groups import ChannelGroup
 
 PARTS = 8
-"""Widths of channels of each head or group: so many at most, one more than enough to see where harm begins."""
+"""Widths of channels of each head or group, and of a stream: so many at most, one more than enough to see where harm
+begins. A stream stands in the table of nearly every layer."""
 
 
 def offered_widths(g: ChannelGroup, step: int) -> list[int]:
@@ -36,6 +37,8 @@ def at_once(g: ChannelGroup, step: int) -> int:
     """
     if g.inner > 1:
         return max(1, ceil(step / g.inner))
+    if g.norms:
+        return step * ceil(g.size / PARTS / step)
     if g.outer == 1:
         return step
     if g.size < 2 * step < g.outer:  # of many narrow groups whole ones are given up, which leaves kernels their blocks
