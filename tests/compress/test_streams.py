@@ -51,6 +51,28 @@ class After(Scaled):
         return answers
 
 
+class Pooled(Scaled):
+    """One whose stream is averaged over tokens before its last norm, which a layer without a bias reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(24, 5, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.patches(x).flatten(2).transpose(1, 2)
+        y = y + self.scale * self.down(torch.relu(self.up(self.norm(y))))
+        answers: Tensor = self.head(self.last(y.mean(1)))
+        return answers
+
+
+class RootMeanSquare(Scaled):
+    """One with norms that take off no mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.RMSNorm(24, elementwise_affine=False), nn.RMSNorm(24)
+
+
 def drawn(module: nn.Module) -> Network:
     torch.manual_seed(0)
     with torch.no_grad():
@@ -76,7 +98,7 @@ def test_contrasts_are_orthonormal_without_a_mean_and_constant_before_they_end()
         np.testing.assert_allclose(np.ptp(h[:k, k - 1 :], axis=0), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("module", [Scaled, ViT])
+@pytest.mark.parametrize("module", [Scaled, Pooled, RootMeanSquare, ViT])
 def test_a_turned_network_answers_the_same(module: type[nn.Module]) -> None:
     network = drawn(module())
     made = turned(network, X)

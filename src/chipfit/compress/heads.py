@@ -22,26 +22,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from chipfit.compress.forward import Walk, affordable, batch, placed
+from chipfit.compress.turning import Matrix, seen
 from chipfit.core.graph import Graph, Network, Op, Weights
 
 Places = NDArray[np.intp]
 """(heads, d) rows of a layer's weight, or columns, that are the channels of each head."""
 
-Matrix = NDArray[np.float64]
-
 RIDGE = 1e-4
 """Of the mean square of a head's channels, added to each: a direction that is never taken has no inverse else."""
-
-ENOUGH_INPUTS = 64
-
-SAME = 1e-3
-"""Answers of the turned network may differ from the original's by so much, as a share of the largest: rounding."""
-
-MEMORY_MB = 500.0
 
 VIEWS = frozenset({"reshape", "flatten", "transpose", "slice"})
 
@@ -63,7 +53,6 @@ class Pair:
     reads: bool
 
 
-@torch.inference_mode()
 def turned(network: Network, inputs: NDArray[np.float32]) -> Weights:
     """The arrays of a network that are others once its heads are turned; none where it has no such heads.
 
@@ -73,25 +62,11 @@ def turned(network: Network, inputs: NDArray[np.float32]) -> Weights:
     pairs = [p for p in _pairs(graph) if not {p.first.layer, p.second.layer} & graph.sharing]
     if not pairs:
         return {}
-    x = batch(inputs[: min(ENOUGH_INPUTS, affordable(graph, MEMORY_MB))])
-    moments, answers = _moments(network, x, {side.layer for p in pairs for side in (p.first, p.second)})
+    found = seen(network, inputs, {side.layer for p in pairs for side in (p.first, p.second)})
     made: Weights = {}
     for p in pairs:
-        _turn(network, p, moments, made)
-    _, changed = _moments(Network(graph, {**network.weights, **made}), x, set())
-    return made if float((changed - answers).abs().max()) <= SAME * float(answers.abs().max()) else {}
-
-
-def _moments(network: Network, x: torch.Tensor, layers: set[str]) -> tuple[dict[str, Matrix], torch.Tensor]:
-    """Second moments (O, O) of what each of these layers makes, and the network's answers."""
-    walk = Walk(network.graph, placed(network.weights), {network.graph.ops[0].name: x})
-    found: dict[str, Matrix] = {}
-    for o in network.graph.ops[1:]:
-        value = walk.step(o)
-        if o.name in layers:
-            rows = value.flatten(0, -2).double()
-            found[o.name] = (rows.T @ rows / len(rows)).numpy(force=True)
-    return found, walk.values[network.graph.output]
+        _turn(network, p, found.moments, made)
+    return found.if_same(made)
 
 
 def _turn(network: Network, pair: Pair, moments: dict[str, Matrix], made: Weights) -> None:

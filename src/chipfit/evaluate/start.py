@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chipfit.compress import profile as profiling
 from chipfit.compress import heads, streams
+from chipfit.compress import profile as profiling
 from chipfit.compress.profile import Profile
 from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset

@@ -25,8 +25,8 @@ class Analysis:
 
     `makers` are convolutions, dense layers and others that make channels, with what stands on the axis of these;
     `readers` those that end them, with the axis of their weight that they are on; `carriers` have a value for each
-    channel; `products` sum over channels of values, without weights; `norms` read a stream (`streams`), whose width they
-    leave free. `counts` are attributes that count channels.
+    channel; `products` sum over channels of values, without weights; `norms` read a stream (`streams`), whose width
+    they leave free. `counts` are attributes that count channels.
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -1,4 +1,4 @@
-"""Streams of tokens: values that blocks add to, and that are read through layer norms alone, as in a ViT.
+"""Streams of tokens: values that blocks add to, and that are read through norms of each token alone, as in a ViT.
 
 Nothing in such a stream says which channel is which: layers that write it (dense layers, patches, tables, positions)
 and those that read its norms are matrices, so that the stream may be turned (`compress.streams`). Only then is a
@@ -14,6 +14,8 @@ from math import prod
 from chipfit.core.channels import array_axis
 from chipfit.core.graph import Graph, Op, single
 
+NORMS = frozenset({"layer_norm", "rms_norm"})
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -21,10 +23,11 @@ class Stream:
 
     `writers` make it, `scales` (affine operators without a shift) stand between one of them and the stream, `constants`
     are arrays that are part of it, with the axis that the channels are on; `readers` are dense layers, each with the
-    norm that it reads.
+    norm that it reads. Norms that are `centred` take off the mean (layer norms); others are root-mean-square norms.
     """
 
     width: int
+    centred: bool
     norms: tuple[str, ...]
     writers: tuple[str, ...]
     scales: tuple[tuple[str, str], ...]
@@ -36,7 +39,7 @@ def streams(graph: Graph) -> tuple[Stream, ...]:
     """All streams of a graph that can be turned."""
     found, seen = list[Stream](), set[str]()
     for o in graph:
-        if o.kind == "layer_norm" and o.name not in seen:
+        if o.kind in NORMS and o.name not in seen:
             walk = _Walk(graph)
             whole = walk.stream(o.inputs[0], len(o.shape) - 1)
             seen |= walk.norms.keys()
@@ -60,8 +63,8 @@ class _Walk:
     def found(self, width: int) -> Stream:
         """What was found."""
         return Stream(
-            width, tuple(self.norms), tuple(self.writers), tuple(self.scales.items()), tuple(self.constants.items()),
-            tuple(self.readers.items()),
+            width, self._kinds() == {"layer_norm"}, tuple(self.norms), tuple(self.writers), tuple(self.scales.items()),
+            tuple(self.constants.items()), tuple(self.readers.items()),
         )  # fmt: skip
 
     def stream(self, name: str, axis: int) -> bool:
@@ -72,7 +75,7 @@ class _Walk:
             if self.values.setdefault(name, axis) != axis or name == self.graph.output:
                 return False
             for o in self._users(name):
-                if o.kind == "layer_norm":
+                if o.kind in NORMS:
                     if not self._is_norm(o, axis):
                         return False
                     self.norms[o.name] = None
@@ -85,7 +88,10 @@ class _Walk:
                 return False
             left += [(value, at) for value, at in more if value not in self.values]
         touched = {*self.norms, *self.writers, *self.scales, *self.constants}
-        return bool(self.norms) and not touched & self.graph.sharing
+        return len(self._kinds()) == 1 and not touched & self.graph.sharing
+
+    def _kinds(self) -> set[str]:
+        return {self.graph[norm].kind for norm in self.norms}
 
     def _users(self, name: str) -> Iterator[Op]:
         return (self.graph[u] for u in self.graph.users[name])
@@ -114,7 +120,7 @@ class _Walk:
         return [(i, at) for i, at in before if at is not None]
 
     def read(self) -> bool:
-        """True where only dense layers read the norms, whose bias takes what the norms add."""
+        """True where only dense layers read the norms."""
         for norm in self.norms:
             left = [(norm, len(self.graph[norm].shape) - 1)]
             while left:
@@ -123,11 +129,10 @@ class _Walk:
                     return False
                 for o in self._users(name):
                     if o.kind == "linear":
-                        biased = o["bias"] or not self.graph[norm]["bias"]
-                        if axis != len(self.graph[name].shape) - 1 or not biased or o.name in self.graph.sharing:
+                        if axis != len(self.graph[name].shape) - 1 or o.name in self.graph.sharing:
                             return False
                         self.readers[o.name] = norm
-                    elif (behind := _passed(self.graph, o, name, axis)) is None:
+                    elif (behind := _moved(self.graph, o, name, axis)) is None:
                         return False
                     else:
                         left.append((o.name, behind))
@@ -151,21 +156,16 @@ def _through(graph: Graph, o: Op, name: str, axis: int) -> int | None:
     return _moved(graph, o, name, axis)
 
 
-def _passed(graph: Graph, o: Op, name: str, axis: int) -> int | None:
-    """The same for what lies between a norm and what reads it: means over other axes too."""
-    if o.kind == "reduce_mean" and axis not in o["axes"]:
-        return axis if o["keep"] else axis - sum(a < axis for a in o["axes"])
-    return _moved(graph, o, name, axis)
-
-
 def _moved(graph: Graph, o: Op, name: str, axis: int) -> int | None:
-    """The axis behind a view, or behind a scale that is one for all."""
+    """The axis behind a view, a scale that is one for all, or a mean over other axes."""
     shape = graph[name].shape
     match o.kind:
         case "affine":
             return axis if single(o) and not o["shift"] else None
         case "slice":
             return axis if axis != o["axis"] else None
+        case "reduce_mean" if axis not in o["axes"]:
+            return axis if o["keep"] else axis - sum(a < axis for a in o["axes"])
         case "transpose":
             return int(tuple(o["perm"]).index(axis))
         case "reshape" | "flatten":
