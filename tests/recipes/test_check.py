@@ -115,6 +115,13 @@ def test_what_is_counted_is_checked_without_timing_kernels(entries: list[Entry])
     assert len(memory.kept) == 3
 
 
+def test_a_check_tells_what_it_is_at(entries: list[Entry]) -> None:
+    told: list[tuple[str, str]] = []
+    check(entries[0], Null(), [Limit.parse("latency_ms=90%")], Memory(), progress=lambda *said: told.append(said))
+    assert [phase for phase, _ in told] == ["check", "menu", "assign"]
+    assert all(line.startswith("plain: ") for _, line in told)
+
+
 def test_programs_reach_further_and_are_suggested_where_nothing_else_will_do() -> None:
     layers = [nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
     module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()

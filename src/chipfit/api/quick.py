@@ -19,6 +19,7 @@ from chipfit.recipes import profile as profile_recipe
 from chipfit.recipes.check import Feasibility
 from chipfit.recipes.onnx_file import FileFeasibility
 from chipfit.recipes.profile import Profile
+from chipfit.recipes.settings import Progress, silent
 
 
 def profile(
@@ -49,15 +50,17 @@ def profile(
     return profile_of(config, given)
 
 
-def profile_of(config: Config, given: Given | None = None) -> dict[str, Profile]:
+def profile_of(config: Config, given: Given | None = None, progress: Progress = silent) -> dict[str, Profile]:
     """`profile` for a configuration."""
     with opened(_single(config)) as on, user_memory() as memory:
         if on.format != "onnx":
             loaded = load_editable(config, given or Given())
             _check_format(loaded.files, on)
+            progress("profile", f"the operators of {', '.join(e.name for e in loaded.entries)} on {on.name}")
             named = {e.name: e for e in loaded.entries} | loaded.read
             return {name: profile_recipe.profile(e, on, memory) for name, e in named.items()}
         entries, files = load_all(config, given or Given())
+        progress("profile", f"the operators of {', '.join([*(e.name for e in entries), *files])} on {on.name}")
         found = {e.name: profile_recipe.profile(e, on, memory) for e in entries}
         return found | {path: onnx_file.profile(path, file, on, memory) for path, file in files.items()}
 
@@ -95,7 +98,9 @@ def check(
     return check_of(config, given)
 
 
-def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibility | FileFeasibility]:
+def check_of(
+    config: Config, given: Given | None = None, progress: Progress = silent
+) -> dict[str, Feasibility | FileFeasibility]:
     """`check` for a configuration."""
     limits = config.limits
     if config.budgets:
@@ -106,6 +111,7 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
         loaded = load_editable(config, given or Given())
         _check_format(loaded.files, on)
         entries = {e.name: e for e in loaded.entries} | loaded.read
+        progress("reference", f"{', '.join(entries) or 'files'}: as they came, and in int8")
         of = check_recipe.reference(list(entries.values()), on, memory, bits=config.bits) if entries else None
         found: dict[str, Feasibility | FileFeasibility] = {
             name: check_recipe.check(
@@ -118,6 +124,7 @@ def check_of(config: Config, given: Given | None = None) -> dict[str, Feasibilit
                 seed=config.seed,
                 of=of,
                 programs=config.programs != NO_PROGRAMS,
+                progress=progress,
             )
             for name, e in entries.items()
         }

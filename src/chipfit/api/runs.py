@@ -40,7 +40,7 @@ from chipfit.nets import accelerator as computing
 from chipfit.recipes import fit as recipe
 from chipfit.recipes import master
 from chipfit.recipes.cost_front import cost_front
-from chipfit.recipes.settings import Progress, Settings
+from chipfit.recipes.settings import Progress, Settings, silent
 from chipfit.report.card import PREDICTED_WITH, predict_source
 from chipfit.report.choose import budget_of
 from chipfit.report.hardware import as_file
@@ -193,7 +193,7 @@ def _taken_up(store: Store, config: Config, inputs: Inputs, deadline: Deadline, 
     if store.finished:
         _check_inputs(store, inputs)
         if (result := _made_before(store, config)) is not None:
-            (progress or _silent)("read", f"{store.path} has this run, which had ended: nothing was run")
+            (progress or silent)("read", f"{store.path} has this run, which had ended: nothing was run")
             return result
     return _go(store, config, inputs, deadline, progress)
 
@@ -210,7 +210,7 @@ def _costed(store: Store, config: Config, progress: Progress | None) -> Result:
     entries = load_entries(config, Given(), None)
     with opened_accelerator(config) as device:
         if not store.finished:
-            cost_front(entries, device, _settings(config), store, progress or _silent)
+            cost_front(entries, device, _settings(config), store, progress or silent)
         return _ended(store, config)
 
 
@@ -280,7 +280,7 @@ def run_each(config: Config, *, progress: Progress | None = None) -> dict[str, R
 
     def one(name: str) -> Result:
         def tell(phase: str, detail: str) -> None:
-            (progress or _silent)(phase, f"{name}: {detail}")
+            (progress or silent)(phase, f"{name}: {detail}")
 
         return run(each[name], progress=tell)
 
@@ -356,7 +356,7 @@ def _go(store: Store, config: Config, inputs: Inputs, deadline: Deadline, progre
     settings = _settings(config)
     with opened_all(config.devices) as devices, user_memory() as far, user_programs() as library:
         memory = LayeredMemory(store.memory, far)
-        tell = progress or _silent
+        tell = progress or silent
         store.set_fact("accelerator", computing.described())
         if computing.shared_with_others():
             tell("fine-tune", "another chipfit run computes on this GPU: both are slower; --accelerator cpu parts them")
@@ -381,10 +381,6 @@ def _settings(config: Config) -> Settings:
         profile_s=None if config.profile_time is None else parse_duration(config.profile_time),
         minimize=config.minimized if config.steps_down else None, floor=config.floor,
     )  # fmt: skip
-
-
-def _silent(phase: str, detail: str) -> None:
-    """Progress that nobody follows."""
 
 
 def _check_inputs(store: Store, inputs: Inputs) -> None:

@@ -139,8 +139,8 @@ def profile(
     from chipfit.api import quick
     from chipfit.cli import show
 
-    with following(common):
-        found = quick.profile_of(options)
+    with following(common) as progress:
+        found = quick.profile_of(options, progress=progress)
     emit(common, cast(Plain, {name: asdict(p) for name, p in found.items()}), show.profiles(found, all))
     return 0
 
@@ -163,8 +163,8 @@ def check(
     from chipfit.api import quick
     from chipfit.cli import show
 
-    with following(common):
-        found = quick.check_of(options)
+    with following(common) as progress:
+        found = quick.check_of(options, progress=progress)
     emit(common, cast(Plain, {name: asdict(f) for name, f in found.items()}), show.feasibility(found))
     if any(f.feasible for f in found.values()):
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -29,7 +29,7 @@ from chipfit.evaluate.timing import Timing
 from chipfit.evaluate.worthwhile import cheaper_by_macs, worthwhile
 from chipfit.export.formats import plain_numbers
 from chipfit.nets.zoo import Entry
-from chipfit.recipes.settings import Settings, as_computed
+from chipfit.recipes.settings import Progress, Settings, as_computed, silent
 from chipfit.search.codesign import codesign
 from chipfit.search.design_costs import LATENCY, DesignCosts
 from chipfit.search.one_design import least, solved
@@ -113,13 +113,15 @@ def check(
     programs: bool = False,
     seed: int = 0,
     of: Reference | None = None,
+    progress: Progress = silent,
 ) -> Feasibility:
     """Prices the network's menu on the device and solves it; shares are of a reference, its own unless one is given.
 
     With `programs` the usual ones may compute layers, where they are cheaper. Damage is not known here, so the
     suggestion is the design that keeps most of the work.
     """
-    start, timing = time.monotonic(), Timing(device, memory)
+    start, timing, name = time.monotonic(), Timing(device, memory), entry.name
+    progress("check", f"{name}: its file against itself, on {device.name}")
     hold_file(entry, timing)
     own = reference([entry], device, memory, bits=bits)
     base = of or own
@@ -129,7 +131,9 @@ def check(
     graph, prices = entry.network.graph, pricer(timing)
     cheaper = _programs(graph, timing, settings, limits) if programs else {}
     on_offer = offered(graph, timing, bits=settings.bits, keep=settings.keep, programs=cheaper)
-    menu, costs = _priced(graph, on_offer, prices, limits, seed)
+    progress("menu", f"{name}: what may change, what it costs")
+    menu, costs = _priced(graph, on_offer, prices, limits, seed, lambda line: progress("menu", f"{name}: {line}"))
+    progress("assign", f"{name}: what keeps most within the limits")
     absolute = [base.against(limit) for limit in limits]
     sizes = Sizes(menu, graph, timing)
     found = Feasibility(
@@ -170,7 +174,12 @@ def _programs(
 
 
 def _priced(
-    graph: Graph, on_offer: Offer, prices: Pricer, limits: Sequence[Limit], seed: int
+    graph: Graph,
+    on_offer: Offer,
+    prices: Pricer,
+    limits: Sequence[Limit],
+    seed: int,
+    tell: Callable[[str], None],
 ) -> tuple[Menu, DesignCosts | None]:
     """The menu with what is counted, and where a limit asks for it with its latency."""
     variants = Variants(graph, on_offer.menu)
@@ -178,7 +187,7 @@ def _priced(
     if all(x.metric != LATENCY for x in limits):  # nothing has to be timed for what is counted
         return menu, None
     rng, until = np.random.default_rng(seed), Deadline.after(PRICED_S) if prices.tested else None
-    pricing = prices.price(graph, on_offer, rng, deadline=until, planned_s=PLANNED_S, variants=variants)
+    pricing = prices.price(graph, on_offer, rng, deadline=until, planned_s=PLANNED_S, variants=variants, tell=tell)
     return menu.priced(t for t in pricing.menu.terms if t.metric == LATENCY), pricing.costs
 
 

@@ -15,6 +15,10 @@ Progress = Callable[[str, str], None]
 """Called with (phase, what is happening)."""
 
 
+def silent(phase: str, detail: str) -> None:
+    """Progress that nobody follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A fit: its budgets and how far it may go.
