@@ -19,7 +19,7 @@ from chipfit.evaluate.drawn import random_assignment
 from chipfit.evaluate.start import Start, open_start
 from chipfit.evaluate.timing import Timing
 from chipfit.nets.build import build
-from chipfit.recipes.designs import corrected, optimum
+from chipfit.recipes.optimum import corrected, optimum
 from chipfit.search.assign import assign
 from chipfit.space import edits as on_graph
 from chipfit.space.edits import narrowed_to

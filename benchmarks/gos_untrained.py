@@ -22,7 +22,7 @@ from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.types import Artifact, Limit, Plain
 from chipfit.evaluate.design import Design
 from chipfit.evaluate.start import Start
-from chipfit.recipes.designs import corrected, optimum
+from chipfit.recipes.optimum import corrected, optimum
 from chipfit.space.edits import from_plain, to_plain
 
 SHARES = (0.50, 0.35, 0.25)

@@ -12,7 +12,7 @@ from chipfit.core.errors import Infeasible, OutOfTime
 from chipfit.core.types import Limit
 from chipfit.data.load import load_data
 from chipfit.nets.zoo import Entry
-from chipfit.recipes import designs, in_haste
+from chipfit.recipes import designs, in_haste, optimum
 from chipfit.recipes.fit import forget
 from chipfit.report.view import view
 from chipfit.store.store import Store
@@ -30,7 +30,7 @@ def _never(*_: Any, **__: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(designs, "solved", _never)
+    monkeypatch.setattr(optimum, "solved", _never)
 
 
 def _settings(share: float, metric: str = "latency_ms") -> Any:
