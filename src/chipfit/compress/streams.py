@@ -18,6 +18,9 @@ root-mean-square ones and rotate in each block.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +43,9 @@ def turned(network: Network, inputs: NDArray[np.float32]) -> Weights:
     found = seen(network, inputs, {norm for s in those for norm in s.norms})
     made: Weights = {}
     for s in those:
-        _turn(network, s, _rotation(network, s, found), made)
+        turning = _Turning(network, s, _rotation(network, s, found), made)
+        turning.writers()
+        turning.readers()
     return found.if_same(made)
 
 
@@ -73,38 +78,68 @@ def _rotation(network: Network, stream: Stream, found: Seen) -> Matrix:
     return q + 1 / d if stream.centred else q
 
 
-def _turn(network: Network, stream: Stream, q: Matrix, made: Weights) -> None:
-    """Puts the turned arrays of all that touches a stream into `made`."""
-    graph = network.graph
-    for name, writer in stream.scales:
-        factors = _copy(network, made, name, "scale")
-        for role in graph.roles(graph[writer]):
-            array = _copy(network, made, writer, role)
-            array *= factors.reshape(-1, *(1,) * (array.ndim - 1))
-        factors[:] = 1.0
-    for writer in stream.writers:
-        by_row = graph[writer].kind == "embedding"
-        for role in graph.roles(graph[writer]):
-            array = _copy(network, made, writer, role)
-            array[:] = array @ q.T if by_row else np.tensordot(q, array.astype(np.float64), 1)
-    for name, axis in stream.constants:
-        for role in graph.roles(graph[name]):
-            array = _copy(network, made, name, role)
-            array[:] = np.moveaxis(np.tensordot(array.astype(np.float64), q, (axis, 1)), -1, axis)
-    for norm in stream.norms:
-        scale, shift = _affine(network, norm)
-        readers = [reader for reader, of in stream.readers if of == norm]
-        taken = all(graph[reader]["bias"] for reader in readers)
-        for reader in readers:
-            weight = _copy(network, made, reader, "weight")
-            if taken:
-                bias = _copy(network, made, reader, "bias")
-                bias += weight.astype(np.float64) @ shift
-            weight[:] = (weight * scale) @ q.T
-        if graph[norm]["weight"]:
-            _copy(network, made, norm, "weight")[:] = 1.0
-        if graph[norm]["bias"]:
-            _copy(network, made, norm, "bias")[:] = 0.0 if taken else q @ (shift * _inverse(scale))
+@dataclass(frozen=True, slots=True)
+class _Turning:
+    """Puts into `made` the arrays that a stream, multiplied by `q`, asks for."""
+
+    network: Network
+    stream: Stream
+    q: Matrix
+    made: Weights
+
+    def writers(self) -> None:
+        """What is written into the stream: layers, which take over the scales behind them, and constants."""
+        for scale, writer in self.stream.scales:
+            factors = self._own(scale, "scale")
+            for array in self._all(writer):
+                array *= factors.reshape(-1, *(1,) * (array.ndim - 1))
+            factors[:] = 1.0
+        for writer in self.stream.writers:
+            axis = -1 if self.network.graph[writer].kind == "embedding" else 0
+            self._turn(writer, axis)
+        for name, axis in self.stream.constants:
+            self._turn(name, axis)
+
+    def _turn(self, op: str, axis: int) -> None:
+        """Multiplies an operator's arrays on the axis that the channels are on."""
+        for array in self._all(op):
+            by_row = np.tensordot(array.astype(np.float64), self.q, (axis, 1))
+            array[:] = np.moveaxis(by_row, -1, axis)
+
+    def readers(self) -> None:
+        """What reads the norms, which get no scale, and no shift where all that read them have a bias."""
+        for norm in self.stream.norms:
+            scale, shift = _affine(self.network, norm)
+            names = [reader for reader, of in self.stream.readers if of == norm]
+            biased = all(self.network.graph[name]["bias"] for name in names)
+            for name in names:
+                self._read(name, scale, shift if biased else None)
+            self._plain(norm, np.zeros_like(shift) if biased else self.q @ (shift * _inverse(scale)))
+
+    def _read(self, reader: str, scale: Matrix, shift: Matrix | None) -> None:
+        """A layer that reads what a norm without scale makes of the turned stream."""
+        weight = self._own(reader, "weight")
+        if shift is not None:
+            bias = self._own(reader, "bias")
+            bias += weight.astype(np.float64) @ shift
+        weight[:] = (weight * scale) @ self.q.T
+
+    def _plain(self, norm: str, shift: Matrix) -> None:
+        """A norm without scale, with this shift."""
+        o = self.network.graph[norm]
+        if o["weight"]:
+            self._own(norm, "weight")[:] = 1.0
+        if o["bias"]:
+            self._own(norm, "bias")[:] = shift
+
+    def _all(self, op: str) -> Iterator[NDArray[np.float32]]:
+        """All arrays of an operator, to be changed."""
+        return (self._own(op, role) for role in self.network.graph.roles(self.network.graph[op]))
+
+    def _own(self, op: str, role: str) -> NDArray[np.float32]:
+        """An operator's array in `made`, where it is a copy."""
+        name = self.network.graph[op].array(role)
+        return self.made.setdefault(name, self.network.weights[name].copy())
 
 
 def _affine(network: Network, norm: str) -> tuple[Matrix, Matrix]:
@@ -120,9 +155,3 @@ def _inverse(scale: Matrix) -> Matrix:
     """One over a scale, zero where nothing comes through."""
     through = np.abs(scale) > LEAST_SCALE
     return np.where(through, 1 / np.where(through, scale, 1.0), 0.0)
-
-
-def _copy(network: Network, made: Weights, op: str, role: str) -> NDArray[np.float32]:
-    """An operator's array in `made`, where it is a copy."""
-    name = network.graph[op].array(role)
-    return made.setdefault(name, network.weights[name].copy())
