@@ -158,6 +158,10 @@ def test_a_run_leaves_a_whole_directory(recipe: StandIn) -> None:
     assert result.best.latency_ms == pytest.approx(0.475)
     assert (result.best.base, result.best.meets_budget, result.best.exportable) == ("net-build", True, True)
     assert Path("run/best/model.onnx").read_bytes() == result.best.data()
+    said = str(result)
+    assert said.startswith("run: ours (accuracy ")
+    assert "ms 0.475" in said
+    assert said.endswith("report run/report.html")
     assert [m.role for m in result.front] == ["final", "zoo"]
 
 

@@ -37,7 +37,7 @@ class Model:
     prediction itself, also where the latency was measured since.
     `ratio` is the latency over that of the reference, run by run, and `ratio_error` its standard error. `origin` says
     of a final that was not made for its budget what it is, such as "all int8 of vgg6". `steps` of training are (done,
-    planned), None where it had none to do.
+    planned), None where it had none to do. Printed it is its name and numbers, with `repr` all of it.
     """
 
     name: str
@@ -69,6 +69,11 @@ class Model:
     file: str = ""
     metric: str = ACCURACY.name
     run: Path = field(default=Path(), repr=False)
+
+    def __str__(self) -> str:
+        numbers = {self.metric: self.quality, "ms": self.latency_ms, "MB": self.size_mb}
+        known = ", ".join(f"{name} {number:.4g}" for name, number in numbers.items() if number is not None)
+        return f"{self.name} ({self.error or known})"
 
     @property
     def accuracy(self) -> float | None:
@@ -222,6 +227,10 @@ class Result:
     models: Models
     view: RunView = field(repr=False)
     trials: tuple[Trial, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        answer = f"{self.best}, within {self.best.budget}" if self.best is not None else "no model within its budget"
+        return f"{self.path}: {answer}; {len(self.models)} models, report {self.report}"
 
     @property
     def report(self) -> Path:
