@@ -26,6 +26,7 @@ from chipfit.nets.rewrite import merged_affines, select_convolutions
 from chipfit.nets.rules.region import take
 from chipfit.nets.rules.table import ANYWHERE, RULES
 from chipfit.nets.rules.tracer import Parted, Tracer
+from chipfit.nets.written_out import norms
 
 __all__ = ["exported", "trace"]
 
@@ -45,7 +46,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], whole: bool = False) 
     if isinstance(module, Presented) and module.ports:
         tracer.ops[0] = tracer.ops[0].having(ports=text_of(module.ports))
     walked = on_maps(Network(live(tuple(tracer.ops), tracer.output), tracer.weights), tracer.names)
-    network = select_convolutions(merged_affines(walked), tracer.prefixes)
+    network = select_convolutions(norms(merged_affines(walked)), tracer.prefixes)
     used = {name for o in network.graph for name in network.graph.weight_shapes(o)}
     return Network(network.graph, {n: w for n, w in network.weights.items() if n in used})
 
