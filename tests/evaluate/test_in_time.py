@@ -14,6 +14,7 @@ from chipfit.core.deadline import Deadline
 from chipfit.core.graph import Graph
 from chipfit.core.kernel import Kernel
 from chipfit.core.types import Measurement
+from chipfit.data.load import load_data
 from chipfit.device.null import Null
 from chipfit.evaluate import in_time
 from chipfit.evaluate.damage import _measured, _table
@@ -106,6 +107,16 @@ def test_a_menu_that_was_priced_in_part_is_whole_and_says_so() -> None:
     told, true = (p.menu.total("latency_ms", p.menu.as_is) for p in (part, whole))
     assert told == pytest.approx(true, rel=0.5)
     assert [t.table.shape for t in part.menu.terms] == [t.table.shape for t in whole.menu.terms]
+
+
+@pytest.mark.parametrize(("took", "told"), [((1e-3, 30e-3, 1e-3, 1e-3, 2e-3, 1e-3, 1e-3), 1e-3), ((4.0,), 4.0)])
+def test_a_pass_that_others_were_in_the_way_of_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, took: Sequence[float], told: float
+) -> None:
+    ticks = iter(np.cumsum([t for one in took for t in (0.0, one)]).tolist())
+    monkeypatch.setattr(in_time, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    (entry, *_) = small.entries(load_data("digits"), steps=0)
+    assert in_time.pass_s(entry.network) == pytest.approx(told / 4)
 
 
 def test_inputs_are_fewer_where_the_network_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
