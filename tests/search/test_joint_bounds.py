@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from chipfit.core.types import Limit
 from chipfit.search.design_costs import LATENCY, Indices, Table, Tabled
 from chipfit.search.elimination import Chosen
-from chipfit.search.joint_bounds import lower_bounds
+from chipfit.search.joint_bounds import _End, _next, lower_bounds
 from chipfit.space.menu import Menu, Term
 from joint_menus import Case, a_limit, cases, decision, pairs, problem_of
 
@@ -67,3 +67,13 @@ def test_the_bound_is_the_hull_of_costs_and_goals() -> None:
     lower, multiplier = lower_bounds(problem_of((menu, costs), "damage", Limit(LATENCY, 3.0)), None, np.inf, silent)
     np.testing.assert_allclose(lower, [4 / 3, 0.0, np.inf], atol=1e-6)
     np.testing.assert_allclose(multiplier[0], 4 / 3, atol=1e-6)
+
+
+def test_points_that_are_no_assignments_say_nothing() -> None:
+    """Where elimination is not exact, what it finds may break a tie, on either side of the limit."""
+    nowhere, goals = np.array([np.inf]), np.array([1.6])
+    over, under = _End(goals, nowhere, np.array([0.0])), _End(goals, nowhere, np.array([np.inf]))
+    (first,) = _next(over, under, 1.0)
+    assert 0 < first < 1e-200
+    over.multipliers[:], under.multipliers[:] = 2.0, 4.0
+    assert _next(over, under, 1.0).tolist() == [3.0]

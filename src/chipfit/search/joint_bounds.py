@@ -194,9 +194,10 @@ def _cheap_end(walk: _Walk, over: _End) -> _End:
 def _next(over: _End, under: _End, most: float) -> Table:
     """The slope between the two points of each design; where that says nothing, a multiplier between theirs.
 
-    It says nothing where elimination is not exact and a point is not on the hull.
+    It says nothing where elimination is not exact and a point is not on the hull, or is no assignment, whose cost is
+    infinite.
     """
-    apart = over.costs - under.costs
+    apart = np.subtract(over.costs, under.costs, out=np.zeros(len(over.costs)), where=np.isfinite(under.costs))
     safe = np.where(apart > 0, apart, 1.0)
     slope = (under.goals - over.goals) / safe
     between = (slope > over.multipliers) & (slope < under.multipliers) & (apart > 0) & (under.costs <= most)
