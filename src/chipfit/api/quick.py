@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,13 +56,17 @@ def profile_of(config: Config, given: Given | None = None, progress: Progress = 
         if on.format != "onnx":
             loaded = load_editable(config, given or Given())
             _check_format(loaded.files, on)
-            progress("profile", f"the operators of {', '.join(e.name for e in loaded.entries)} on {on.name}")
             named = {e.name: e for e in loaded.entries} | loaded.read
+            _tell_profile(progress, named, on)
             return {name: profile_recipe.profile(e, on, memory) for name, e in named.items()}
         entries, files = load_all(config, given or Given())
-        progress("profile", f"the operators of {', '.join([*(e.name for e in entries), *files])} on {on.name}")
+        _tell_profile(progress, [*(e.name for e in entries), *files], on)
         found = {e.name: profile_recipe.profile(e, on, memory) for e in entries}
         return found | {path: onnx_file.profile(path, file, on, memory) for path, file in files.items()}
+
+
+def _tell_profile(progress: Progress, names: Iterable[str], on: Device) -> None:
+    progress("profile", f"the operators of {', '.join(names)} on {on.name}")
 
 
 def check(

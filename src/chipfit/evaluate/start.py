@@ -20,7 +20,7 @@ from chipfit.compress.refit import refit
 from chipfit.core.data import Dataset
 from chipfit.core.deadline import Deadline
 from chipfit.core.errors import Infeasible, OutOfTime
-from chipfit.core.graph import Graph, Network
+from chipfit.core.graph import Graph, Network, Weights
 from chipfit.core.task import CLASSIFICATION, Task
 from chipfit.core.types import Limit
 from chipfit.evaluate.cells import Variants
@@ -309,11 +309,14 @@ def _in_time(network: Network, menu: Menu, n: int, planned_s: float, until: Dead
 
 
 def _profiled(network: Network, compensating: NDArray[np.float32], seed: int, plan: Plan, until: Deadline) -> Profile:
-    """What widths lose, of the network with its heads on principal axes; `turned` has the arrays that this changed."""
-    others = heads.turned(network, compensating)
-    on_axes = Network(network.graph, {**network.weights, **others}) if others else network
-    if along := streams.turned(on_axes, compensating):
-        others = {**others, **along}
+    """What widths lose, of the network with its heads, and then its streams, on principal axes.
+
+    `turned` has the arrays that this changed.
+    """
+    others: Weights = {}
+    on_axes = network
+    for turned in (heads.turned, streams.turned):
+        others |= turned(on_axes, compensating)
         on_axes = Network(network.graph, {**network.weights, **others})
     made = profiling.profile(
         on_axes, compensating, np.random.default_rng(seed), until.share(PROFILE_SHARE),
